@@ -1,0 +1,86 @@
+# make run    set up and run the example; needs Go alone
+# make test   set up and run every test
+# make check  format, vet, lint and unit tests, in under three minutes
+# make bench  the benchmarks
+
+GOLANGCI_LINT := v2.15.0
+
+BUILD := .build
+BIN := bin/hexdag
+EXAMPLE := examples/support-triage
+MODULES := $(EXAMPLE)/modules
+GUESTS := $(MODULES)/redact.wasm $(MODULES)/orders.wasm $(MODULES)/refund.wasm
+SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
+# The Go modules of this repository beside the one at its root.
+GO_MODULES := guests guests/sdk/go $(EXAMPLE)/guests
+
+.DEFAULT_GOAL := run
+.PHONY: run build guests test unit full race guest-test check fmt vet lint toolchains bench clean FORCE
+
+run: guests
+	@echo "running $(EXAMPLE)"
+	@$(BIN) run $(EXAMPLE)/pipeline.yaml --each $(EXAMPLE)/tickets.jsonl --tolerate-failures
+
+build: $(BIN)
+
+# Go knows best what is out of date.
+$(BIN): FORCE
+	@mkdir -p $(@D)
+	@echo "building $@ (the first time, this downloads and compiles its libraries: a few minutes)"
+	@go build -trimpath -o $@ ./host/cmd/hexdag
+
+guests: $(GUESTS)
+
+$(MODULES)/redact.wasm: $(wildcard guests/redact/*) $(SDK) | $(BIN)
+	@mkdir -p $(@D)
+	@echo "building guests/redact"
+	@$(BIN) build guests/redact -o $@ >/dev/null
+
+$(MODULES)/%.wasm: $(EXAMPLE)/guests/%/main.go $(EXAMPLE)/guests/%/manifest.json $(SDK) | $(BIN)
+	@mkdir -p $(@D)
+	@echo "building $(EXAMPLE)/guests/$*"
+	@$(BIN) build $(EXAMPLE)/guests/$* -o $@ >/dev/null
+
+test: toolchains fmt vet lint full race guest-test
+
+# What is too slow under the race detector runs here.
+full:
+	go test -timeout 30m ./...
+
+race:
+	go test -race -timeout 30m ./...
+
+unit:
+	go test -short ./...
+
+guest-test:
+	@for dir in $(GO_MODULES); do echo "testing $$dir" && (cd $$dir && go vet ./... && go test ./...) || exit 1; done
+
+check: fmt vet lint unit
+
+fmt:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not gofmt clean:"; echo "$$out"; exit 1; }
+
+vet:
+	go vet ./...
+
+lint: $(BUILD)/bin/golangci-lint-$(GOLANGCI_LINT)
+	$< run ./...
+
+$(BUILD)/bin/golangci-lint-$(GOLANGCI_LINT):
+	@mkdir -p $(@D)
+	@echo "installing golangci-lint $(GOLANGCI_LINT)"
+	@GOBIN=$(CURDIR)/$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+	@mv $(@D)/golangci-lint $@
+
+# What the tests need beside Go, from Debian's packages.
+toolchains:
+	@sh .ci/toolchains
+
+# A module of its own keeps what it compares with out of the host's dependencies.
+bench:
+	go test -run '^$$' -bench . -benchmem -benchtime 100ms -count 3 ./host/sandbox/... ./host/ports/governance/... ./host/extension/...
+	cd host/bench && go test -run '^$$' -bench . -benchmem -benchtime 100ms -count 3 . | go run ./table
+
+clean:
+	rm -rf bin $(BUILD) $(MODULES) $(EXAMPLE)/out
