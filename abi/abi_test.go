@@ -1,0 +1,105 @@
+package abi
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMatch(t *testing.T) {
+	for _, tc := range []struct {
+		pattern, value string
+		want           bool
+	}{
+		{"orders", "orders", true},
+		{"orders", "orders2", false},
+		{"orders.*", "orders.eu", true},
+		{"orders.*", "orders.eu.de", false},
+		{"orders.*", "orders.", true},
+		{"orders.**", "orders.eu.de", true},
+		{"*.paid", "orders.paid", true},
+		{"*.paid", "eu.orders.paid", false},
+		{"**.paid", "eu.orders.paid", true},
+		{"**", "", true},
+		{"*", "a/b", false},
+		{"a*b*c", "a-x-b-y-c", true},
+		{"a*b*c", "a-x-b-y-d", false},
+		{"", "", true},
+		{"", "x", false},
+		{"***", "a.b", true},
+	} {
+		if got := Match(tc.pattern, tc.value); got != tc.want {
+			t.Errorf("Match(%q, %q) = %v, want %v", tc.pattern, tc.value, got, tc.want)
+		}
+	}
+}
+
+func TestMatchIsPolynomial(t *testing.T) {
+	done := make(chan bool, 1)
+	go func() { done <- Match(strings.Repeat("**a", 50)+"b", strings.Repeat("a", 5000)) }()
+	select {
+	case got := <-done:
+		if got {
+			t.Error("matched a value without a b")
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("pattern takes exponential time")
+	}
+}
+
+func TestCapabilityJSON(t *testing.T) {
+	for _, text := range []string{`"llm.complete"`, `{"database.query":{"table":["orders"]}}`} {
+		var c Capability
+		if err := json.Unmarshal([]byte(text), &c); err != nil {
+			t.Fatal(err)
+		}
+		back, err := json.Marshal(c)
+		if err != nil || string(back) != text {
+			t.Errorf("%s came back as %s, %v", text, back, err)
+		}
+	}
+	for _, text := range []string{`""`, `"llm"`, `"*.query"`, `{}`, `{"a.b":{"t":[]}}`, `{"a.b":{"t":""}}`, `{"a.b":1}`, `{"a.b":{},"c.d":{}}`, `3`} {
+		var c Capability
+		if err := json.Unmarshal([]byte(text), &c); err == nil {
+			t.Errorf("%s was taken as %v", text, c)
+		}
+	}
+}
+
+func TestCapabilityAllows(t *testing.T) {
+	c := Capability{Op: "database.query", Args: map[string][]string{"table": {"orders", "items_*"}}}
+	for _, tc := range []struct {
+		op   string
+		args map[string]string
+		want bool
+	}{
+		{"database.query", map[string]string{"table": "orders"}, true},
+		{"database.query", map[string]string{"table": "items_eu"}, true},
+		{"database.query", map[string]string{"table": "customers"}, false},
+		{"database.query", nil, false},
+		{"database.execute", map[string]string{"table": "orders"}, false},
+	} {
+		if got := c.Allows(tc.op, tc.args); got != tc.want {
+			t.Errorf("Allows(%s, %v) = %v, want %v", tc.op, tc.args, got, tc.want)
+		}
+	}
+	if got, want := c.String(), `database.query: {table: ["orders","items_*"]}`; got != want {
+		t.Errorf("String() = %s, want %s", got, want)
+	}
+}
+
+func TestPackRoundTrip(t *testing.T) {
+	v, arg := Unpack(Pack(RetryAfter, 1<<31))
+	if v != RetryAfter || arg != 1<<31 {
+		t.Errorf("got %v %d", v, arg)
+	}
+}
+
+func TestPointerEscape(t *testing.T) {
+	for _, token := range []string{"a/b", "a~b", "~1", "~01", "", "plain"} {
+		if got := UnescapePointer(EscapePointer(token)); got != token {
+			t.Errorf("%q came back as %q", token, got)
+		}
+	}
+}
