@@ -1,0 +1,106 @@
+package kernel
+
+import (
+	"context"
+	"time"
+)
+
+// Value is a JSON value as encoding/json decodes it with UseNumber: nil, bool,
+// json.Number, string, []any or map[string]any. Values are never changed once
+// they are shared; who patches one copies the path to what changes.
+type Value = any
+
+// PortCall is one call of a port's method on its way through the door.
+type PortCall struct {
+	Op     string         // "port.method"
+	Args   map[string]any // a JSON object
+	Body   []byte         // raw bytes beside the arguments
+	Node   string         // the node that the call is made for, if any
+	Caller Caller
+}
+
+// PortReply is what a port's method answers.
+type PortReply struct {
+	Value Value
+	Body  []byte
+}
+
+// Caller is the chain of those on whose behalf a call is made: the run's
+// principal, then each module between it and the port. The rights of a call are
+// the intersection along the chain.
+type Caller struct {
+	Principal string
+	Modules   []ModuleRights
+}
+
+// ModuleRights is a module in a chain of callers, and what it may do.
+type ModuleRights struct {
+	Name   string
+	Digest string
+	// Check returns nil if the module both requests and was granted op with
+	// these arguments, else an Error that names the missing link.
+	Check func(op string, args map[string]string) error
+}
+
+// Chain returns the callers' names, outermost first.
+func (c Caller) Chain() []string {
+	names := append(make([]string, 0, 1+len(c.Modules)), c.Principal)
+	for _, m := range c.Modules {
+		names = append(names, "module:"+m.Name)
+	}
+	return names
+}
+
+// NodeCall is one attempt to execute a node.
+type NodeCall struct {
+	Name    string
+	Kind    string
+	Attempt int // from 1
+	Input   Value
+}
+
+// Action is what a hook decides.
+type Action int
+
+// The actions. Replace changes what a hook saw (a before-hook the input or the
+// arguments, an after-hook the output or the reply). Skip, of a before-hook,
+// gives the result in place of what is hooked.
+const (
+	Continue Action = iota
+	Replace
+	Skip
+	Deny
+	RetryAfter
+)
+
+// String returns the action as events and logs show it.
+func (a Action) String() string {
+	return [...]string{"continue", "replace", "skip", "deny", "retry_after"}[a]
+}
+
+// Verdict is a hook's decision.
+type Verdict struct {
+	Action Action
+	Value  Value         // for Replace and Skip
+	Body   []byte        // for Replace and Skip, at a port
+	Reason string        // for Deny and RetryAfter
+	Delay  time.Duration // for RetryAfter
+}
+
+// NodeHook runs around the execution of a node. An error counts as the hook's
+// failure, not as its decision.
+type NodeHook interface {
+	BeforeNode(ctx context.Context, call *NodeCall) (Verdict, error)
+	// AfterNode sees the output, or the error of a failed attempt.
+	AfterNode(ctx context.Context, call *NodeCall, output Value, err error) (Verdict, error)
+}
+
+// PortHook runs around a call of a port's method.
+type PortHook interface {
+	BeforePort(ctx context.Context, call *PortCall) (Verdict, error)
+	// AfterPort sees the reply, or the error of a failed call.
+	AfterPort(ctx context.Context, call *PortCall, reply *PortReply, err error) (Verdict, error)
+}
+
+// PortFunc is the implementation of a port's method.
+type PortFunc func(ctx context.Context, call *PortCall) (*PortReply, error)

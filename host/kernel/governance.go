@@ -1,0 +1,94 @@
+package kernel
+
+import "context"
+
+// AccessRequest asks whether a subject may do an action to a resource. The shape
+// is that of AuthZEN's evaluation request.
+type AccessRequest struct {
+	Subject  Subject  `json:"subject"`
+	Action   Act      `json:"action"`
+	Resource Resource `json:"resource"`
+	Context  Scope    `json:"context"`
+}
+
+// Subject is who asks.
+type Subject struct {
+	Type   string   `json:"type"` // "user" or "module"
+	ID     string   `json:"id"`
+	Tenant string   `json:"tenant"`
+	Chain  []string `json:"on_behalf_of,omitempty"` // the callers below the subject, outermost first
+}
+
+// Act is what is to be done, with its arguments.
+type Act struct {
+	Name string         `json:"name"`
+	Args map[string]any `json:"args,omitempty"`
+}
+
+// Resource is what it is done to.
+type Resource struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+}
+
+// Scope is the circumstance of a request.
+type Scope struct {
+	RunID    string            `json:"run_id,omitempty"`
+	Pipeline string            `json:"pipeline,omitempty"`
+	Node     string            `json:"node,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Usage    UsageSnapshot     `json:"usage"`
+}
+
+// Effect is the outcome of a decision.
+type Effect string
+
+// The effects. Anything else counts as Forbid.
+const (
+	Allow   Effect = "allow"
+	Forbid  Effect = "deny"
+	Approve Effect = "approve" // a person has to approve first
+)
+
+// Reason is a rule that took part in a decision.
+type Reason struct {
+	ID  string `json:"id"`
+	Msg string `json:"msg"`
+}
+
+// Decision is the answer to an AccessRequest.
+type Decision struct {
+	Effect      Effect           `json:"effect"`
+	Reasons     []Reason         `json:"reasons"`
+	Obligations []map[string]any `json:"obligations,omitempty"`
+	TTLSeconds  int              `json:"ttl_s,omitempty"`
+}
+
+// Authorizer decides. It never returns an effect other than the three, and its
+// errors are to be taken as Forbid.
+type Authorizer interface {
+	Authorize(ctx context.Context, req *AccessRequest) (Decision, error)
+}
+
+// AuditRecord is one line of the audit log.
+type AuditRecord struct {
+	Time      string   `json:"time"` // RFC 3339, UTC, nanoseconds
+	Kind      string   `json:"kind"` // "decision", "call", "module", "run"
+	RunID     string   `json:"run_id,omitempty"`
+	Tenant    string   `json:"tenant,omitempty"`
+	Principal string   `json:"principal,omitempty"`
+	Chain     []string `json:"chain,omitempty"`
+	Node      string   `json:"node,omitempty"`
+	Action    string   `json:"action"`
+	Resource  string   `json:"resource,omitempty"`
+	Effect    Effect   `json:"effect,omitempty"`
+	Reasons   []Reason `json:"reasons,omitempty"`
+	Result    string   `json:"result,omitempty"` // "ok" or an error code
+	Digest    string   `json:"digest,omitempty"` // SHA-256 of the arguments, or of the module
+	Detail    string   `json:"detail,omitempty"`
+}
+
+// Auditor records. An action whose record cannot be written must not happen.
+type Auditor interface {
+	Audit(ctx context.Context, record *AuditRecord) error
+}

@@ -1,0 +1,128 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// RunContext is the identity of one run of a pipeline and what it has spent. It
+// travels with every call that the run makes. Its identity never changes; its
+// counters may be used by several goroutines.
+type RunContext struct {
+	RunID        string
+	ParentRunID  string
+	PipelineName string
+	Tenant       string
+	Principal    string
+	Labels       map[string]string
+	Started      time.Time
+	Observer     Observer // may be nil
+
+	Fuel     *Budget // of the run's guests together, within the tenant's; nil has no limit
+	Usage    Usage
+	counters counters
+}
+
+// ExecutionContext is the name that RunContext had in hexDAG.
+//
+// Deprecated: use RunContext.
+type ExecutionContext = RunContext
+
+// Usage counts what a run has spent on its ports.
+type Usage struct {
+	LLMCalls     atomic.Int64
+	InputTokens  atomic.Int64
+	OutputTokens atomic.Int64
+	ToolCalls    atomic.Int64
+	PortCalls    atomic.Int64
+}
+
+// UsageSnapshot is Usage at one moment.
+type UsageSnapshot struct {
+	LLMCalls     int64 `json:"llm_calls"`
+	InputTokens  int64 `json:"input_tokens"`
+	OutputTokens int64 `json:"output_tokens"`
+	ToolCalls    int64 `json:"tool_calls"`
+	PortCalls    int64 `json:"port_calls"`
+}
+
+// Snapshot returns the counters as they are now.
+func (u *Usage) Snapshot() UsageSnapshot {
+	return UsageSnapshot{
+		LLMCalls:     u.LLMCalls.Load(),
+		InputTokens:  u.InputTokens.Load(),
+		OutputTokens: u.OutputTokens.Load(),
+		ToolCalls:    u.ToolCalls.Load(),
+		PortCalls:    u.PortCalls.Load(),
+	}
+}
+
+// Add returns the sum of both.
+func (u UsageSnapshot) Add(v UsageSnapshot) UsageSnapshot {
+	return UsageSnapshot{
+		LLMCalls:     u.LLMCalls + v.LLMCalls,
+		InputTokens:  u.InputTokens + v.InputTokens,
+		OutputTokens: u.OutputTokens + v.OutputTokens,
+		ToolCalls:    u.ToolCalls + v.ToolCalls,
+		PortCalls:    u.PortCalls + v.PortCalls,
+	}
+}
+
+type counters struct {
+	mu    sync.Mutex
+	value map[string]int64
+}
+
+// Count adds delta to the run's counter of that name.
+func (r *RunContext) Count(name string, delta int64) {
+	r.counters.mu.Lock()
+	defer r.counters.mu.Unlock()
+	if r.counters.value == nil {
+		r.counters.value = map[string]int64{}
+	}
+	r.counters.value[name] += delta
+}
+
+// Counters returns a copy of the run's counters.
+func (r *RunContext) Counters() map[string]int64 {
+	r.counters.mu.Lock()
+	defer r.counters.mu.Unlock()
+	return maps.Clone(r.counters.value)
+}
+
+type runKey struct{}
+
+// WithRun returns a context that carries run.
+func WithRun(ctx context.Context, run *RunContext) context.Context {
+	return context.WithValue(ctx, runKey{}, run)
+}
+
+// RunFrom returns the run that ctx carries, or nil.
+func RunFrom(ctx context.Context) *RunContext {
+	run, _ := ctx.Value(runKey{}).(*RunContext)
+	return run
+}
+
+// Emit fills in an event's run and tells the run's observer. Without a run, or
+// an observer, it does nothing.
+func Emit(ctx context.Context, e *Event) {
+	run := RunFrom(ctx)
+	if run == nil || run.Observer == nil {
+		return
+	}
+	e.Time = time.Now()
+	e.RunID, e.ParentRunID, e.Pipeline, e.Tenant = run.RunID, run.ParentRunID, run.PipelineName, run.Tenant
+	run.Observer(e)
+}
+
+// ContextError returns why ctx is done, as an Error.
+func ContextError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &Error{Code: CodeTimeout, What: "the time is up", Why: context.Cause(ctx).Error(), Err: ctx.Err()}
+	}
+	return &Error{Code: CodeCanceled, What: "canceled", Why: context.Cause(ctx).Error(), Err: ctx.Err()}
+}
