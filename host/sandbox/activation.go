@@ -1,0 +1,232 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// slice is how much fuel a guest gets at a time. Where it is used up, the guest
+// calls the host: that is when deadlines are seen, and what lets the garbage
+// collector of the process go on. It is less than a millisecond of work.
+const slice = 100_000
+
+// activation is the state of one call of an instance. It is kept between calls
+// for its buffers.
+type activation struct {
+	context  callContext
+	instance *instance
+	module   *Module
+	call     Call
+	limits   *Limits
+	docs     [5]document
+	written  [5]int // bytes that the guest has written to each document
+	scratch  []byte
+	lines    [2][]byte // unfinished lines of stdout and stderr
+	usage    Usage
+	start    time.Time
+	deadline time.Time
+	granted  int64 // fuel given to the guest
+	work     int   // bytes that the import under way has moved
+	virtual  int64 // nanoseconds of the clock that a guest without a grant sees
+	started  bool  // this is no _initialize: the guest may reach the host
+	stopped  error // why the host stopped the guest
+	hostCtx  context.Context
+	cancel   context.CancelFunc
+}
+
+type activationKey struct{}
+
+// callContext carries the activation to the host functions. Its Value answers
+// for the one key without walking the chain.
+type callContext struct {
+	context.Context
+	a *activation
+}
+
+func (c *callContext) Value(key any) any {
+	if _, ok := key.(activationKey); ok {
+		return c.a
+	}
+	return c.Context.Value(key)
+}
+
+// stop is what the host panics with to unwind a guest; the reason is in the activation.
+type stop struct{}
+
+func (stop) Error() string { return "stopped by the host" }
+
+func (a *activation) stopWith(err error) {
+	a.stopped = err
+	panic(stop{})
+}
+
+// contain turns a panic of the host's own code inside an import into the end of
+// the call: the engine would tell it from a guest's trap no more.
+func (a *activation) contain() {
+	r := recover()
+	if r == nil {
+		return
+	}
+	if _, deliberate := r.(stop); !deliberate {
+		internal := a.errorf(kernel.CodeInternal, fmt.Sprintf("the host panicked while a guest ran: %s", kernel.Quote(fmt.Sprint(r))), "", "report it; the guest was stopped")
+		internal.Err = fmt.Errorf("%v\n%s", r, debug.Stack())
+		a.stopped = internal
+	}
+	panic(stop{})
+}
+
+// begin prepares an instance for a call.
+func (a *activation) begin(ctx context.Context, i *instance, call Call) {
+	a.context = callContext{Context: ctx, a: a}
+	a.instance, a.module, a.call, a.limits = i, i.module, call, &i.module.limits
+	for n := range a.docs {
+		a.docs[n].reset()
+	}
+	a.written = [5]int{}
+	a.lines[0], a.lines[1] = a.lines[0][:0], a.lines[1][:0]
+	a.usage = Usage{}
+	a.start = time.Now()
+	a.deadline = a.start.Add(a.limits.Deadline)
+	a.virtual, a.stopped, a.hostCtx, a.cancel = 0, nil, nil, nil
+	a.started = call.Point != abi.ExportInit
+	in := &a.docs[abi.DocInput]
+	if a.started {
+		in.put(call.Input)
+		in.text, in.body = call.Text, call.Body
+		if call.Config != nil {
+			a.docs[abi.DocConfig].put(call.Config)
+		}
+	}
+	a.granted = a.takeFuel(slice)
+	if i.fuel != nil {
+		i.fuel.Set(uint64(a.granted))
+	}
+}
+
+// end frees what the call held beside its buffers.
+func (a *activation) end() {
+	if a.cancel != nil {
+		a.cancel()
+	}
+	a.usage.Wall = time.Since(a.start)
+	a.usage.Memory = a.instance.memory.length
+	a.context.Context, a.call, a.hostCtx, a.cancel = nil, Call{}, nil, nil
+}
+
+// takeFuel takes up to n units from the call's limit and from the run's budget.
+func (a *activation) takeFuel(n int64) int64 {
+	return a.call.Fuel.Take(min(n, a.limits.Fuel-a.granted))
+}
+
+// refill is the guest's call for more fuel: left, which is below zero, is what
+// it has overdrawn. It is also the point at which a guest is stopped.
+func (a *activation) refill(left int64) int64 {
+	a.checkTime()
+	runtime.Gosched() // a guest that computes yields to those that answer
+	want := max(slice, -left)
+	got := a.takeFuel(want)
+	a.granted += got
+	if left+got < 0 {
+		a.stopWith(a.outOfFuel())
+	}
+	return left + got
+}
+
+// checkTime stops the guest where its deadline or its caller's has passed.
+func (a *activation) checkTime() {
+	if err := a.overdue(); err != nil {
+		a.stopWith(err)
+	}
+}
+
+func (a *activation) overdue() error {
+	if time.Now().After(a.deadline) {
+		return a.errorf(kernel.CodeTimeout, fmt.Sprintf("the guest ran past its deadline in %s", a.call.Point), fmt.Sprintf("limits.deadline is %s", a.limits.Deadline), "raise it, or do less in one call")
+	}
+	err := a.context.Err()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return a.errorf(kernel.CodeTimeout, fmt.Sprintf("the guest was stopped in %s", a.call.Point), "the deadline of the node or the run passed: "+context.Cause(a.context.Context).Error(), "")
+	}
+	canceled := a.errorf(kernel.CodeCanceled, fmt.Sprintf("the guest was stopped in %s", a.call.Point), context.Cause(a.context.Context).Error(), "")
+	canceled.Err = err
+	return canceled
+}
+
+func (a *activation) outOfFuel() error {
+	if a.granted >= a.limits.Fuel {
+		return a.errorf(kernel.CodeLimit, fmt.Sprintf("the guest ran out of fuel in %s", a.call.Point), fmt.Sprintf("limits.fuel is %d", a.limits.Fuel), "raise it, or do less in one call")
+	}
+	return a.errorf(kernel.CodeLimit, fmt.Sprintf("the guest ran out of fuel in %s", a.call.Point), fmt.Sprintf("the budget of its run or tenant is used up; this call had %d", a.granted), "raise the budget")
+}
+
+func (a *activation) errorf(code kernel.Code, what, why, fix string) *kernel.Error {
+	return &kernel.Error{Code: code, What: what, Where: kernel.Where{Module: a.module.ID()}, Why: why, Fix: fix}
+}
+
+// charge takes fuel for what an import did: a constant, and one unit for each 16
+// bytes of work. The guest notices at its next check.
+func (a *activation) charge() {
+	if fuel := a.instance.fuel; fuel != nil {
+		fuel.Set(uint64(int64(fuel.Get()) - importFuel - int64(a.work)/16))
+	}
+}
+
+// importFuel is what any call of an import costs.
+const importFuel = 64
+
+// settle closes the account after the guest has returned. A guest that has
+// overdrawn its last slice pays now, or did not have the fuel.
+func (a *activation) settle() error {
+	left := int64(a.instance.fuel.Get())
+	if left < 0 {
+		got := a.takeFuel(-left)
+		a.granted += got
+		if left += got; left < 0 {
+			a.usage.Fuel = a.granted
+			return a.outOfFuel()
+		}
+	}
+	a.call.Fuel.Return(left)
+	a.usage.Fuel = a.granted - left
+	return a.stopped
+}
+
+// hostContext returns the context of what the host does for the guest: it ends
+// with the call's deadline.
+func (a *activation) hostContext() context.Context {
+	if a.hostCtx == nil {
+		a.hostCtx, a.cancel = context.WithDeadlineCause(a.context.Context, a.deadline, errDeadline)
+	}
+	return a.hostCtx
+}
+
+var errDeadline = errors.New("deadline of the call")
+
+// ending says how a guest ended that gave no verdict: from the host's own state,
+// never from what the guest can forge, such as an exit code.
+func (a *activation) ending(err error) error {
+	a.flushLines()
+	a.usage.Fuel = a.granted
+	if a.stopped != nil {
+		return a.stopped
+	}
+	if overdue := a.overdue(); overdue != nil && a.hostCtx != nil {
+		return overdue
+	}
+	e := a.errorf(kernel.CodeTrap, fmt.Sprintf("the guest trapped in %s", a.call.Point), firstLine(err), "its log lines may say more")
+	e.Err = err
+	if a.instance.memory.refused {
+		e.Fix = fmt.Sprintf("it was refused memory past limits.memory, %d bytes: raise it, or use less", a.instance.memory.limit)
+	}
+	return e
+}

@@ -1,0 +1,369 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+const (
+	i32 = api.ValueTypeI32
+	i64 = api.ValueTypeI64
+)
+
+// Bounds that are part of the ABI rather than a limit of an operator.
+const (
+	maxPointer = 1 << 10 // bytes of a JSON pointer
+	maxOp      = 128     // bytes of an operation's name
+	maxRandom  = 1 << 16 // bytes of one read of randomness
+)
+
+// hostFunction is an import that the host offers.
+type hostFunction struct {
+	name            string
+	params, results []api.ValueType
+	run             api.GoModuleFunc
+}
+
+// handler is a host function on the activation that called it.
+type handler func(a *activation, ctx context.Context, mem api.Memory, stack []uint64)
+
+func bind(h handler) api.GoModuleFunc {
+	return func(ctx context.Context, mod api.Module, stack []uint64) {
+		a, ok := ctx.Value(activationKey{}).(*activation)
+		if !ok {
+			panic("a guest runs outside a call")
+		}
+		a.work = 0
+		defer a.contain()
+		h(a, ctx, mod.Memory(), stack)
+		a.charge()
+	}
+}
+
+// statusful makes a handler of a function that answers a status.
+func statusful(f func(a *activation, ctx context.Context, mem api.Memory, stack []uint64) abi.Status) api.GoModuleFunc {
+	return bind(func(a *activation, ctx context.Context, mem api.Memory, stack []uint64) {
+		stack[0] = api.EncodeI32(int32(f(a, ctx, mem, stack)))
+	})
+}
+
+func sig(n int) []api.ValueType {
+	types := make([]api.ValueType, n)
+	for i := range types {
+		types[i] = i32
+	}
+	return types
+}
+
+func nativeFunctions() []hostFunction {
+	one, long := []api.ValueType{i32}, []api.ValueType{i64}
+	return []hostFunction{
+		{abi.ImportInput, sig(2), one, bind((*activation).input)},
+		{abi.ImportField, sig(5), long, bind((*activation).field)},
+		{abi.ImportKeys, sig(5), long, bind((*activation).keys)},
+		{abi.ImportSet, sig(6), one, statusful((*activation).set)},
+		{abi.ImportBody, []api.ValueType{i32, i64, i32, i32}, long, bind((*activation).body)},
+		{abi.ImportAppend, sig(3), one, statusful((*activation).append)},
+		{abi.ImportCall, sig(6), one, statusful((*activation).hostCall)},
+		{abi.ImportLog, sig(3), one, statusful((*activation).log)},
+		{abi.ImportClock, sig(1), long, bind((*activation).clock)},
+		{abi.ImportRandom, sig(2), one, statusful((*activation).random)},
+	}
+}
+
+// view returns guest memory without copying: it is read before the guest runs on.
+func view(mem api.Memory, ptr, length uint64) ([]byte, bool) {
+	return mem.Read(uint32(ptr), uint32(length))
+}
+
+// answer copies text into a guest's buffer if the whole of it fits; otherwise the
+// guest learns the length and asks again.
+func (a *activation) answer(mem api.Memory, ptr, capacity uint64, text []byte) abi.Status {
+	a.work += len(text) // it had to be made, whether it fits or not
+	if uint64(len(text)) > uint64(uint32(capacity)) {
+		return abi.OK
+	}
+	if !mem.Write(uint32(ptr), text) {
+		return abi.Fault
+	}
+	a.usage.BytesIn += int64(len(text))
+	return abi.OK
+}
+
+func fail(stack []uint64, status abi.Status) { stack[0] = api.EncodeI64(int64(status)) }
+
+func (a *activation) input(_ context.Context, mem api.Memory, stack []uint64) {
+	text, status := a.docs[abi.DocInput].encoded()
+	if status == abi.OK {
+		status = a.answer(mem, stack[0], stack[1], text)
+	}
+	if status != abi.OK {
+		stack[0] = api.EncodeI32(int32(status))
+		return
+	}
+	stack[0] = api.EncodeI32(int32(len(text)))
+}
+
+// target returns the document that an import names, and the pointer's bytes.
+func (a *activation) target(mem api.Memory, doc, ptr, length uint64) (*document, []byte, abi.Status) {
+	if uint32(doc) >= uint32(len(a.docs)) {
+		return nil, nil, abi.Unsupported
+	}
+	if uint32(length) > maxPointer {
+		return nil, nil, abi.Limit
+	}
+	pointer, ok := view(mem, ptr, length)
+	if !ok {
+		return nil, nil, abi.Fault
+	}
+	return &a.docs[uint32(doc)], pointer, abi.OK
+}
+
+func (a *activation) field(_ context.Context, mem api.Memory, stack []uint64) {
+	doc, pointer, status := a.target(mem, stack[0], stack[1], stack[2])
+	if status != abi.OK {
+		fail(stack, status)
+		return
+	}
+	v, found, status := doc.lookup(pointer)
+	if status != abi.OK || !found {
+		fail(stack, status) // OK, zero, is also how an absent value looks
+		return
+	}
+	text, status := doc.encodedField(pointer, v, a.scratch[:0])
+	if status == abi.OK {
+		a.scratch = text[:0:cap(text)]
+		status = a.answer(mem, stack[3], stack[4], text)
+	}
+	if status != abi.OK {
+		fail(stack, status)
+		return
+	}
+	stack[0] = uint64(kindOf(v))<<32 | uint64(uint32(len(text)))
+}
+
+func (a *activation) keys(_ context.Context, mem api.Memory, stack []uint64) {
+	doc, pointer, status := a.target(mem, stack[0], stack[1], stack[2])
+	if status != abi.OK {
+		fail(stack, status)
+		return
+	}
+	v, found, status := doc.lookup(pointer)
+	if status == abi.OK && !found {
+		status = abi.NotFound
+	}
+	if status != abi.OK {
+		fail(stack, status)
+		return
+	}
+	text, count, status := appendKeys(a.scratch[:0], v)
+	if status == abi.OK {
+		a.scratch = text[:0:cap(text)]
+		status = a.answer(mem, stack[3], stack[4], text)
+	}
+	if status != abi.OK {
+		fail(stack, status)
+		return
+	}
+	stack[0] = uint64(uint32(count))<<32 | uint64(uint32(len(text)))
+}
+
+// spend charges what a guest writes to a document against the document's limit,
+// so that no sequence of writes makes the host hold more.
+func (a *activation) spend(doc abi.Doc, n int) abi.Status {
+	if n > a.limits.Document-a.written[doc] {
+		return abi.Limit
+	}
+	a.written[doc] += n
+	a.out(n)
+	return abi.OK
+}
+
+// out counts bytes that the guest gave the host.
+func (a *activation) out(n int) {
+	a.usage.BytesOut += int64(n)
+	a.work += n
+}
+
+// writeOverhead is what a write costs beside its bytes.
+const writeOverhead = 16
+
+// parentOverhead is what an object costs that a write makes on its way.
+const parentOverhead = 256
+
+func (a *activation) set(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+	doc, pointer, status := a.target(mem, stack[0], stack[1], stack[2])
+	if status != abi.OK {
+		return status
+	}
+	id, kind := abi.Doc(stack[0]), abi.Kind(uint32(stack[3]))
+	if status := a.mayWrite(id, pointer); status != abi.OK {
+		return status
+	}
+	if kind == abi.KindAbsent {
+		return a.edit(doc, pointer, edit{remove: true})
+	}
+	parents := max(bytes.Count(pointer, []byte{'/'})-1, 0) // each may have to be made
+	if status := a.spend(id, len(pointer)+int(min(uint32(stack[5]), 1<<30))+writeOverhead+parents*parentOverhead); status != abi.OK {
+		return status
+	}
+	raw, ok := view(mem, stack[4], stack[5])
+	if !ok {
+		return abi.Fault
+	}
+	v, status := parseValue(kind, string(raw))
+	if status != abi.OK {
+		return status
+	}
+	return a.edit(doc, pointer, edit{value: v})
+}
+
+func (a *activation) edit(doc *document, pointer []byte, e edit) abi.Status {
+	cloned, status := doc.apply(pointer, e)
+	a.work += cloned * writeOverhead
+	return status
+}
+
+func (a *activation) mayWrite(doc abi.Doc, pointer []byte) abi.Status {
+	switch doc {
+	case abi.DocRequest, abi.DocOutput:
+		return abi.OK
+	case abi.DocInput:
+		root := a.call.Point.Patchable()
+		rest, below := strings.CutPrefix(string(pointer), root)
+		if root != "" && below && (rest == "" || rest[0] == '/') {
+			return abi.OK
+		}
+	}
+	return abi.Denied
+}
+
+func (a *activation) body(_ context.Context, mem api.Memory, stack []uint64) {
+	doc, _, status := a.target(mem, stack[0], 0, 0)
+	if status != abi.OK {
+		fail(stack, status)
+		return
+	}
+	offset, capacity := stack[1], uint64(uint32(stack[3]))
+	if offset < uint64(len(doc.body)) && capacity > 0 {
+		part := doc.body[offset:]
+		part = part[:min(uint64(len(part)), capacity)]
+		if !mem.Write(uint32(stack[2]), part) {
+			fail(stack, abi.Fault)
+			return
+		}
+		a.usage.BytesIn += int64(len(part))
+		a.work += len(part)
+	}
+	stack[0] = uint64(len(doc.body))
+}
+
+func (a *activation) append(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+	doc, _, status := a.target(mem, stack[0], 0, 0)
+	if status != abi.OK {
+		return status
+	}
+	if id := abi.Doc(stack[0]); id != abi.DocRequest && id != abi.DocOutput {
+		return abi.Denied
+	}
+	if uint64(uint32(stack[2])) > uint64(a.limits.Body-len(doc.body)) {
+		return abi.Limit
+	}
+	raw, ok := view(mem, stack[1], stack[2])
+	if !ok {
+		return abi.Fault
+	}
+	doc.body = append(doc.body, raw...)
+	a.out(len(raw))
+	return abi.OK
+}
+
+func (a *activation) log(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+	raw, ok := view(mem, stack[1], stack[2])
+	if !ok {
+		return abi.Fault
+	}
+	raw = raw[:min(len(raw), a.limits.LogLine)]
+	return a.logLine(min(abi.Level(uint32(stack[0])), abi.LevelError), raw)
+}
+
+// logLine passes one line on, unless the call has used up its lines.
+func (a *activation) logLine(level abi.Level, line []byte) abi.Status {
+	a.usage.LogLines++
+	a.work += len(line)
+	if a.usage.LogLines > a.limits.LogLines {
+		return abi.Limit
+	}
+	if a.call.Host != nil {
+		a.call.Host.Log(level, string(line))
+	}
+	return abi.OK
+}
+
+func (a *activation) clock(_ context.Context, _ api.Memory, stack []uint64) {
+	if a.call.Host == nil || !a.started {
+		fail(stack, abi.Denied)
+		return
+	}
+	id := abi.ClockID(uint32(stack[0]))
+	if id != abi.ClockWall && id != abi.ClockRun {
+		fail(stack, abi.Unsupported)
+		return
+	}
+	ns, err := a.call.Host.Clock(a.hostContext(), id)
+	if err != nil {
+		fail(stack, statusOf(err))
+		return
+	}
+	stack[0] = uint64(max(ns, 0))
+}
+
+func (a *activation) random(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+	if a.call.Host == nil || !a.started {
+		return abi.Denied
+	}
+	if uint32(stack[1]) > maxRandom {
+		return abi.Limit
+	}
+	p, ok := view(mem, stack[0], stack[1])
+	if !ok {
+		return abi.Fault
+	}
+	if err := a.call.Host.Random(a.hostContext(), p); err != nil {
+		return statusOf(err)
+	}
+	return abi.OK
+}
+
+// statusOf translates an error of the host for a guest.
+func statusOf(err error) abi.Status {
+	switch kernel.CodeOf(err) {
+	case kernel.CodeDenied, kernel.CodeModuleGrant, kernel.CodeAudit:
+		return abi.Denied
+	case kernel.CodeNotFound:
+		return abi.NotFound
+	case kernel.CodeArguments:
+		return abi.Invalid
+	case kernel.CodeLimit:
+		return abi.Limit
+	case kernel.CodeUnsupported:
+		return abi.Unsupported
+	case kernel.CodeUnavailable:
+		return abi.Unavailable
+	case kernel.CodeTimeout, kernel.CodeCanceled:
+		return abi.Timeout
+	case kernel.CodeRetry:
+		return abi.Retry
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return abi.Timeout
+	}
+	return abi.Failed
+}

@@ -1,0 +1,234 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// Isolation says what of a guest's state one call can leave to the next.
+type Isolation string
+
+// The isolations. Call is the default.
+const (
+	IsolateCall Isolation = "call"   // nothing: the instance is put back after every call
+	IsolateRun  Isolation = "run"    // everything, within one run
+	Shared      Isolation = "shared" // everything, to anybody's next call: for trusted modules
+)
+
+// Known reports whether there is such an isolation; "" means call.
+func (i Isolation) Known() bool {
+	return i == "" || i == IsolateCall || i == IsolateRun || i == Shared
+}
+
+// pool keeps a module's instances. It bounds how many there are and how many
+// calls wait for one.
+type pool struct {
+	slots chan struct{} // one for each instance in use
+
+	mu      sync.Mutex
+	idle    []*instance
+	runs    map[string]*runInstance
+	image   *image
+	waiting int
+	closed  bool
+	active  sync.WaitGroup // calls under way
+}
+
+// runInstance is the instance of one run; its calls take turns.
+type runInstance struct {
+	turn     chan struct{}
+	instance *instance
+}
+
+func newPool(instances int) *pool {
+	return &pool{slots: make(chan struct{}, instances), runs: map[string]*runInstance{}}
+}
+
+// maxIdle is how many instances wait for calls; more are closed.
+const maxIdle = 8
+
+// enter admits a call, and refuses it where too many wait or the module is closed.
+func (m *Module) enter(ctx context.Context) error {
+	p := m.pool
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return &kernel.Error{Code: kernel.CodeUnavailable, What: "the module is closed", Where: kernel.Where{Module: m.ID()}, Fix: "load it again"}
+	}
+	p.active.Add(1)
+	select {
+	case p.slots <- struct{}{}:
+		p.mu.Unlock()
+		return nil
+	default:
+	}
+	if p.waiting >= m.limits.Waiting {
+		p.mu.Unlock()
+		p.active.Done()
+		return &kernel.Error{Code: kernel.CodeLimit, What: "too many calls of the module wait", Where: kernel.Where{Module: m.ID()},
+			Why: fmt.Sprintf("limits.instances is %d, limits.waiting %d, and both are used up", m.limits.Instances, m.limits.Waiting), Fix: "raise them, or call less at once"}
+	}
+	p.waiting++
+	p.mu.Unlock()
+	var err error
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		err = kernel.ContextError(ctx)
+		p.active.Done()
+	}
+	p.mu.Lock()
+	p.waiting--
+	p.mu.Unlock()
+	return err
+}
+
+func (m *Module) leave() {
+	<-m.pool.slots
+	m.pool.active.Done()
+}
+
+// take returns an instance that nobody has used since it was put back, or a new
+// one. Where making one fails, out tells what it used.
+func (m *Module) take(ctx context.Context, out *Outcome) (*instance, error) {
+	p := m.pool
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		i := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return i, nil
+	}
+	img := p.image
+	p.mu.Unlock()
+	return m.fresh(ctx, img, out)
+}
+
+// fresh makes an instance: from the image, or, where there is none yet or it
+// would not be all of the state, by running _initialize.
+func (m *Module) fresh(ctx context.Context, img *image, out *Outcome) (*instance, error) {
+	i, err := m.instantiate(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	if img != nil {
+		if err = i.adopt(img); err == nil {
+			return i, nil
+		}
+	} else if err = i.initialize(ctx); err == nil && m.resettable {
+		if img, err = m.keepImage(i); err == nil {
+			err = i.adopt(img)
+		}
+	}
+	if err != nil {
+		out.Usage = i.state.usage
+		i.close(ctx)
+		return nil, err
+	}
+	return i, nil
+}
+
+// keepImage makes the module's image from its first instance. Two calls may both
+// be first; equal modules have equal images, so either will do.
+func (m *Module) keepImage(i *instance) (*image, error) {
+	img, err := i.capture()
+	if err != nil {
+		return nil, &kernel.Error{Code: kernel.CodeInternal, What: "the module's image cannot be kept", Where: kernel.Where{Module: m.ID()}, Why: err.Error(), Fix: "see the reason", Err: err}
+	}
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	if m.pool.image == nil {
+		m.pool.image = img
+	} else {
+		img.file.close()
+	}
+	return m.pool.image, nil
+}
+
+// give takes an instance back after a call that ended with a verdict: put back
+// and kept for the next call, or closed.
+func (m *Module) give(ctx context.Context, i *instance, reset bool) {
+	p := m.pool
+	p.mu.Lock()
+	img, keep := p.image, len(p.idle) < maxIdle && !p.closed
+	p.mu.Unlock()
+	if keep && reset {
+		keep = img != nil && i.reset(img) == nil
+	}
+	if keep {
+		p.mu.Lock()
+		if keep = !p.closed && len(p.idle) < maxIdle; keep {
+			p.idle = append(p.idle, i)
+		}
+		p.mu.Unlock()
+	}
+	if !keep {
+		i.close(ctx)
+	}
+}
+
+// ofRun returns the instance of a run, once it is this call's turn.
+func (m *Module) ofRun(ctx context.Context, run string, out *Outcome) (*runInstance, error) {
+	p := m.pool
+	p.mu.Lock()
+	r, ok := p.runs[run]
+	if !ok {
+		r = &runInstance{turn: make(chan struct{}, 1)}
+		p.runs[run] = r
+	}
+	p.mu.Unlock()
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, kernel.ContextError(ctx)
+	}
+	if r.instance == nil {
+		i, err := m.take(ctx, out)
+		if err != nil {
+			<-r.turn
+			return nil, err
+		}
+		r.instance = i
+	}
+	return r, nil
+}
+
+// EndRun closes the instance that the module keeps for a run, if it keeps one.
+// No call of the run may be under way.
+func (m *Module) EndRun(ctx context.Context, run string) {
+	p := m.pool
+	p.mu.Lock()
+	r := p.runs[run]
+	delete(p.runs, run)
+	p.mu.Unlock()
+	if r != nil && r.instance != nil {
+		r.instance.close(ctx)
+	}
+}
+
+// drain refuses new calls, waits for those under way, and closes the instances.
+func (p *pool) drain(ctx context.Context) {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.active.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.idle {
+		i.close(ctx)
+	}
+	for _, r := range p.runs {
+		if r.instance != nil {
+			r.instance.close(ctx)
+		}
+	}
+	p.idle, p.runs = nil, map[string]*runInstance{}
+	if p.image != nil {
+		p.image.file.close()
+		p.image = nil
+	}
+}
