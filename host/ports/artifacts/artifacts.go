@@ -1,0 +1,303 @@
+// Package artifacts is the artifact store: what runs keep, by content, with
+// metadata. Store is the portable type; a backend is a driver.Bucket. Package
+// memartifacts keeps them in memory, fileartifacts in a directory.
+//
+// An artifact is an entry: a name in a run, metadata and content. Its id is the
+// SHA-256 of its manifest, which holds these (the content by its own SHA-256), so
+// the same thing stored twice is one artifact, and the same bytes in two runs are
+// two artifacts that share one copy. In the bucket:
+//
+//	manifests/<id>        the manifest, JSON; an artifact is there once this is
+//	content/<digest>      the bytes
+//	refs/<digest>/<id>    says that the manifest needs the content
+//	runs/<run>/<id>       says that the manifest is one of the run, by the SHA-256 of its id
+//
+// all in hexadecimal. The manifest is committed last and deleted first, so that a
+// crash leaves a whole artifact or none; a reference whose manifest is missing
+// counts for nothing.
+package artifacts
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
+)
+
+// The limits that apply unless Options says otherwise.
+const (
+	DefaultMaxSize  = 1 << 30
+	DefaultMaxReply = 16 << 20
+)
+
+// Options limits a store. The zero value is usable.
+type Options struct {
+	// MaxSize is how many bytes an artifact may have; 0 means DefaultMaxSize.
+	MaxSize int64
+	// MaxReply is how many bytes the operation artifacts.retrieve returns at
+	// most; 0 means DefaultMaxReply. It does not limit Retrieve.
+	MaxReply int64
+}
+
+// Artifact describes an artifact.
+type Artifact struct {
+	ID          string         `json:"id"` // "sha256:" and 64 hexadecimal digits, as Digest
+	RunID       string         `json:"run_id"`
+	Name        string         `json:"name"`
+	Digest      string         `json:"digest"` // of the content
+	Size        int64          `json:"size"`   // in bytes
+	ContentType string         `json:"content_type"`
+	Metadata    map[string]any `json:"metadata"` // numbers are json.Number
+	Stored      time.Time      `json:"stored"`   // UTC; of the last time that it was stored
+}
+
+// ErrCorrupt is the cause of every error about an artifact that is not what was stored.
+var ErrCorrupt = errors.New("the artifact is not what was stored")
+
+// Store keeps artifacts in a bucket. Its methods may be called from several
+// goroutines. Errors are *kernel.Error: CodeArguments for a name, an id or
+// metadata that cannot be used, CodeNotFound, CodeLimit, CodeCanceled and
+// CodeTimeout, CodeFailed for what went wrong in the bucket.
+type Store struct {
+	bucket driver.Bucket
+	opts   Options
+}
+
+// New returns the store over bucket. The caller closes the bucket, if it can be
+// closed, when it needs the store no more.
+func New(bucket driver.Bucket, opts Options) *Store {
+	if opts.MaxSize <= 0 {
+		opts.MaxSize = DefaultMaxSize
+	}
+	if opts.MaxReply <= 0 {
+		opts.MaxReply = DefaultMaxReply
+	}
+	return &Store{bucket: bucket, opts: opts}
+}
+
+// StoreOptions is what an artifact carries besides its bytes.
+type StoreOptions struct {
+	ContentType string         // a media type; "" means application/octet-stream
+	Metadata    map[string]any // a JSON object of at most 64 KiB
+}
+
+// Store keeps what data holds as an artifact of the run. A name is a path of
+// printable characters, 1 to 255 bytes, with '/' between segments and without
+// ".", "..", empty segments, '\' and ':'. It is not unique: other content under
+// the same name is another artifact. On an error nothing is kept.
+func (s *Store) Store(ctx context.Context, runID, name string, data io.Reader, opts StoreOptions) (*Artifact, error) {
+	m, err := newManifest(runID, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.bucket.NewWriter(ctx)
+	if err != nil {
+		return nil, s.failed("the artifact could not be stored", err)
+	}
+	defer w.Abort()
+	hash := sha256.New()
+	m.Size, err = io.Copy(io.MultiWriter(w, hash), &source{ctx: ctx, data: data, max: s.opts.MaxSize})
+	if err != nil {
+		return nil, s.failed("the artifact could not be stored", err)
+	}
+	m.Digest = digestOf(hash)
+	a, err := s.commit(ctx, w, m)
+	if err != nil {
+		return nil, s.failed("the artifact could not be stored", err)
+	}
+	return a, nil
+}
+
+// source is the data of an artifact up to its limit and the end of its context.
+type source struct {
+	ctx       context.Context
+	data      io.Reader
+	max, read int64
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := s.data.Read(p)
+	if s.read += int64(n); s.read > s.max {
+		return 0, tooLarge("the artifact is too large", fmt.Sprintf("an artifact has at most %d bytes", s.max))
+	}
+	return n, err
+}
+
+// commit makes an artifact of what was written, the manifest last.
+func (s *Store) commit(ctx context.Context, w driver.Writer, m *manifest) (*Artifact, error) {
+	text, err := m.encode()
+	if err != nil {
+		return nil, err
+	}
+	id := digest(text)
+	unlock, err := s.bucket.Lock(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := s.put(ctx, refKey(m.Digest, id), nil); err != nil {
+		return nil, err
+	}
+	if err := w.Commit(ctx, contentKey(m.Digest)); err != nil {
+		return nil, err
+	}
+	if err := s.put(ctx, runKey(m.RunID, id), nil); err != nil {
+		return nil, err
+	}
+	if err := s.put(ctx, manifestKey(id), text); err != nil {
+		return nil, err
+	}
+	return s.lookup(ctx, id)
+}
+
+func (s *Store) put(ctx context.Context, key string, data []byte) error {
+	w, err := s.bucket.NewWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	return w.Commit(ctx, key)
+}
+
+// Delete removes an artifact, and its content if no other artifact has the same.
+func (s *Store) Delete(ctx context.Context, id string) error {
+	if err := checkID(id); err != nil {
+		return err
+	}
+	unlock, err := s.bucket.Lock(ctx, true)
+	if err != nil {
+		return s.failed("the artifact could not be deleted", err)
+	}
+	defer unlock()
+	a, err := s.lookup(ctx, id)
+	if errors.Is(err, ErrCorrupt) {
+		// Without a manifest nobody knows the content; that the entry goes is
+		// what was asked for.
+		err = s.bucket.Delete(ctx, manifestKey(id))
+		return s.failed("the artifact could not be deleted", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.remove(ctx, a); err != nil {
+		return s.failed("the artifact could not be deleted", err)
+	}
+	return nil
+}
+
+// remove deletes the manifest first: from then on the artifact is gone.
+func (s *Store) remove(ctx context.Context, a *Artifact) error {
+	if err := s.bucket.Delete(ctx, manifestKey(a.ID)); err != nil {
+		return err
+	}
+	for _, key := range []string{runKey(a.RunID, a.ID), refKey(a.Digest, a.ID)} {
+		if err := s.bucket.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return s.sweep(ctx, a.Digest)
+}
+
+// sweep deletes content that no manifest needs. Its caller holds the bucket's
+// lock alone, so that no Store is between its reference and its manifest.
+func (s *Store) sweep(ctx context.Context, digest string) error {
+	const page = 100
+	for {
+		refs, err := s.bucket.List(ctx, refPrefix(digest), "", page)
+		if err != nil {
+			return err
+		}
+		for _, ref := range refs {
+			needed, err := s.exists(ctx, manifestKey(idOfKey(ref.Key)))
+			if needed || err != nil {
+				return err
+			}
+			if err := s.bucket.Delete(ctx, ref.Key); err != nil {
+				return err
+			}
+		}
+		if len(refs) < page {
+			break
+		}
+	}
+	if err := s.bucket.Delete(ctx, contentKey(digest)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (s *Store) exists(ctx context.Context, key string) (bool, error) {
+	r, _, err := s.bucket.Open(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, r.Close()
+}
+
+// lookup reads the manifest of an artifact and checks it against its id.
+func (s *Store) lookup(ctx context.Context, id string) (*Artifact, error) {
+	r, object, err := s.bucket.Open(ctx, manifestKey(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFound(id)
+	}
+	if err != nil {
+		return nil, s.failed("the artifact could not be read", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
+	if err = errors.Join(err, r.Close()); err != nil {
+		return nil, s.failed("the artifact could not be read", err)
+	}
+	if digest(text) != id {
+		return nil, corrupt(id, "its manifest does not have the id as its digest")
+	}
+	m, err := decodeManifest(bytes.NewReader(text))
+	if err != nil {
+		return nil, corrupt(id, err.Error())
+	}
+	return m.artifact(id, object.Modified), nil
+}
+
+// failed gives an error of the bucket, or of the reader of the data, its code.
+func (s *Store) failed(what string, err error) error {
+	var known *kernel.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	code := kernel.CodeFailed
+	switch {
+	case errors.Is(err, context.Canceled):
+		code = kernel.CodeCanceled
+	case errors.Is(err, context.DeadlineExceeded):
+		code = kernel.CodeTimeout
+	}
+	return &kernel.Error{Code: code, What: what, Why: err.Error(), Err: err}
+}
+
+func notFound(id string) error {
+	return &kernel.Error{Code: kernel.CodeNotFound, What: "there is no artifact " + kernel.Quote(id)}
+}
+
+func corrupt(id, why string) error {
+	return &kernel.Error{Code: kernel.CodeFailed, What: "artifact " + id + " is not what was stored", Why: why,
+		Fix: "store it again, or restore the bucket from a copy", Err: ErrCorrupt}
+}
+
+func tooLarge(what, why string) error {
+	return &kernel.Error{Code: kernel.CodeLimit, What: what, Why: why}
+}

@@ -1,0 +1,130 @@
+package artifacts_test
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/artifacts"
+	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func wantCode(t *testing.T, what string, err error, want kernel.Code) {
+	t.Helper()
+	if got := kernel.CodeOf(err); got != want {
+		t.Errorf("%s: got %v (%s), want %s", what, err, got, want)
+	}
+}
+
+func TestNames(t *testing.T) {
+	s := artifacts.New(memartifacts.NewBucket(), artifacts.Options{})
+	try := func(runID, name string, opts artifacts.StoreOptions) error {
+		_, err := s.Store(t.Context(), runID, name, strings.NewReader("x"), opts)
+		return err
+	}
+	for _, name := range []string{"a", "a/b/c.json", "..a", "a..b/...", "März 2026 (1).txt", "日本", strings.Repeat("x", 255)} {
+		wantCode(t, name, try("run", name, artifacts.StoreOptions{}), "")
+	}
+	for _, name := range []string{
+		"", ".", "..", "../a", "a/../b", "a/..", "/a", "a/", "a//b", "./a", "a/./b", `a\b`, `..\a`, "C:a", "a:stream",
+		"a\x00b", "a\nb", "a\x1b[31m", "a\u202eb", "a\u200bb", "a\u00a0b", "a\xff", strings.Repeat("x", 256),
+	} {
+		wantCode(t, kernel.Quote(name), try("run", name, artifacts.StoreOptions{}), kernel.CodeArguments)
+	}
+	for _, runID := range []string{"", "a\nb", "\xff", strings.Repeat("x", 256)} {
+		wantCode(t, kernel.Quote(runID), try(runID, "a", artifacts.StoreOptions{}), kernel.CodeArguments)
+		_, err := s.List(t.Context(), runID)
+		wantCode(t, "List "+kernel.Quote(runID), err, kernel.CodeArguments)
+	}
+	wantCode(t, "a run id is no path", try("../run", "a", artifacts.StoreOptions{}), "")
+	for _, contentType := range []string{"text/", "a b", "text/plain\r\nx: y", strings.Repeat("x", 256)} {
+		wantCode(t, kernel.Quote(contentType), try("run", "a", artifacts.StoreOptions{ContentType: contentType}), kernel.CodeArguments)
+	}
+	wantCode(t, "no JSON", try("run", "a", artifacts.StoreOptions{Metadata: map[string]any{"f": func() {}}}), kernel.CodeArguments)
+	wantCode(t, "large metadata", try("run", "a", artifacts.StoreOptions{Metadata: map[string]any{"x": strings.Repeat("x", 64<<10)}}), kernel.CodeArguments)
+}
+
+// TestLargestManifest fills everything that a manifest holds to its limit.
+func TestLargestManifest(t *testing.T) {
+	s := artifacts.New(memartifacts.NewBucket(), artifacts.Options{})
+	long := strings.Repeat("<", 255) // six bytes each in JSON
+	metadata := map[string]any{"x": strings.Repeat("x", 64<<10-len(`{"x":""}`))}
+	a, err := s.Store(t.Context(), long, long, strings.NewReader("x"), artifacts.StoreOptions{ContentType: "text/" + strings.Repeat("x", 250), Metadata: metadata})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.RetrieveBytes(t.Context(), a.ID, 1); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIDs(t *testing.T) {
+	s := artifacts.New(memartifacts.NewBucket(), artifacts.Options{})
+	a, err := s.Store(t.Context(), "run", "a", strings.NewReader("x"), artifacts.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := a.ID[:len(a.ID)-1] + "0"
+	if other == a.ID {
+		other = a.ID[:len(a.ID)-1] + "1"
+	}
+	for id, want := range map[string]kernel.Code{
+		"": kernel.CodeArguments, "x": kernel.CodeArguments, "sha256:": kernel.CodeArguments, "sha256:../../x": kernel.CodeArguments,
+		strings.TrimPrefix(a.ID, "sha256:"): kernel.CodeArguments, strings.ToUpper(a.ID): kernel.CodeArguments,
+		"sha256:" + strings.ToUpper(a.ID[7:]): kernel.CodeArguments, a.ID + "00": kernel.CodeArguments,
+		other: kernel.CodeNotFound, a.Digest: kernel.CodeNotFound,
+	} {
+		_, _, err := s.Retrieve(t.Context(), id)
+		wantCode(t, "Retrieve "+id, err, want)
+		wantCode(t, "Delete "+id, s.Delete(t.Context(), id), want)
+	}
+}
+
+func TestRetrieveBytesLimit(t *testing.T) {
+	s := artifacts.New(memartifacts.NewBucket(), artifacts.Options{})
+	a, err := s.Store(t.Context(), "run", "a", strings.NewReader("12345"), artifacts.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.RetrieveBytes(t.Context(), a.ID, 4)
+	wantCode(t, "4 bytes", err, kernel.CodeLimit)
+	data, _, err := s.RetrieveBytes(t.Context(), a.ID, 5)
+	if err != nil || string(data) != "12345" {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// TestStreams stores and reads more than it would be wise to hold.
+func TestStreams(t *testing.T) {
+	const size = 64 << 20
+	s := artifacts.New(memartifacts.NewBucket(), artifacts.Options{MaxSize: size})
+	a, err := s.Store(t.Context(), "run", "a", io.LimitReader(zeros{}, size), artifacts.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := s.Retrieve(t.Context(), a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if n, err := io.Copy(io.Discard, r); n != size || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("behind the end: %d, %v", n, err)
+	}
+	_, err = s.Store(t.Context(), "run", "a", io.LimitReader(zeros{}, size+1), artifacts.StoreOptions{})
+	wantCode(t, "one byte more", err, kernel.CodeLimit)
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,210 @@
+package artifacts
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
+)
+
+// listPage is how many artifacts one call of artifacts.list returns at most.
+const listPage = 1000
+
+// Ops returns the store's operations. All of them are about the artifacts of the
+// run that calls, which they take from the context: to a run, the artifacts of
+// others are not there (CodeNotFound, as for an id that never was).
+//
+//	artifacts.store     {name, value?, content_type?, metadata?}, body -> {id, digest, size}
+//	artifacts.retrieve  {id, name?} -> the description, body
+//	artifacts.list      {run_id?, after?} -> {artifacts: [description], next?}
+//	artifacts.delete    {id, name?} -> null
+//
+// Store keeps the body, or, without one, the value as indented JSON. List returns at
+// most 1,000 descriptions; next, if it is there, is the after of the call that goes on.
+//
+// An operator can grant store by name. An id says nothing before the artifact
+// exists, so retrieve and delete can be granted by name too: a call that gives
+// the name finds the artifact only if it has this name, and a grant that restricts name
+// does not cover a call without it.
+func (s *Store) Ops() []ports.Op {
+	return []ports.Op{
+		{Name: "artifacts.store", Guards: []string{"name"}, Func: s.opStore},
+		{Name: "artifacts.retrieve", Guards: []string{"id", "name"}, Func: s.opRetrieve},
+		{Name: "artifacts.list", Guards: []string{"run_id"}, Func: s.opList},
+		{Name: "artifacts.delete", Guards: []string{"id", "name"}, Func: s.opDelete},
+	}
+}
+
+func (s *Store) opStore(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	run, err := begin(ctx, call, "name", "value", "content_type", "metadata")
+	if err != nil {
+		return nil, err
+	}
+	name, err := text(call, "name")
+	if err != nil {
+		return nil, err
+	}
+	contentType, err := text(call, "content_type")
+	if err != nil {
+		return nil, err
+	}
+	metadata, ok := call.Args["metadata"].(map[string]any)
+	if !ok && call.Args["metadata"] != nil {
+		return nil, badCall(call, "argument metadata must be an object")
+	}
+	data := call.Body
+	if value, given := call.Args["value"]; given {
+		if data != nil {
+			return nil, badCall(call, "give a value or a body, not both")
+		}
+		if data, err = indented(value); err != nil {
+			return nil, badCall(call, "the value is no JSON: "+err.Error())
+		}
+		if contentType == "" {
+			contentType = "application/json"
+		}
+	} else if data == nil {
+		return nil, badCall(call, "give a value or a body")
+	}
+	a, err := s.Store(ctx, run.RunID, name, bytes.NewReader(data), StoreOptions{ContentType: contentType, Metadata: metadata})
+	if err != nil {
+		return nil, err
+	}
+	return &kernel.PortReply{Value: map[string]any{"id": a.ID, "digest": a.Digest, "size": number(a.Size)}}, nil
+}
+
+func (s *Store) opRetrieve(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := s.own(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	data, a, err := s.RetrieveBytes(ctx, a.ID, s.opts.MaxReply)
+	if err != nil {
+		return nil, err
+	}
+	return &kernel.PortReply{Value: a.value(), Body: data}, nil
+}
+
+func (s *Store) opList(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	run, err := begin(ctx, call, "run_id", "after")
+	if err != nil {
+		return nil, err
+	}
+	runID, err := text(call, "run_id")
+	if err != nil {
+		return nil, err
+	}
+	after, err := text(call, "after")
+	if err != nil {
+		return nil, err
+	}
+	if runID != "" && runID != run.RunID {
+		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no run " + kernel.Quote(runID), Why: "a run lists its own artifacts only"}
+	}
+	found, err := s.ListPage(ctx, run.RunID, after, listPage)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]any, 0, len(found))
+	for _, a := range found {
+		values = append(values, a.value())
+	}
+	reply := map[string]any{"artifacts": values}
+	if len(found) == listPage {
+		reply["next"] = found[len(found)-1].ID
+	}
+	return &kernel.PortReply{Value: reply}, nil
+}
+
+func (s *Store) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := s.own(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Delete(ctx, a.ID); err != nil {
+		return nil, err
+	}
+	return &kernel.PortReply{}, nil
+}
+
+// own returns the artifact that a call names, if it is one of the calling run.
+func (s *Store) own(ctx context.Context, call *kernel.PortCall) (*Artifact, error) {
+	run, err := begin(ctx, call, "id", "name")
+	if err != nil {
+		return nil, err
+	}
+	id, err := text(call, "id")
+	if err != nil {
+		return nil, err
+	}
+	name, err := text(call, "name")
+	if err != nil {
+		return nil, err
+	}
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	a, err := s.lookup(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	_, named := call.Args["name"]
+	if a.RunID != run.RunID || named && a.Name != name {
+		return nil, notFound(id)
+	}
+	return a, nil
+}
+
+// begin returns the calling run, and an error for an argument that the
+// operation does not know.
+func begin(ctx context.Context, call *kernel.PortCall, known ...string) (*kernel.RunContext, error) {
+	for name := range call.Args {
+		if !slices.Contains(known, name) {
+			return nil, badCall(call, fmt.Sprintf("there is no argument %s", kernel.Quote(name)))
+		}
+	}
+	run := kernel.RunFrom(ctx)
+	if run == nil {
+		return nil, &kernel.Error{Code: kernel.CodeInternal, What: call.Op + " was called outside a run"}
+	}
+	return run, nil
+}
+
+// text returns a string argument, "" if it is absent.
+func text(call *kernel.PortCall, name string) (string, error) {
+	value, given := call.Args[name]
+	s, ok := value.(string)
+	if given && !ok {
+		return "", badCall(call, fmt.Sprintf("argument %s must be a string", name))
+	}
+	return s, nil
+}
+
+func badCall(call *kernel.PortCall, why string) error {
+	return badArgument(call.Op+" cannot be called so", why)
+}
+
+func indented(value any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(value)
+	return b.Bytes(), err
+}
+
+// value returns the description as a kernel.Value.
+func (a *Artifact) value() map[string]any {
+	return map[string]any{
+		"id": a.ID, "run_id": a.RunID, "name": a.Name, "digest": a.Digest, "size": number(a.Size),
+		"content_type": a.ContentType, "metadata": a.Metadata, "stored": a.Stored.Format(time.RFC3339Nano),
+	}
+}
+
+func number(n int64) json.Number { return json.Number(strconv.FormatInt(n, 10)) }

@@ -1,0 +1,275 @@
+package ports
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// Door is the one way from a pipeline to its ports. It is safe for concurrent
+// use once its operations and hooks are registered.
+type Door struct {
+	authorizer kernel.Authorizer
+	auditor    kernel.Auditor
+	ops        map[string]*Op
+	hooks      []registration
+}
+
+type registration struct {
+	name    string
+	pattern func(op string) bool
+	hook    kernel.PortHook
+}
+
+// NewDoor returns a door that asks authorizer about every call and records every
+// call with auditor.
+func NewDoor(authorizer kernel.Authorizer, auditor kernel.Auditor) *Door {
+	return &Door{authorizer: authorizer, auditor: auditor, ops: map[string]*Op{}}
+}
+
+// Register offers operations.
+func (d *Door) Register(ops ...Op) error {
+	for _, op := range ops {
+		if _, taken := d.ops[op.Name]; taken {
+			return fmt.Errorf("operation %s is registered twice", op.Name)
+		}
+		d.ops[op.Name] = &op
+	}
+	return nil
+}
+
+// With returns a door with the same hooks and checks on which ops stand in for
+// the operations of their ports.
+func (d *Door) With(ops ...Op) *Door {
+	derived := *d
+	derived.ops = maps.Clone(d.ops)
+	for _, op := range ops {
+		maps.DeleteFunc(derived.ops, func(_ string, old *Op) bool { return old.Port() == op.Port() })
+	}
+	for _, op := range ops {
+		derived.ops[op.Name] = &op
+	}
+	return &derived
+}
+
+type doorKey struct{}
+
+// WithDoor returns a context whose guests call through d.
+func WithDoor(ctx context.Context, d *Door) context.Context {
+	return context.WithValue(ctx, doorKey{}, d)
+}
+
+// DoorFrom returns the door that ctx carries, or else d.
+func DoorFrom(ctx context.Context, d *Door) *Door {
+	if carried, ok := ctx.Value(doorKey{}).(*Door); ok {
+		return carried
+	}
+	return d
+}
+
+// Hook puts a hook around the operations that match, inside those registered
+// before it.
+func (d *Door) Hook(name string, match func(op string) bool, hook kernel.PortHook) {
+	d.hooks = append(d.hooks, registration{name, match, hook})
+}
+
+// Ops returns the names of the operations, sorted.
+func (d *Door) Ops() []string {
+	names := make([]string, 0, len(d.ops))
+	for name := range d.ops {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// CheckCapability returns an error if a capability can never apply: an unknown
+// operation, or an argument that the operation does not guard.
+func (d *Door) CheckCapability(op string, args []string) error {
+	o, ok := d.ops[op]
+	if !ok {
+		return fmt.Errorf("there is no operation %s; there are %s", kernel.Quote(op), strings.Join(d.Ops(), ", "))
+	}
+	return o.checkGuardNames(args)
+}
+
+// Call does one operation: it checks the rights of every module in the chain,
+// asks governance, lets the hooks decide, records, does it and charges the run.
+// Every refusal is recorded, too.
+func (d *Door) Call(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	op, ok := d.ops[call.Op]
+	if !ok {
+		err := &kernel.Error{Code: kernel.CodeUnsupported, What: "there is no operation " + kernel.Quote(call.Op),
+			Why: "the ports that are configured offer " + strings.Join(d.Ops(), ", "), Fix: "configure the port, or correct the name"}
+		unknown := passage{Door: d, op: &Op{Name: kernel.Quote(call.Op)}, call: call}
+		return nil, unknown.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
+	}
+	if run := kernel.RunFrom(ctx); run != nil {
+		run.Usage.PortCalls.Add(1)
+	}
+	c := passage{Door: d, op: op, call: call}
+	return c.pass(ctx)
+}
+
+// passage is one call on its way through the door.
+type passage struct {
+	*Door
+	op   *Op
+	call *kernel.PortCall
+}
+
+func (p *passage) pass(ctx context.Context) (*kernel.PortReply, error) {
+	start := time.Now()
+	guarded, err := p.admit(ctx)
+	if err != nil {
+		p.emit(ctx, start, err)
+		return nil, err
+	}
+	reply, err := p.hooked(ctx, guarded, 0)
+	p.emit(ctx, start, err)
+	return reply, err
+}
+
+// admit is the check of the chain: request, grant, policy. What it allows is on
+// record before it happens.
+func (p *passage) admit(ctx context.Context) (map[string]string, error) {
+	guarded, err := p.op.guarded(p.call.Args)
+	if err != nil {
+		return nil, p.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.arguments", Msg: err.Error()})
+	}
+	for _, m := range p.call.Caller.Modules {
+		if err := m.Check(p.op.Name, guarded); err != nil {
+			return nil, p.refuse(ctx, guarded, err, kernel.Reason{ID: "hexdag.capability", Msg: err.Error()})
+		}
+	}
+	decision := kernel.Decision{Effect: kernel.Allow}
+	if !p.op.Decides {
+		if decision, err = p.authorizer.Authorize(ctx, p.question(ctx, guarded)); err != nil {
+			return nil, p.refuse(ctx, guarded, err, kernel.Reason{ID: "hexdag.governance.error", Msg: err.Error()})
+		}
+	}
+	if decision.Effect != kernel.Allow {
+		return nil, p.refuse(ctx, guarded, policyError(p.op.Name, decision), decision.Reasons...)
+	}
+	if err := p.record(ctx, guarded, kernel.Allow, decision.Reasons, ""); err != nil {
+		return nil, err
+	}
+	return guarded, nil
+}
+
+func policyError(op string, d kernel.Decision) error {
+	why := make([]string, len(d.Reasons))
+	for i, r := range d.Reasons {
+		why[i] = kernel.Quote(r.Msg) + " [" + kernel.Quote(r.ID) + "]"
+	}
+	e := &kernel.Error{Code: kernel.CodeDenied, What: "governance denied " + op, Why: strings.Join(why, "; "), Fix: "ask whoever owns the policy, or change what is asked"}
+	if d.Effect == kernel.Approve {
+		e.What, e.Fix = op+" needs an approval", "have a person approve it"
+	}
+	return e
+}
+
+// refuse records a refusal and returns its error; a refusal that cannot be
+// recorded is still a refusal.
+func (p *passage) refuse(ctx context.Context, guarded map[string]string, err error, reasons ...kernel.Reason) error {
+	if rerr := p.record(ctx, guarded, kernel.Forbid, reasons, string(kernel.CodeOf(err))); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return err
+}
+
+// resource returns what the call is about: its first guarded argument.
+func (p *passage) resource(guarded map[string]string) kernel.Resource {
+	r := kernel.Resource{Type: p.op.Port()}
+	if len(p.op.Guards) > 0 {
+		r.ID = guarded[p.op.Guards[0]]
+	}
+	return r
+}
+
+func (p *passage) question(ctx context.Context, guarded map[string]string) *kernel.AccessRequest {
+	return &kernel.AccessRequest{
+		Subject:  SubjectOf(ctx, p.call.Caller),
+		Action:   kernel.Act{Name: p.op.Name, Args: p.call.Args},
+		Resource: p.resource(guarded),
+		Context:  ScopeOf(ctx, p.call.Node),
+	}
+}
+
+// SubjectOf returns who makes a call: the innermost module of the chain, or else
+// the run's principal.
+func SubjectOf(ctx context.Context, caller kernel.Caller) kernel.Subject {
+	s := kernel.Subject{Type: "user", ID: caller.Principal}
+	if run := kernel.RunFrom(ctx); run != nil {
+		s.Tenant = run.Tenant
+	}
+	if n := len(caller.Modules); n > 0 {
+		s.Type, s.ID = "module", caller.Modules[n-1].Name
+		s.Chain = caller.Chain()[:n]
+	}
+	return s
+}
+
+// ScopeOf returns the circumstance of a call: its run, node, labels and usage.
+func ScopeOf(ctx context.Context, node string) kernel.Scope {
+	run := kernel.RunFrom(ctx)
+	if run == nil {
+		return kernel.Scope{Node: node}
+	}
+	return kernel.Scope{RunID: run.RunID, Pipeline: run.PipelineName, Node: node, Labels: run.Labels, Usage: run.Usage.Snapshot()}
+}
+
+func (p *passage) record(ctx context.Context, guarded map[string]string, effect kernel.Effect, reasons []kernel.Reason, result string) error {
+	r := &kernel.AuditRecord{
+		Kind: "call", Principal: p.call.Caller.Principal, Chain: p.call.Caller.Chain(), Node: p.call.Node,
+		Action: p.op.Name, Resource: p.resource(guarded).ID, Effect: effect, Reasons: reasons, Result: result, Digest: p.digest(),
+	}
+	if run := kernel.RunFrom(ctx); run != nil {
+		r.RunID, r.Tenant = run.RunID, run.Tenant
+	}
+	if err := p.auditor.Audit(ctx, r); err != nil {
+		return &kernel.Error{Code: kernel.CodeAudit, What: p.op.Name + " was refused", Why: "it cannot be recorded: " + err.Error(),
+			Fix: "make room for the audit log, or mend its folder", Err: err}
+	}
+	return nil
+}
+
+// digest identifies the arguments and the body without keeping them.
+func (p *passage) digest() string {
+	text, err := kernel.EncodeJSON(p.call.Args)
+	if err != nil {
+		return ""
+	}
+	h := sha256.New()
+	h.Write(text)
+	h.Write(p.call.Body)
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+func (p *passage) emit(ctx context.Context, start time.Time, err error) {
+	e := &kernel.Event{Type: kernel.PortCalled, Node: p.call.Node, Op: p.op.Name, Status: "ok", DurationMS: float64(time.Since(start).Microseconds()) / 1000}
+	if n := len(p.call.Caller.Modules); n > 0 {
+		e.Module = p.call.Caller.Modules[n-1].Name
+	}
+	if err != nil {
+		e.Status = string(kernel.CodeOf(err))
+	}
+	kernel.Emit(ctx, e)
+}
+
+// MatchOps returns a function that reports whether an operation matches one of
+// the patterns, as abi.Match has it.
+func MatchOps(patterns []string) func(op string) bool {
+	return func(op string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool { return abi.Match(p, op) })
+	}
+}

@@ -1,0 +1,293 @@
+package ports_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/artifacts"
+	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
+	"github.com/hexdag/hexdag/host/ports/database"
+	"github.com/hexdag/hexdag/host/ports/database/memdb"
+	"github.com/hexdag/hexdag/host/ports/governance"
+	"github.com/hexdag/hexdag/host/ports/governance/allowall"
+	"github.com/hexdag/hexdag/host/ports/llm"
+	"github.com/hexdag/hexdag/host/ports/llm/mockllm"
+	"github.com/hexdag/hexdag/host/ports/metrics"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// everyOp returns the operations of every port that the host registers.
+func everyOp(t *testing.T) []ports.Op {
+	t.Helper()
+	model, err := mockllm.New(mockllm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := memdb.New(memdb.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
+		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops())
+}
+
+// A port that is not among everyOp would go untested: the sources are the witness.
+func TestEveryOpIsEnumerated(t *testing.T) {
+	var enumerated []string
+	for _, op := range everyOp(t) {
+		enumerated = append(enumerated, op.Name)
+	}
+	named := regexp.MustCompile(`(?:Name:\s*|Op[A-Z]\w+\s*=\s*)"([a-z_]+\.[a-z_]+)"`)
+	found := 0
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(file)
+		for _, match := range named.FindAllSubmatch(source, -1) {
+			found++
+			if name := string(match[1]); !slices.Contains(enumerated, name) {
+				t.Errorf("%s offers %s, which everyOp does not have", file, name)
+			}
+		}
+		return err
+	})
+	if err != nil || found < len(enumerated) {
+		t.Errorf("%d operations found in the sources, %d enumerated (%v)", found, len(enumerated), err)
+	}
+}
+
+// recorder is an auditor that remembers, or fails.
+type recorder struct {
+	records []kernel.AuditRecord
+	err     error
+}
+
+func (r *recorder) Audit(_ context.Context, record *kernel.AuditRecord) error {
+	r.records = append(r.records, *record)
+	return r.err
+}
+
+// decider answers every question alike.
+type decider struct {
+	decision kernel.Decision
+	err      error
+	asked    []kernel.AccessRequest
+}
+
+func (d *decider) Authorize(_ context.Context, req *kernel.AccessRequest) (kernel.Decision, error) {
+	d.asked = append(d.asked, *req)
+	return d.decision, d.err
+}
+
+func allowing() *decider { return &decider{decision: kernel.Decision{Effect: kernel.Allow}} }
+
+// rights is a module in a chain that may do what is listed.
+func rights(name string, allowed ...string) kernel.ModuleRights {
+	return kernel.ModuleRights{Name: name, Check: func(op string, _ map[string]string) error {
+		if slices.Contains(allowed, op) {
+			return nil
+		}
+		return &kernel.Error{Code: kernel.CodeDenied, What: name + " may not"}
+	}}
+}
+
+func calling(op string, modules ...kernel.ModuleRights) *kernel.PortCall {
+	return &kernel.PortCall{Op: op, Args: map[string]any{}, Caller: kernel.Caller{Principal: "alice", Modules: modules}}
+}
+
+// TestEveryOpIsGated: whatever link of the chain is missing, no operation is
+// reached, and the refusal is on record.
+func TestEveryOpIsGated(t *testing.T) {
+	cases := map[string]struct {
+		decider *decider
+		audit   error
+		modules func(op string) []kernel.ModuleRights
+		code    kernel.Code
+		policy  bool // it is governance that refuses, which is not asked about its own questions
+	}{
+		"no grant":            {allowing(), nil, func(string) []kernel.ModuleRights { return []kernel.ModuleRights{rights("m")} }, kernel.CodeDenied, false},
+		"an inner one has no": {allowing(), nil, func(op string) []kernel.ModuleRights { return []kernel.ModuleRights{rights("a", op), rights("b")} }, kernel.CodeDenied, false},
+		"an outer one has no": {allowing(), nil, func(op string) []kernel.ModuleRights { return []kernel.ModuleRights{rights("a"), rights("b", op)} }, kernel.CodeDenied, false},
+		"policy forbids":      {&decider{decision: kernel.Decision{Effect: kernel.Forbid}}, nil, nil, kernel.CodeDenied, true},
+		"approval is due":     {&decider{decision: kernel.Decision{Effect: kernel.Approve}}, nil, nil, kernel.CodeDenied, true},
+		"no effect":           {&decider{}, nil, nil, kernel.CodeDenied, true},
+		"an unknown effect":   {&decider{decision: kernel.Decision{Effect: "ALLOW"}}, nil, nil, kernel.CodeDenied, true},
+		"governance fails":    {&decider{decision: kernel.Decision{Effect: kernel.Allow}, err: errors.New("down")}, nil, nil, kernel.CodeInternal, true},
+		"audit fails":         {allowing(), errors.New("disk full"), nil, kernel.CodeAudit, false},
+	}
+	gated := 0
+	for _, op := range everyOp(t) {
+		for name, c := range cases {
+			if op.Decides && c.policy {
+				continue
+			}
+			gated++
+			reached := false
+			op.Func = func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) {
+				reached = true
+				return &kernel.PortReply{}, nil
+			}
+			audit := &recorder{err: c.audit}
+			door := newDoor(t, c.decider, audit, op)
+			var modules []kernel.ModuleRights
+			if c.modules != nil {
+				modules = c.modules(op.Name)
+			}
+			_, err := door.Call(context.Background(), calling(op.Name, modules...))
+			if reached || kernel.CodeOf(err) != c.code {
+				t.Errorf("%s, %s: reached %v, error %v", op.Name, name, reached, err)
+			}
+			if !recorded(audit, op.Name, kernel.Forbid) && c.audit == nil {
+				t.Errorf("%s, %s: the refusal is not on record: %+v", op.Name, name, audit.records)
+			}
+		}
+	}
+	if gated < 10*6 {
+		t.Errorf("only %d combinations were tried", gated)
+	}
+}
+
+func newDoor(t *testing.T, d kernel.Authorizer, a kernel.Auditor, ops ...ports.Op) *ports.Door {
+	t.Helper()
+	door := ports.NewDoor(d, a)
+	if err := door.Register(ops...); err != nil {
+		t.Fatal(err)
+	}
+	return door
+}
+
+func recorded(r *recorder, op string, effect kernel.Effect) bool {
+	return slices.ContainsFunc(r.records, func(record kernel.AuditRecord) bool { return record.Action == op && record.Effect == effect })
+}
+
+// What is allowed is on record before it happens.
+func TestAllowedCallsAreRecordedFirst(t *testing.T) {
+	for _, op := range everyOp(t) {
+		audit := &recorder{}
+		times := 0
+		op.Func = func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) {
+			if times++; !recorded(audit, op.Name, kernel.Allow) {
+				t.Errorf("%s happened before its record", op.Name)
+			}
+			return &kernel.PortReply{}, nil
+		}
+		d := allowing()
+		if _, err := newDoor(t, d, audit, op).Call(context.Background(), calling(op.Name, rights("m", op.Name))); err != nil || times != 1 {
+			t.Errorf("%s: %d times, %v", op.Name, times, err)
+		}
+		if op.Decides == (len(d.asked) == 1) {
+			t.Errorf("%s: governance was asked %d times", op.Name, len(d.asked))
+		}
+	}
+}
+
+// echo is an operation that answers its arguments.
+func echo(calls *[]kernel.PortCall) ports.Op {
+	return ports.Op{Name: "test.echo", Guards: []string{"topic", "key"}, Func: func(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+		*calls = append(*calls, *call)
+		return &kernel.PortReply{Value: call.Args, Body: call.Body}, nil
+	}}
+}
+
+// A guarded argument of another type than string would slip past a pattern.
+func TestGuardedArgumentsAreStrings(t *testing.T) {
+	var calls []kernel.PortCall
+	for _, v := range []any{kernel.Number(1), true, []any{"orders"}, map[string]any{"a": "orders"}} {
+		audit := &recorder{}
+		call := calling("test.echo", rights("m", "test.echo"))
+		call.Args["topic"] = v
+		_, err := newDoor(t, allowing(), audit, echo(&calls)).Call(context.Background(), call)
+		if len(calls) > 0 || kernel.CodeOf(err) != kernel.CodeArguments {
+			t.Errorf("%v: reached %d times, error %v", v, len(calls), err)
+		}
+		if !recorded(audit, "test.echo", kernel.Forbid) {
+			t.Errorf("%v: the refusal is not on record", v)
+		}
+	}
+}
+
+// The question to governance and the record name the innermost module, on
+// behalf of the others, and the run that the host knows: what the arguments say
+// of either counts for nothing.
+func TestIdentityComesFromTheHost(t *testing.T) {
+	var calls []kernel.PortCall
+	d, audit := allowing(), &recorder{}
+	call := calling("test.echo", rights("tool", "test.echo"), rights("hook", "test.echo"))
+	call.Node = "n1"
+	call.Args = map[string]any{"topic": "orders", "run_id": "forged", "tenant": "bob", "principal": "root", "chain": []any{"root"}}
+	ctx := kernel.WithRun(context.Background(), &kernel.RunContext{RunID: "r1", Tenant: "alice-inc", Principal: "alice"})
+	if _, err := newDoor(t, d, audit, echo(&calls)).Call(ctx, call); err != nil {
+		t.Fatal(err)
+	}
+	chain := []string{"alice", "module:tool", "module:hook"}
+	asked, record := d.asked[0], audit.records[0]
+	if s := asked.Subject; s.ID != "hook" || s.Type != "module" || s.Tenant != "alice-inc" || !slices.Equal(s.Chain, chain[:2]) {
+		t.Errorf("subject %+v", s)
+	}
+	if asked.Resource.ID != "orders" || asked.Context.RunID != "r1" || asked.Context.Node != "n1" {
+		t.Errorf("asked %+v", asked)
+	}
+	if record.RunID != "r1" || record.Tenant != "alice-inc" || record.Principal != "alice" || !slices.Equal(record.Chain, chain) || record.Digest == "" {
+		t.Errorf("record %+v", record)
+	}
+}
+
+// Another pipeline's door stands on the same checks and hooks.
+func TestADerivedDoorIsGated(t *testing.T) {
+	var own, other []kernel.PortCall
+	audit := &recorder{}
+	door := newDoor(t, allowing(), audit, echo(&own))
+	denied := 0
+	door.Hook("guard", ports.MatchOps([]string{"test.*"}), hook{before: func(*kernel.PortCall) (kernel.Verdict, error) {
+		denied++
+		return kernel.Verdict{Action: kernel.Deny}, nil
+	}})
+	derived := door.With(echo(&other))
+	_, err := derived.Call(context.Background(), calling("test.echo", rights("m")))
+	_, hookErr := derived.Call(context.Background(), calling("test.echo"))
+	if kernel.CodeOf(err) != kernel.CodeDenied || kernel.CodeOf(hookErr) != kernel.CodeDenied || denied != 1 || len(own)+len(other) > 0 {
+		t.Errorf("%v, %v; hook asked %d times, reached %d", err, hookErr, denied, len(own)+len(other))
+	}
+}
+
+func TestUnknownOps(t *testing.T) {
+	audit := &recorder{}
+	door := newDoor(t, allowing(), audit)
+	for _, name := range []string{"", "test.echo", "metrics.count\x00", "\x1b[2J"} {
+		_, err := door.Call(context.Background(), calling(name))
+		if kernel.CodeOf(err) != kernel.CodeUnsupported || strings.ContainsAny(err.Error(), "\x00\x1b") {
+			t.Errorf("%q: %q", name, err)
+		}
+	}
+	if err := door.CheckCapability("test.echo", nil); err == nil {
+		t.Error("a grant of an unknown operation is taken")
+	}
+}
+
+func TestGrantsNameGuardedArguments(t *testing.T) {
+	for _, op := range everyOp(t) {
+		door := newDoor(t, allowing(), &recorder{}, op)
+		if err := door.CheckCapability(op.Name, op.Guards); err != nil {
+			t.Error(err)
+		}
+		if err := door.CheckCapability(op.Name, []string{"no_such_argument"}); err == nil {
+			t.Errorf("%s: a grant that restricts nothing is taken", op.Name)
+		}
+	}
+	if err := newDoor(t, allowing(), &recorder{}).Register(everyOp(t)[0], everyOp(t)[0]); err == nil {
+		t.Error("an operation is registered twice")
+	}
+}

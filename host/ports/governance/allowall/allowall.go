@@ -1,0 +1,19 @@
+// Package allowall is the default backend of governance: everything is allowed.
+package allowall
+
+import (
+	"context"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// Driver allows everything.
+type Driver struct{}
+
+// Authorize allows, and says that it always does.
+func (Driver) Authorize(context.Context, *kernel.AccessRequest) (kernel.Decision, error) {
+	return kernel.Decision{
+		Effect:  kernel.Allow,
+		Reasons: []kernel.Reason{{ID: "hexdag.governance.allowall", Msg: "no policy is configured"}},
+	}, nil
+}

@@ -1,0 +1,124 @@
+// Package governance is the port that decides what may be done. Whatever goes
+// wrong with a decision, the answer is no: an error, a deadline, a panic, no
+// answer, an answer that is not understood, or one that cannot be recorded.
+package governance
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
+)
+
+// The reasons of denials that no rule gave.
+const (
+	ReasonUndefined  = "hexdag.governance.undefined"  // no rule had an answer
+	ReasonError      = "hexdag.governance.error"      // the backend failed
+	ReasonTimeout    = "hexdag.governance.timeout"    // the backend took too long, or the caller gave up
+	ReasonEffect     = "hexdag.governance.effect"     // an effect that the host does not know
+	ReasonObligation = "hexdag.governance.obligation" // an obligation that the host does not know
+	ReasonAudit      = "hexdag.governance.audit"      // the decision cannot be recorded
+)
+
+// Options change a Port. The zero value of a field means its default.
+type Options struct {
+	// Auditor records every decision. Without one, none is recorded.
+	Auditor kernel.Auditor
+	// Timeout bounds one decision; 2 s by default.
+	Timeout time.Duration
+}
+
+// Port is the portable API on a driver. It is a kernel.Authorizer and a
+// kernel.Auditor, and safe for concurrent use.
+type Port struct {
+	driver driver.Driver
+	opts   Options
+}
+
+var (
+	_ kernel.Authorizer = (*Port)(nil)
+	_ kernel.Auditor    = (*Port)(nil)
+)
+
+// New returns a port on d.
+func New(d driver.Driver, opts Options) *Port {
+	if opts.Timeout <= 0 {
+		opts.Timeout = 2 * time.Second
+	}
+	return &Port{driver: d, opts: opts}
+}
+
+// Authorize decides, and records the decision. Its error is always nil: what went
+// wrong is among the reasons of the denial.
+func (p *Port) Authorize(ctx context.Context, req *kernel.AccessRequest) (kernel.Decision, error) {
+	d := normalise(p.ask(ctx, req))
+	if p.opts.Auditor == nil {
+		return d, nil
+	}
+	if err := p.opts.Auditor.Audit(ctx, record(ctx, req, d)); err != nil {
+		return deny(ReasonAudit, "the decision cannot be recorded: "+err.Error()), nil //nolint:nilerr // the denial says it
+	}
+	return d, nil
+}
+
+// ask has the driver decide, and denies if it does not.
+func (p *Port) ask(ctx context.Context, req *kernel.AccessRequest) (d kernel.Decision) {
+	defer func() {
+		if r := recover(); r != nil {
+			d = deny(ReasonError, fmt.Sprint("the policy panicked: ", r))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
+	defer cancel()
+	d, err := p.driver.Authorize(ctx, req)
+	switch {
+	case ctx.Err() != nil: // an answer that comes too late is none
+		return deny(ReasonTimeout, "there was no decision in time: "+ctx.Err().Error())
+	case kernel.CodeOf(err) == kernel.CodeTimeout, errors.Is(err, context.DeadlineExceeded):
+		return deny(ReasonTimeout, "there was no decision in time: "+err.Error())
+	case err != nil:
+		return deny(ReasonError, "the policy could not be evaluated: "+err.Error())
+	}
+	return d
+}
+
+// Audit records what is not a decision. Without an auditor it fails, as an action
+// whose record cannot be written must not happen.
+func (p *Port) Audit(ctx context.Context, record *kernel.AuditRecord) error {
+	if p.opts.Auditor == nil {
+		return &kernel.Error{Code: kernel.CodeAudit, What: "there is no audit log", Fix: "configure one"}
+	}
+	return p.opts.Auditor.Audit(ctx, record)
+}
+
+func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *kernel.AuditRecord {
+	r := &kernel.AuditRecord{
+		Time: time.Now().UTC().Format(time.RFC3339Nano), Kind: "decision",
+		RunID: req.Context.RunID, Tenant: req.Subject.Tenant, Principal: req.Subject.ID, Node: req.Context.Node,
+		Action: req.Action.Name, Resource: req.Resource.Type + ":" + req.Resource.ID,
+		Effect: d.Effect, Reasons: d.Reasons, Result: "ok", Digest: digest(req.Action.Args),
+	}
+	if len(req.Subject.Chain) > 0 {
+		r.Principal = req.Subject.Chain[0]
+		r.Chain = append(append(r.Chain, req.Subject.Chain...), req.Subject.Type+":"+req.Subject.ID)
+	}
+	if run := kernel.RunFrom(ctx); run != nil {
+		r.RunID, r.Tenant = run.RunID, run.Tenant
+	}
+	return r
+}
+
+// digest identifies the arguments without keeping them.
+func digest(args map[string]any) string {
+	text, err := kernel.EncodeJSON(args)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}

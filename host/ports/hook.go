@@ -1,0 +1,145 @@
+package ports
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// maxAttempts bounds how often hooks may have one call tried again.
+const maxAttempts = 10
+
+// hooked runs the i-th hook that matches around the rest, the first outermost.
+func (p *passage) hooked(ctx context.Context, guarded map[string]string, i int) (*kernel.PortReply, error) {
+	for i < len(p.hooks) && !p.hooks[i].pattern(p.op.Name) {
+		i++
+	}
+	if i == len(p.hooks) {
+		return p.perform(ctx)
+	}
+	hook := p.hooks[i]
+	for attempt := 1; ; attempt++ {
+		reply, delay, err := p.around(ctx, guarded, hook, i)
+		if delay <= 0 {
+			return reply, err
+		}
+		if attempt == maxAttempts {
+			return nil, &kernel.Error{Code: kernel.CodeLimit, What: "hook " + hook.name + " had " + p.op.Name + " tried too often",
+				Why: "the limit is 10 attempts of one call", Fix: "return deny or continue in the end"}
+		}
+		if err := sleep(ctx, delay); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// around is one attempt inside one hook. A positive delay asks for another.
+func (p *passage) around(ctx context.Context, guarded map[string]string, hook registration, i int) (*kernel.PortReply, time.Duration, error) {
+	v, err := hook.hook.BeforePort(ctx, p.call)
+	if err != nil {
+		return nil, 0, err
+	}
+	emitVerdict(ctx, p.call, hook.name, v)
+	switch v.Action {
+	case kernel.Deny:
+		return nil, 0, p.denied(ctx, guarded, hook.name, v.Reason)
+	case kernel.RetryAfter:
+		return nil, max(v.Delay, time.Millisecond), nil
+	case kernel.Skip:
+		return &kernel.PortReply{Value: v.Value, Body: v.Body}, 0, nil
+	}
+	inner := *p // another attempt starts from the call as it came
+	if v.Action == kernel.Replace {
+		if guarded, err = inner.replace(ctx, v); err != nil {
+			return nil, 0, err
+		}
+	}
+	reply, callErr := inner.hooked(ctx, guarded, i+1)
+	v, err = hook.hook.AfterPort(ctx, inner.call, reply, callErr)
+	if err != nil {
+		return nil, 0, err
+	}
+	emitVerdict(ctx, p.call, hook.name, v)
+	switch v.Action {
+	case kernel.Deny:
+		return nil, 0, p.denied(ctx, guarded, hook.name, v.Reason)
+	case kernel.RetryAfter:
+		return nil, max(v.Delay, time.Millisecond), nil
+	case kernel.Replace:
+		replaced := &kernel.PortReply{Value: v.Value, Body: v.Body}
+		if v.Body == nil && reply != nil {
+			replaced.Body = reply.Body
+		}
+		return replaced, 0, nil
+	}
+	return reply, 0, callErr
+}
+
+// replace takes a hook's new arguments. They are another call than the one that
+// was admitted, so they are admitted anew.
+func (p *passage) replace(ctx context.Context, v kernel.Verdict) (map[string]string, error) {
+	args, ok := v.Value.(map[string]any)
+	if !ok {
+		return nil, &kernel.Error{Code: kernel.CodeABI, What: "a hook replaced the arguments of " + p.op.Name + " by something that is no object", Fix: "patch below /args"}
+	}
+	changed := *p.call
+	changed.Args = args
+	if v.Body != nil {
+		changed.Body = v.Body
+	}
+	p.call = &changed
+	return p.admit(ctx)
+}
+
+func (p *passage) denied(ctx context.Context, guarded map[string]string, hook, reason string) error {
+	err := &kernel.Error{Code: kernel.CodeDenied, What: "hook " + hook + " denied " + p.op.Name, Why: kernel.Quote(reason), Fix: "see the hook's configuration"}
+	return p.refuse(ctx, guarded, err, kernel.Reason{ID: "hook:" + hook, Msg: kernel.Quote(reason)})
+}
+
+// perform does the operation and charges the run for it.
+func (p *passage) perform(ctx context.Context) (*kernel.PortReply, error) {
+	reply, err := p.op.Func(ctx, p.call)
+	if err != nil {
+		return nil, err
+	}
+	if run := kernel.RunFrom(ctx); run != nil && p.op.Meter != nil {
+		p.op.Meter(run, reply)
+	}
+	if p.op.Decides {
+		emitDecision(ctx, p.call, reply.Value)
+	}
+	return reply, nil
+}
+
+// emitDecision tells the run's observer what governance answered a question.
+func emitDecision(ctx context.Context, call *kernel.PortCall, answer kernel.Value) {
+	var d kernel.Decision
+	if err := kernel.FromValue(answer, &d); err != nil {
+		return
+	}
+	rules, messages := make([]string, len(d.Reasons)), make([]string, len(d.Reasons))
+	for i, r := range d.Reasons {
+		rules[i], messages[i] = kernel.Quote(r.ID), kernel.Quote(r.Msg)
+	}
+	action, _ := call.Args["action"].(string)
+	kernel.Emit(ctx, &kernel.Event{Type: kernel.GovernanceDecided, Node: call.Node, Op: kernel.Quote(action), Action: string(d.Effect), Rules: rules, Reason: strings.Join(messages, "; ")})
+}
+
+func emitVerdict(ctx context.Context, call *kernel.PortCall, hook string, v kernel.Verdict) {
+	if v.Action != kernel.Continue {
+		kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Node, Op: call.Op, Module: hook, Action: v.Action.String(), Reason: kernel.Quote(v.Reason)})
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return kernel.ContextError(ctx)
+	}
+}

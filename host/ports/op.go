@@ -1,0 +1,70 @@
+// Package ports is the one door between what runs in a pipeline and the world:
+// every port method is an Op, and every call of one goes through Door.Call,
+// which checks, meters, hooks and audits it. The ports themselves are the
+// packages below this one.
+package ports
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// Op is a port's method as the door offers it.
+type Op struct {
+	// Name is "port.method".
+	Name string
+	// Guards are the arguments, strings at the top level, that a capability can
+	// restrict; the first is the resource that governance is asked about.
+	Guards []string
+	// Meter, if set, charges the run for a reply.
+	Meter func(run *kernel.RunContext, reply *kernel.PortReply)
+	// Decides marks an operation that is itself a question to governance: the
+	// door asks no second one.
+	Decides bool
+	// Func does the work. It honours its context, does not keep or change the
+	// arguments, and returns a *kernel.Error where it can say more than "failed".
+	Func kernel.PortFunc
+}
+
+// Port returns the part of the name before the dot.
+func (o *Op) Port() string {
+	port, _, _ := strings.Cut(o.Name, ".")
+	return port
+}
+
+// maxGuarded is how many bytes an argument may have that capabilities restrict:
+// it is matched against patterns, and recorded.
+const maxGuarded = 1 << 10
+
+// guarded returns the arguments that capabilities restrict. An argument that is
+// there but no string is an error, so that no other type slips past a pattern.
+func (o *Op) guarded(args map[string]any) (map[string]string, error) {
+	values := make(map[string]string, len(o.Guards))
+	for _, name := range o.Guards {
+		switch v := args[name].(type) {
+		case nil:
+		case string:
+			if len(v) > maxGuarded {
+				return nil, &kernel.Error{Code: kernel.CodeArguments, What: fmt.Sprintf("%s: argument %s is too long", o.Name, name), Why: fmt.Sprintf("it has %d bytes, the limit is %d", len(v), maxGuarded), Fix: "use a shorter name"}
+			}
+			values[name] = v
+		default:
+			return nil, &kernel.Error{Code: kernel.CodeArguments, What: fmt.Sprintf("%s: argument %s must be a string", o.Name, name)}
+		}
+	}
+	return values, nil
+}
+
+// checkGuardNames returns an error if a capability restricts an argument that
+// the operation does not guard: it would never match, or worse, be believed in.
+func (o *Op) checkGuardNames(names []string) error {
+	for _, name := range names {
+		if !slices.Contains(o.Guards, name) {
+			return fmt.Errorf("%s has no argument %q to restrict; it has %s", o.Name, name, strings.Join(o.Guards, ", "))
+		}
+	}
+	return nil
+}
