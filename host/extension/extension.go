@@ -1,0 +1,250 @@
+// Package extension gives sandboxed modules their types: a node hook, a port
+// hook, a tool, a node's body. It is where a module's requests meet its
+// operator's grants, and where a guest's calls enter the door.
+package extension
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/schema"
+)
+
+// Spec is what an operator says of a module.
+type Spec struct {
+	Name   string
+	Path   string
+	Digest string // "sha256:..." pins the bytes; "" takes what is there
+	Config kernel.Value
+	Grants []abi.Capability
+	Limits sandbox.Limits
+	// Isolation is what of the module's state one call can leave to the next; ""
+	// means nothing.
+	Isolation sandbox.Isolation
+	// Dialect is how to talk to it; "" means what the module looks like.
+	Dialect sandbox.Dialect
+}
+
+// Module is a loaded module with its rights. It is safe for concurrent use.
+type Module struct {
+	*sandbox.Module
+	spec   Spec
+	rights kernel.ModuleRights
+	door   *ports.Door
+	log    *slog.Logger
+	tools  map[string]tool
+	stats  stats
+}
+
+type tool struct {
+	abi.Tool
+	input, output *schema.Schema
+	parameters    []string // names of the schema's properties; nil without a schema
+}
+
+// Load reads and checks a module: the bytes, then the chain of its rights.
+func Load(ctx context.Context, runtime *sandbox.Runtime, door *ports.Door, log *slog.Logger, spec Spec) (*Module, error) {
+	wasm, err := ReadFile(spec.Path)
+	if err != nil {
+		return nil, kernel.At(err, kernel.Where{Module: kernel.Quote(spec.Name)})
+	}
+	loaded, err := runtime.Load(ctx, wasm, sandbox.LoadOptions{Name: spec.Name, Limits: spec.Limits, Dialect: spec.Dialect})
+	if err != nil {
+		return nil, kernel.At(err, kernel.Where{File: spec.Path})
+	}
+	m := &Module{Module: loaded, spec: spec, door: door, log: log}
+	if err := m.link(); err != nil {
+		loaded.Close(ctx)
+		return nil, kernel.At(err, kernel.Where{File: spec.Path, Module: m.ID()})
+	}
+	return m, nil
+}
+
+// ReadFile reads a module's file, within the limit of its size.
+func ReadFile(file string) ([]byte, error) {
+	unreadable := func(why string, err error) error {
+		return &kernel.Error{Code: kernel.CodeModuleNotFound, What: "the module cannot be read", Where: kernel.Where{File: file},
+			Why: why, Fix: "build it ('hexdag build DIR'), or correct its path", Err: err}
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, unreadable(err.Error(), err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, unreadable("it is not a file", nil)
+	}
+	if info.Size() > sandbox.MaxModule {
+		return nil, unreadable(fmt.Sprintf("it has %d bytes, the limit is %d", info.Size(), sandbox.MaxModule), nil)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, unreadable(err.Error(), err)
+	}
+	defer f.Close()
+	wasm, err := io.ReadAll(io.LimitReader(f, sandbox.MaxModule+1)) // it may grow while it is read
+	if err != nil {
+		return nil, unreadable(err.Error(), err)
+	}
+	return wasm, nil
+}
+
+// link checks what the module is and may do before anything runs.
+func (m *Module) link() error {
+	if m.spec.Digest != "" && m.spec.Digest != m.Digest() {
+		return &kernel.Error{Code: kernel.CodeModuleInvalid, What: "the module is not the one that was pinned",
+			Why: "its digest is " + m.Digest() + ", the configuration pins " + kernel.Quote(m.spec.Digest), Fix: "restore the module, or review it and pin the new digest"}
+	}
+	if err := m.checkRights(); err != nil {
+		return err
+	}
+	m.rights = kernel.ModuleRights{Name: m.Name(), Digest: m.Digest(), Check: m.check}
+	return m.compileTools()
+}
+
+func (m *Module) requests() []abi.Capability {
+	if m.Manifest() == nil {
+		return nil
+	}
+	return m.Manifest().Capabilities
+}
+
+// checkRights is the static part of the chain: imports ⊆ request ⊆ grant.
+func (m *Module) checkRights() error {
+	for _, g := range m.spec.Grants {
+		if isImportOp(g.Op) {
+			continue
+		}
+		if err := m.door.CheckCapability(g.Op, argNames(g)); err != nil {
+			return &kernel.Error{Code: kernel.CodeConfig, What: "module " + kernel.Quote(m.Name()) + " has a grant that can never apply", Why: err.Error(), Fix: "correct the grant"}
+		}
+	}
+	requests := m.requests()
+	if err := m.checkImports(requests); err != nil {
+		return err
+	}
+	var missing []string
+	for _, r := range requests {
+		if !slices.ContainsFunc(m.spec.Grants, func(g abi.Capability) bool { return g.Op == r.Op }) {
+			missing = append(missing, r.String())
+		}
+	}
+	if len(missing) > 0 {
+		return &kernel.Error{Code: kernel.CodeModuleGrant, What: "module " + kernel.Quote(m.Name()) + " asks for what it was not granted",
+			Why: "its manifest requests " + kernel.Quote(strings.Join(missing, "; ")),
+			Fix: "if you agree, add under grants of the module: - " + kernel.Quote(strings.Join(missing, "  and  - "))}
+	}
+	return nil
+}
+
+// checkImports refuses a module whose imports reach further than its requests.
+func (m *Module) checkImports(requests []abi.Capability) error {
+	for _, need := range []struct {
+		function, op string
+		covered      func(op string) bool
+	}{
+		{abi.ImportCall, "the operations it calls", func(op string) bool { return !isImportOp(op) }},
+		{abi.ImportClock, abi.OpClock, func(op string) bool { return op == abi.OpClock }},
+		{abi.ImportRandom, abi.OpRandom, func(op string) bool { return op == abi.OpRandom }},
+	} {
+		imports := slices.Contains(m.Imports(), abi.ImportModule+"."+need.function)
+		if imports && !slices.ContainsFunc(requests, func(r abi.Capability) bool { return need.covered(r.Op) }) {
+			return &kernel.Error{Code: kernel.CodeModuleGrant, What: "the module imports " + abi.ImportModule + "." + need.function + " and its manifest requests nothing for it",
+				Why: "what a module imports must be covered by what it requests", Fix: "name " + need.op + " under capabilities in manifest.json, build again, and grant it"}
+		}
+	}
+	return nil
+}
+
+func isImportOp(op string) bool { return op == abi.OpClock || op == abi.OpRandom }
+
+func argNames(c abi.Capability) []string {
+	names := make([]string, 0, len(c.Args))
+	for name := range c.Args {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// check is the part of the chain that depends on a call's arguments.
+func (m *Module) check(op string, args map[string]string) error {
+	allows := func(list []abi.Capability) bool {
+		return slices.ContainsFunc(list, func(c abi.Capability) bool { return c.Allows(op, args) })
+	}
+	line := abi.Capability{Op: op}
+	for name, value := range args {
+		if line.Args == nil {
+			line.Args = map[string][]string{}
+		}
+		line.Args[name] = []string{value}
+	}
+	switch {
+	case !allows(m.requests()):
+		return &kernel.Error{Code: kernel.CodeDenied, What: "module " + kernel.Quote(m.Name()) + " may not call " + kernel.Quote(line.String()), Where: kernel.Where{Module: m.ID()},
+			Why: "its manifest does not request it", Fix: "add " + kernel.Quote(line.String()) + " under capabilities in its manifest.json, build again, and grant it"}
+	case !allows(m.spec.Grants):
+		return &kernel.Error{Code: kernel.CodeDenied, What: "module " + kernel.Quote(m.Name()) + " may not call " + kernel.Quote(line.String()), Where: kernel.Where{Module: m.ID()},
+			Why: "it was not granted it", Fix: "if you agree, add under grants of the module: - " + kernel.Quote(line.String())}
+	}
+	return nil
+}
+
+func (m *Module) compileTools() error {
+	m.tools = map[string]tool{}
+	if m.Manifest() == nil {
+		return nil
+	}
+	for _, t := range m.Manifest().Tools {
+		compiled := tool{Tool: t}
+		var err error
+		if compiled.input, err = compileSchema(t.InputSchema); err == nil {
+			compiled.output, err = compileSchema(t.OutputSchema)
+		}
+		if err != nil {
+			return &kernel.Error{Code: kernel.CodeModuleInvalid, What: "tool " + kernel.Quote(t.Name) + " has a schema that cannot be used", Why: kernel.Quote(err.Error()),
+				Fix: "correct it in manifest.json; it is JSON Schema 2020-12", Err: err}
+		}
+		compiled.parameters = parameters(t.InputSchema)
+		m.tools[t.Name] = compiled
+	}
+	return nil
+}
+
+// parameters returns the names of a schema's properties.
+func parameters(schema []byte) []string {
+	v, err := kernel.DecodeJSON(schema)
+	if err != nil {
+		return nil
+	}
+	object, _ := v.(map[string]any)
+	properties, ok := object["properties"].(map[string]any)
+	if !ok {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(properties))
+}
+
+func compileSchema(text []byte) (*schema.Schema, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	v, err := kernel.DecodeJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	doc, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("a schema is an object")
+	}
+	return schema.Compile(doc)
+}

@@ -1,0 +1,155 @@
+package extension
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/sandbox"
+)
+
+// guestHost is what one call of a module can reach: the door, with the rights of
+// the whole chain.
+type guestHost struct {
+	module *Module
+	node   string
+	caller kernel.Caller // the module included
+}
+
+var _ sandbox.Host = (*guestHost)(nil)
+
+func (h *guestHost) Call(ctx context.Context, op string, args map[string]any, body []byte) (*kernel.PortReply, error) {
+	return ports.DoorFrom(ctx, h.module.door).Call(ctx, &kernel.PortCall{Op: op, Args: args, Body: body, Node: h.node, Caller: h.caller})
+}
+
+func (h *guestHost) Log(level abi.Level, line string) {
+	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
+	h.module.log.Log(context.Background(), levels[level], kernel.Quote(line), "module", h.module.Name(), "node", h.node)
+}
+
+// may checks a right that is an import of its own rather than an operation.
+func (h *guestHost) may(op string) error {
+	for _, m := range h.caller.Modules {
+		if err := m.Check(op, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *guestHost) Clock(ctx context.Context, id abi.ClockID) (int64, error) {
+	if err := h.may(abi.OpClock); err != nil {
+		return 0, err
+	}
+	now := time.Now()
+	if id == abi.ClockWall {
+		return now.UnixNano(), nil
+	}
+	if run := kernel.RunFrom(ctx); run != nil {
+		return now.Sub(run.Started).Nanoseconds(), nil
+	}
+	return 0, nil
+}
+
+func (h *guestHost) Random(_ context.Context, p []byte) error {
+	if err := h.may(abi.OpRandom); err != nil {
+		return err
+	}
+	_, err := rand.Read(p)
+	return err
+}
+
+// maxNesting is how deep guests may call guests through the host: a hook on the
+// operation that it calls itself would otherwise go on until its deadline, and
+// take an instance at every level.
+const maxNesting = 8
+
+type nestingKey struct{}
+
+func deeper(ctx context.Context, m *Module) (context.Context, error) {
+	depth, _ := ctx.Value(nestingKey{}).(int)
+	if depth == maxNesting {
+		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "guests call guests too deeply", Where: kernel.Where{Module: m.ID()},
+			Why: fmt.Sprintf("the limit is %d", maxNesting), Fix: "do not hook the operations that the hook calls"}
+	}
+	return context.WithValue(ctx, nestingKey{}, depth+1), nil
+}
+
+// maxDelay bounds how long a guest can have the host wait.
+const maxDelay = time.Hour
+
+func delay(ms uint32) time.Duration { return min(time.Duration(ms)*time.Millisecond, maxDelay) }
+
+// call runs an extension point with the module's own rights behind those of the caller.
+func (m *Module) call(ctx context.Context, point abi.Point, node string, caller kernel.Caller, input kernel.Value, body []byte) (*sandbox.Outcome, error) {
+	ctx, err := deeper(ctx, m)
+	if err != nil {
+		return nil, kernel.At(err, kernel.Where{Node: node})
+	}
+	behind := append(append([]kernel.ModuleRights(nil), caller.Modules...), m.rights)
+	host := &guestHost{module: m, node: node, caller: kernel.Caller{Principal: caller.Principal, Modules: behind}}
+	call := sandbox.Call{Point: point, Input: input, Body: body, Config: m.spec.Config, Host: host, Isolation: m.spec.Isolation}
+	if run := kernel.RunFrom(ctx); run != nil {
+		call.Run, call.Fuel = run.RunID, run.Fuel
+	}
+	out, err := m.Call(ctx, call)
+	m.stats.add(out, err)
+	if err != nil {
+		return nil, kernel.At(err, kernel.Where{Node: node})
+	}
+	return out, nil
+}
+
+// reason returns what a guest gave as the reason of a verdict, made safe to show.
+func reason(out *sandbox.Outcome) string {
+	switch v := out.Output.(type) {
+	case string:
+		return kernel.Quote(v)
+	case map[string]any:
+		if text, ok := v["reason"].(string); ok {
+			return kernel.Quote(text)
+		}
+	}
+	return "no reason given"
+}
+
+// verdict translates a hook's outcome.
+func (m *Module) verdict(point abi.Point, out *sandbox.Outcome) (kernel.Verdict, error) {
+	v := kernel.Verdict{Body: out.Body}
+	switch out.Verdict {
+	case abi.Replace:
+		v.Action, v.Value = kernel.Replace, out.Patched
+	case abi.Skip:
+		v.Action, v.Value = kernel.Skip, out.Output
+	case abi.Deny:
+		v.Action, v.Reason = kernel.Deny, reason(out)
+	case abi.RetryAfter:
+		v.Action, v.Reason, v.Delay = kernel.RetryAfter, reason(out), delay(out.Arg)
+	case abi.Error:
+		return v, m.failed(point, out)
+	}
+	return v, nil
+}
+
+func (m *Module) failed(point abi.Point, out *sandbox.Outcome) error {
+	return &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("module %s failed in %s", kernel.Quote(m.Name()), point), Why: reason(out), Where: kernel.Where{Module: m.ID()}}
+}
+
+// result translates the outcome of node_run and tool_call.
+func (m *Module) result(point abi.Point, out *sandbox.Outcome) (kernel.Value, error) {
+	switch out.Verdict {
+	case abi.Deny:
+		return nil, &kernel.Error{Code: kernel.CodeDenied, What: fmt.Sprintf("module %s refused %s", kernel.Quote(m.Name()), point), Why: reason(out), Where: kernel.Where{Module: m.ID()}}
+	case abi.RetryAfter:
+		return nil, &kernel.Error{Code: kernel.CodeRetry, What: fmt.Sprintf("module %s asks to try again", kernel.Quote(m.Name())), Why: reason(out),
+			Where: kernel.Where{Module: m.ID()}, RetryAfter: delay(out.Arg)}
+	case abi.Error:
+		return nil, m.failed(point, out)
+	}
+	return out.Output, nil
+}

@@ -1,0 +1,263 @@
+package extension
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/schema"
+)
+
+// runValue is abi.Run as a Value.
+func runValue(ctx context.Context) kernel.Value {
+	run := kernel.RunFrom(ctx)
+	if run == nil {
+		return map[string]any{"run_id": "", "pipeline": "", "tenant": "", "principal": "", "usage": usageValue(kernel.UsageSnapshot{})}
+	}
+	v := map[string]any{
+		"run_id": run.RunID, "pipeline": run.PipelineName, "tenant": run.Tenant, "principal": run.Principal,
+		"usage": usageValue(run.Usage.Snapshot()),
+	}
+	if run.ParentRunID != "" {
+		v["parent_run_id"] = run.ParentRunID
+	}
+	if len(run.Labels) > 0 {
+		labels := make(map[string]any, len(run.Labels))
+		for name, label := range run.Labels {
+			labels[name] = label
+		}
+		v["labels"] = labels
+	}
+	return v
+}
+
+func usageValue(u kernel.UsageSnapshot) kernel.Value {
+	return map[string]any{
+		"llm_calls": kernel.Number(u.LLMCalls), "input_tokens": kernel.Number(u.InputTokens), "output_tokens": kernel.Number(u.OutputTokens),
+		"tool_calls": kernel.Number(u.ToolCalls), "port_calls": kernel.Number(u.PortCalls),
+	}
+}
+
+// problem is abi.Problem as a Value.
+func problem(err error) kernel.Value {
+	return map[string]any{"code": string(kernel.CodeOf(err)), "message": err.Error()}
+}
+
+func nodeMessage(ctx context.Context, call *kernel.NodeCall) map[string]any {
+	return map[string]any{
+		"run":   runValue(ctx),
+		"node":  map[string]any{"name": call.Name, "kind": call.Kind, "attempt": kernel.Number(int64(call.Attempt))},
+		"input": call.Input,
+	}
+}
+
+func principal(ctx context.Context) kernel.Caller {
+	if run := kernel.RunFrom(ctx); run != nil {
+		return kernel.Caller{Principal: run.Principal}
+	}
+	return kernel.Caller{}
+}
+
+type nodeHook struct{ m *Module }
+
+// NodeHook returns the module as a hook around nodes.
+func (m *Module) NodeHook() (kernel.NodeHook, error) {
+	if err := m.needOne(abi.NodeBefore, abi.NodeAfter); err != nil {
+		return nil, err
+	}
+	return nodeHook{m}, nil
+}
+
+func (m *Module) needOne(points ...abi.Point) error {
+	if slices.ContainsFunc(points, m.Has) {
+		return nil
+	}
+	return &kernel.Error{Code: kernel.CodeModuleExport, Where: kernel.Where{File: m.spec.Path, Module: m.ID()},
+		What: fmt.Sprintf("module %s exports none of %v", kernel.Quote(m.Name()), points), Why: fmt.Sprintf("its extension points are %v", m.Points()),
+		Fix: "use it for one of those, or export the function"}
+}
+
+func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel.Verdict, error) {
+	if !h.m.Has(abi.NodeBefore) {
+		return kernel.Verdict{}, nil
+	}
+	out, err := h.m.call(ctx, abi.NodeBefore, call.Name, principal(ctx), nodeMessage(ctx, call), nil)
+	if err != nil {
+		return kernel.Verdict{}, err
+	}
+	return h.m.verdict(abi.NodeBefore, out)
+}
+
+func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output kernel.Value, failure error) (kernel.Verdict, error) {
+	if !h.m.Has(abi.NodeAfter) {
+		return kernel.Verdict{}, nil
+	}
+	message := nodeMessage(ctx, call)
+	if failure != nil {
+		message["error"] = problem(failure)
+	} else {
+		message["output"] = output
+	}
+	out, err := h.m.call(ctx, abi.NodeAfter, call.Name, principal(ctx), message, nil)
+	if err != nil {
+		return kernel.Verdict{}, err
+	}
+	return h.m.verdict(abi.NodeAfter, out)
+}
+
+type portHook struct{ m *Module }
+
+// PortHook returns the module as a hook around port calls.
+func (m *Module) PortHook() (kernel.PortHook, error) {
+	if err := m.needOne(abi.PortBefore, abi.PortAfter); err != nil {
+		return nil, err
+	}
+	return portHook{m}, nil
+}
+
+func portMessage(ctx context.Context, call *kernel.PortCall) map[string]any {
+	chain := call.Caller.Chain()
+	names := make([]any, len(chain))
+	for i, name := range chain {
+		names[i] = name
+	}
+	return map[string]any{"run": runValue(ctx), "node": call.Node, "op": call.Op, "chain": names, "args": call.Args}
+}
+
+func (h portHook) BeforePort(ctx context.Context, call *kernel.PortCall) (kernel.Verdict, error) {
+	if !h.m.Has(abi.PortBefore) {
+		return kernel.Verdict{}, nil
+	}
+	out, err := h.m.call(ctx, abi.PortBefore, call.Node, principal(ctx), portMessage(ctx, call), call.Body)
+	if err != nil {
+		return kernel.Verdict{}, err
+	}
+	return h.m.verdict(abi.PortBefore, out)
+}
+
+func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *kernel.PortReply, failure error) (kernel.Verdict, error) {
+	if !h.m.Has(abi.PortAfter) {
+		return kernel.Verdict{}, nil
+	}
+	message := portMessage(ctx, call)
+	var body []byte
+	if failure != nil {
+		message["error"] = problem(failure)
+	} else {
+		message["reply"], body = reply.Value, reply.Body
+	}
+	out, err := h.m.call(ctx, abi.PortAfter, call.Node, principal(ctx), message, body)
+	if err != nil {
+		return kernel.Verdict{}, err
+	}
+	return h.m.verdict(abi.PortAfter, out)
+}
+
+// Invoke calls an extension point with a message as it is.
+func (m *Module) Invoke(ctx context.Context, point abi.Point, message kernel.Value) (*sandbox.Outcome, error) {
+	return m.call(ctx, point, "", principal(ctx), message, nil)
+}
+
+// RunNode runs the module as the body of a node.
+func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
+	out, err := m.call(ctx, abi.NodeRun, call.Name, principal(ctx), nodeMessage(ctx, call), nil)
+	if err != nil {
+		return nil, err
+	}
+	return m.result(abi.NodeRun, out)
+}
+
+// Tools returns the tools that the manifest describes, by name.
+func (m *Module) Tools() []abi.Tool {
+	list := make([]abi.Tool, 0, len(m.tools))
+	for _, t := range m.tools {
+		list = append(list, t.Tool)
+	}
+	slices.SortFunc(list, func(a, b abi.Tool) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// CallTool calls one of the module's tools on behalf of a caller. Arguments and
+// result are held to the tool's schemas.
+func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, node string, caller kernel.Caller) (kernel.Value, error) {
+	t, ok := m.tools[name]
+	if !ok {
+		return nil, m.noTool(name)
+	}
+	if err := hold(t.input, args, kernel.CodeArguments, "the arguments of tool "+kernel.Quote(name)); err != nil {
+		return nil, kernel.At(err, kernel.Where{Module: m.ID(), Node: node})
+	}
+	if run := kernel.RunFrom(ctx); run != nil {
+		run.Usage.ToolCalls.Add(1)
+	}
+	out, err := m.call(ctx, abi.ToolCall, node, caller, map[string]any{"run": runValue(ctx), "tool": name, "args": args}, nil)
+	if err != nil {
+		return nil, err
+	}
+	v, err := m.result(abi.ToolCall, out)
+	if err != nil {
+		return nil, err
+	}
+	if err := hold(t.output, v, kernel.CodeABI, "the result of tool "+kernel.Quote(name)); err != nil {
+		return nil, kernel.At(err, kernel.Where{Module: m.ID(), Node: node})
+	}
+	return v, nil
+}
+
+func (m *Module) noTool(name string) error {
+	names := make([]string, 0, len(m.tools))
+	for _, t := range m.Tools() {
+		names = append(names, kernel.Quote(t.Name))
+	}
+	return &kernel.Error{Code: kernel.CodeModuleExport, Where: kernel.Where{File: m.spec.Path, Module: m.ID()}, What: "module " + kernel.Quote(m.Name()) + " has no tool " + kernel.Quote(name),
+		Why: "its manifest describes: " + strings.Join(names, ", "), Fix: "name one of these, or describe the tool in manifest.json"}
+}
+
+func hold(s *schema.Schema, v kernel.Value, code kernel.Code, what string) error {
+	if s == nil {
+		return nil
+	}
+	if err := s.Validate(v); err != nil {
+		return &kernel.Error{Code: code, What: what + " do not fit its schema", Why: kernel.Quote(err.Error()), Fix: "see 'hexdag module inspect'", Err: err}
+	}
+	return nil
+}
+
+// Arguments picks a tool's arguments from what a node is given, by the names in
+// the tool's schema: at the top level first, then one level down where exactly
+// one value has the name. Without a schema it is all that the node is given.
+func (m *Module) Arguments(name string, given kernel.Value) kernel.Value {
+	fields, ok := given.(map[string]any)
+	names := m.tools[name].parameters
+	if !ok || names == nil {
+		return given
+	}
+	args := make(map[string]any, len(names))
+	for _, param := range names {
+		if v, there := fields[param]; there {
+			args[param] = v
+		} else if v, found := nested(fields, param); found {
+			args[param] = v
+		}
+	}
+	return args
+}
+
+// nested looks one level down; several sources are as good as none.
+func nested(fields map[string]any, name string) (v kernel.Value, found bool) {
+	for _, field := range fields {
+		if inner, ok := field.(map[string]any); ok {
+			if candidate, there := inner[name]; there {
+				if found {
+					return nil, false
+				}
+				v, found = candidate, true
+			}
+		}
+	}
+	return v, found
+}
