@@ -1,0 +1,3 @@
+module github.com/hexdag/hexdag/guests/sdk/go
+
+go 1.26
