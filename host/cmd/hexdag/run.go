@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+type runFlags struct {
+	input, config, each string
+	asJSON, tolerate    bool
+	concurrency         int
+}
+
+func runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Run a pipeline, once or for every line of a file",
+		Long: `Run a pipeline, once or for every line of a file of JSON objects.
+
+The operator's configuration (modules, grants, hooks, ports) is --config, or else
+hexdag.yaml beside FILE. With --json, a single run prints one line, a JSON document
+{status, run_id, node_results, output, error, events}; a run with --each prints
+each event as a line, and ends with the report as one.`,
+		Example: `hexdag run pipeline.yaml --input '{"id": "T-1"}'
+hexdag run pipeline.yaml --each tickets.jsonl`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runPipeline(cmd, args[0], f) },
+	}
+	cmd.Flags().StringVar(&f.input, "input", "", "the run's input: JSON, @file, or @- for standard input")
+	cmd.Flags().StringVar(&f.config, "config", "", "the operator's configuration")
+	cmd.Flags().StringVar(&f.each, "each", "", "run once for every line of this file of JSON objects")
+	cmd.Flags().IntVar(&f.concurrency, "concurrency", 4, "with --each, how many runs at once")
+	cmd.Flags().BoolVar(&f.tolerate, "tolerate-failures", false, "with --each, exit with 0 also where some lines failed")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	cmd.MarkFlagsMutuallyExclusive("input", "each")
+	return cmd
+}
+
+func runPipeline(cmd *cobra.Command, file string, f runFlags) error {
+	err := withPipeline(cmd, file, f, func(ctx context.Context, p *host.Pipeline) error {
+		if f.each != "" {
+			return runEach(ctx, cmd, p, f)
+		}
+		return runOnce(ctx, cmd, p, f)
+	})
+	var already shown
+	if err != nil && f.asJSON && f.each == "" && !errors.As(err, &already) {
+		return notRun(cmd, err)
+	}
+	return err
+}
+
+// notRun reports a run that could not begin in the same form as one that failed.
+func notRun(cmd *cobra.Command, err error) error {
+	var e *kernel.Error
+	if !errors.As(err, &e) {
+		e = &kernel.Error{Code: kernel.CodeInternal, What: err.Error()}
+	}
+	doc := document{Result: &host.Result{Status: "failed", Error: e, NodeResults: map[string]kernel.Value{}, Output: map[string]kernel.Value{}}, Events: []*host.Event{}}
+	printError(cmd.ErrOrStderr(), err)
+	return errors.Join(writeJSON(cmd.OutOrStdout(), doc), shown{err})
+}
+
+// document is what run --json ends with.
+type document struct {
+	*host.Result
+	Events []*host.Event `json:"events"`
+}
+
+func withPipeline(cmd *cobra.Command, file string, f runFlags, use func(context.Context, *host.Pipeline) error) (err error) {
+	ctx := cmd.Context()
+	cfg, err := configFor(file, f.config)
+	if err != nil {
+		return err
+	}
+	if _, err := host.Validate(file); err != nil {
+		return err // before anything is opened
+	}
+	h, err := host.New(ctx, cfg, hostOptions(cmd))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
+	p, err := h.Load(ctx, file)
+	if err != nil {
+		return err
+	}
+	return use(ctx, p)
+}
+
+// configFor returns the configuration: the named one, hexdag.yaml beside the
+// pipeline, or none.
+func configFor(file, config string) (*host.Config, error) {
+	beside := filepath.Join(filepath.Dir(file), "hexdag.yaml")
+	if config == "" {
+		if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
+			return &host.Config{File: beside}, nil
+		}
+		config = beside
+	}
+	return host.LoadConfig(config)
+}
+
+func runOnce(ctx context.Context, cmd *cobra.Command, p *host.Pipeline, f runFlags) error {
+	input, err := readValue(cmd, "input", f.input)
+	if err != nil {
+		return err
+	}
+	if input == nil {
+		input = map[string]any{}
+	}
+	recorder := &host.Recorder{}
+	observers := []func(*host.Event){recorder.Observe}
+	stop := func() {}
+	if !f.asJSON {
+		var observe func(*host.Event)
+		observe, stop = watch(cmd.ErrOrStderr(), p, 0)
+		observers = append(observers, observe)
+	}
+	result := p.Run(ctx, input, host.RunOptions{Observer: func(e *host.Event) {
+		for _, observe := range observers {
+			observe(e)
+		}
+	}})
+	stop()
+	if f.asJSON {
+		if err := writeJSON(cmd.OutOrStdout(), document{result, recorder.Events()}); err != nil {
+			return err
+		}
+		if result.Err != nil {
+			return shown{result.Err}
+		}
+		return nil
+	}
+	if err := printResult(cmd.OutOrStdout(), result); err != nil {
+		return err
+	}
+	return result.Err
+}
+
+// printResult writes a run's output, or the results of its nodes where the
+// pipeline names no output.
+func printResult(w io.Writer, result *host.Result) error {
+	shown := map[string]any{}
+	for name, v := range result.Output {
+		shown[name] = v
+	}
+	if len(shown) == 0 {
+		for name, v := range result.NodeResults {
+			shown[name] = v
+		}
+	}
+	text, err := kernel.EncodeJSON(shown)
+	if err != nil {
+		return err
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, text, "", "  "); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\nrun %s %s\n", indented.String(), result.RunID, result.Status)
+	return err
+}
+
+func runEach(ctx context.Context, cmd *cobra.Command, p *host.Pipeline, f runFlags) error {
+	lines, total, err := openLines(f.each)
+	if err != nil {
+		return err
+	}
+	defer lines.Close()
+	opts := host.BatchOptions{File: f.each, Concurrency: f.concurrency}
+	stop := func() {}
+	if f.asJSON {
+		opts.Observer = eventLines(cmd.OutOrStdout())
+	} else {
+		var view *view
+		view, stop = newView(cmd.ErrOrStderr(), p, total)
+		opts.Observer, opts.Finished = view.observe, view.finished
+	}
+	report, err := p.RunEach(ctx, lines, opts)
+	stop()
+	if f.asJSON {
+		err = errors.Join(err, writeJSON(cmd.OutOrStdout(), report))
+	} else {
+		err = errors.Join(err, printReport(cmd.OutOrStdout(), report))
+	}
+	if err != nil {
+		return err
+	}
+	if failed := report.Failed + report.Denied; failed > 0 && !f.tolerate {
+		return shown{&kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%d of %d lines did not complete", failed, report.Lines)}}
+	}
+	return nil
+}
+
+// openLines opens a file of lines and counts those that are not blank.
+func openLines(file string) (*os.File, int, error) {
+	unreadable := func(err error) error {
+		return &kernel.Error{Code: kernel.CodeInput, What: "the file of lines cannot be read", Where: kernel.Where{File: file}, Why: err.Error(), Fix: "correct its path", Err: err}
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, 0, unreadable(err)
+	}
+	total, r := 0, bufio.NewReader(f)
+	for blank := true; ; {
+		c, err := r.ReadByte()
+		if err != nil || c == '\n' {
+			if !blank {
+				total++
+			}
+			blank = true
+		} else if c != ' ' && c != '\t' && c != '\r' {
+			blank = false
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			f.Close()
+			return nil, 0, unreadable(err)
+		}
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		f.Close()
+		return nil, 0, unreadable(err)
+	}
+	return f, total, nil
+}
+
+// eventLines returns an observer that writes each event as a line of JSON.
+func eventLines(w io.Writer) func(*host.Event) {
+	var mu sync.Mutex
+	return func(e *host.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		writeJSON(w, e) //nolint:errcheck // the report, which ends the output, tells of a broken pipe
+	}
+}

@@ -1,0 +1,260 @@
+// Package host is hexdag as a library: a Host has the modules, the ports and the
+// audit log that an operator configured; it loads pipelines and runs them.
+//
+//	cfg, err := host.LoadConfig("hexdag.yaml")
+//	h, err := host.New(ctx, cfg, host.Options{})
+//	defer h.Close(ctx)
+//	p, err := h.Load("pipeline.yaml")
+//	result := p.Run(ctx, map[string]any{"id": "T-1"}, host.RunOptions{})
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/extension"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
+	"github.com/hexdag/hexdag/host/sandbox"
+)
+
+// Config is what an operator decides; see README, Configuration.
+type Config = pipeline.Config
+
+// LoadConfig reads an operator's configuration.
+func LoadConfig(file string) (*Config, error) { return pipeline.LoadConfig(file) }
+
+// Options are what an embedding program decides. The zero value is usable.
+type Options struct {
+	// Log takes what modules log; nil drops it.
+	Log *slog.Logger
+	// CacheDir keeps compiled modules; "" means hexdag in the user's cache folder.
+	CacheDir string
+	// KeyFile holds the key that signs the audit log; "" means hexdag/audit.key in
+	// the user's configuration folder.
+	KeyFile string
+	// CompileWorker is the command that compiles modules in a process of its own: a
+	// program that calls CompileWorker, with its arguments. Without it, modules are
+	// compiled in this process, where only the static limits hold.
+	CompileWorker []string
+}
+
+// CompileWorker is what a program that Options.CompileWorker names does with its
+// last argument and its standard input. It returns the exit code.
+func CompileWorker(ctx context.Context, cacheDir string, in io.Reader, errOut io.Writer) int {
+	return sandbox.CompileWorker(ctx, cacheDir, in, errOut)
+}
+
+// Host runs pipelines. It is safe for concurrent use.
+type Host struct {
+	config  *Config
+	log     *slog.Logger
+	cache   string
+	state   string
+	runtime *sandbox.Runtime
+	door    *ports.Door
+	engine  *engine.Engine
+	audit   *auditlog.Log
+	modules []*extension.Module
+
+	mu      sync.Mutex                    // pipelines with ports of their own may be loaded at once
+	stores  map[string]string             // where ports keep what they keep, by port
+	closers []func(context.Context) error // in the order of opening
+}
+
+// New opens everything that the configuration names. The caller closes the host.
+func New(ctx context.Context, cfg *Config, opts Options) (*Host, error) {
+	h := &Host{config: cfg, log: opts.Log, cache: opts.CacheDir, stores: map[string]string{}}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if err := h.open(ctx, opts); err != nil {
+		return nil, errors.Join(err, h.Close(ctx))
+	}
+	return h, nil
+}
+
+func (h *Host) open(ctx context.Context, opts Options) error {
+	if err := h.openFolders(); err != nil {
+		return err
+	}
+	log, err := auditlog.Open(h.AuditDir(), auditlog.Options{KeyFile: opts.KeyFile})
+	if err != nil {
+		return err
+	}
+	h.audit = log
+	h.onClose(func(context.Context) error { return log.Close() })
+	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log}); err != nil {
+		return &kernel.Error{Code: kernel.CodeConfig, What: "the sandbox cannot start", Why: err.Error(), Fix: "see the reason", Err: err}
+	}
+	h.onClose(h.runtime.Close)
+	h.onClose(h.closeModules)
+	if err := h.openDoor(ctx); err != nil {
+		return err
+	}
+	modules, err := h.loadModules(ctx)
+	if err != nil {
+		return err
+	}
+	hooks, err := h.hooks(modules)
+	if err != nil {
+		return err
+	}
+	h.engine = engine.New(h.door, modules, hooks)
+	return nil
+}
+
+func (h *Host) onClose(f func(context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closers = append(h.closers, f)
+}
+
+// storesIn notes where a port keeps what it keeps.
+func (h *Host) storesIn(port, where string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stores[port] = where
+}
+
+// Stores returns where ports keep what they keep, by port.
+func (h *Host) Stores() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.stores)
+}
+
+func (h *Host) openFolders() error {
+	h.state = h.config.State
+	if h.state == "" {
+		h.state = filepath.Join(filepath.Dir(h.config.File), ".hexdag")
+	}
+	if err := h.openFolder(h.state); err != nil {
+		return err
+	}
+	return h.openCache()
+}
+
+func (h *Host) openCache() error {
+	if h.cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return &kernel.Error{Code: kernel.CodeConfig, What: "there is no folder for compiled modules", Why: err.Error(), Fix: "set HOME or XDG_CACHE_HOME", Err: err}
+		}
+		h.cache = filepath.Join(dir, "hexdag")
+	}
+	return h.openFolder(h.cache)
+}
+
+func (h *Host) openFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return &kernel.Error{Code: kernel.CodeConfig, What: "a folder of the host cannot be made", Where: kernel.Where{File: h.config.File}, Why: err.Error(),
+			Fix: "set spec.state to a folder that you may write to, and HOME to one that you own", Err: err}
+	}
+	return nil
+}
+
+// loadModules loads every module of the configuration, and says all that is
+// wrong with them at once.
+func (h *Host) loadModules(ctx context.Context) (map[string]*extension.Module, error) {
+	modules := map[string]*extension.Module{}
+	var problems []error
+	for _, spec := range h.config.Modules {
+		m, err := extension.Load(ctx, h.runtime, h.door, h.log, extension.Spec{
+			Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Isolation: spec.Isolation, Dialect: spec.Dialect,
+		})
+		if err != nil {
+			refused := h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Forbid, Result: string(kernel.CodeOf(err)), Detail: err.Error()})
+			problems = append(problems, kernel.At(err, spec.Where), refused)
+			continue
+		}
+		modules[spec.Name] = m
+		h.modules = append(h.modules, m)
+		grants := make([]string, len(spec.Grants))
+		for i, g := range spec.Grants {
+			grants[i] = g.String()
+		}
+		err = h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Allow, Digest: m.Digest(), Detail: fmt.Sprint(grants)})
+		problems = append(problems, err)
+	}
+	return modules, errors.Join(problems...)
+}
+
+func (h *Host) closeModules(ctx context.Context) error {
+	var problems []error
+	for _, m := range h.modules {
+		problems = append(problems, m.Close(ctx))
+	}
+	return errors.Join(problems...)
+}
+
+// hooks registers the port hooks at the door and returns the node hooks.
+func (h *Host) hooks(modules map[string]*extension.Module) ([]engine.NodeHook, error) {
+	var hooks []engine.NodeHook
+	var problems []error
+	for _, spec := range h.config.Hooks {
+		m, ok := modules[spec.Module]
+		if !ok {
+			continue // it did not load, which has been said
+		}
+		if len(spec.Ops) > 0 {
+			hook, err := m.PortHook()
+			problems = append(problems, place(err, spec.Where))
+			h.door.Hook(spec.Module, ports.MatchOps(spec.Ops), hook)
+			continue
+		}
+		hook, err := m.NodeHook()
+		problems = append(problems, place(err, spec.Where))
+		hooks = append(hooks, engine.NodeHook{Name: spec.Module, Nodes: spec.Nodes, Kinds: spec.Kinds, Hook: hook})
+	}
+	return hooks, errors.Join(problems...)
+}
+
+// place is kernel.At that leaves nil alone.
+func place(err error, w kernel.Where) error {
+	if err == nil {
+		return nil
+	}
+	return kernel.At(err, w)
+}
+
+func (h *Host) principal() string { return orElse(h.config.Principal, "local") }
+
+func (h *Host) tenant() string { return orElse(h.config.Tenant, "default") }
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// AuditDir returns the folder of the audit log.
+func (h *Host) AuditDir() string { return filepath.Join(h.state, "audit") }
+
+// StateDir returns the folder of the host's state.
+func (h *Host) StateDir() string { return h.state }
+
+// Modules returns the loaded modules, in the configuration's order.
+func (h *Host) Modules() []*extension.Module { return h.modules }
+
+// Close ends what New opened. No run may be under way.
+func (h *Host) Close(ctx context.Context) error {
+	var problems []error
+	for _, f := range slices.Backward(h.closers) {
+		problems = append(problems, f(ctx))
+	}
+	h.closers = nil
+	return errors.Join(problems...)
+}

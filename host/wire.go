@@ -1,0 +1,263 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/hexdag/hexdag/host/extension/policy"
+	"github.com/hexdag/hexdag/host/extension/policy/regoc"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/artifacts"
+	"github.com/hexdag/hexdag/host/ports/artifacts/fileartifacts"
+	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
+	"github.com/hexdag/hexdag/host/ports/database"
+	"github.com/hexdag/hexdag/host/ports/database/memdb"
+	"github.com/hexdag/hexdag/host/ports/database/sqlitedb"
+	"github.com/hexdag/hexdag/host/ports/governance"
+	"github.com/hexdag/hexdag/host/ports/governance/allowall"
+	governancedriver "github.com/hexdag/hexdag/host/ports/governance/driver"
+	"github.com/hexdag/hexdag/host/ports/governance/rego"
+	"github.com/hexdag/hexdag/host/ports/llm"
+	"github.com/hexdag/hexdag/host/ports/llm/mockllm"
+	"github.com/hexdag/hexdag/host/ports/llm/openaillm"
+	"github.com/hexdag/hexdag/host/ports/metrics"
+)
+
+// opener opens an adapter with its configuration, whose paths are resolved
+// against dir, and returns the port's operations.
+type opener func(ctx context.Context, h *Host, config map[string]any, dir string) ([]ports.Op, error)
+
+// adapters lists what can serve each port, by the adapter's names.
+func adapters() map[string]map[string]opener {
+	return map[string]map[string]opener{
+		"llm": {
+			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
+			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
+		},
+		"database":  {"sqlite": openSQLite, "memory": openMemoryDatabase},
+		"artifacts": {"file": openFileArtifacts, "memory": openMemoryArtifacts},
+	}
+}
+
+// openDoor opens governance, then the ports that the configuration names, and
+// the defaults of the rest.
+func (h *Host) openDoor(ctx context.Context) error {
+	specs := maps.Clone(h.config.Ports)
+	if specs == nil {
+		specs = map[string]pipeline.PortSpec{}
+	}
+	authorizer, err := h.openGovernance(ctx, specs["governance"])
+	if err != nil {
+		return err
+	}
+	delete(specs, "governance")
+	if _, named := specs["artifacts"]; !named {
+		specs["artifacts"] = pipeline.PortSpec{Adapter: "file"}
+	}
+	h.door = ports.NewDoor(authorizer, h.audit)
+	ops, err := h.openPorts(ctx, specs, h.config.File)
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...))
+}
+
+// openPorts opens ports and returns their operations; file is where they are named.
+func (h *Host) openPorts(ctx context.Context, specs map[string]pipeline.PortSpec, file string) ([]ports.Op, error) {
+	var ops []ports.Op
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(specs)) {
+		spec := specs[name]
+		open, err := adapterOf(name, spec)
+		if err == nil {
+			var offered []ports.Op
+			offered, err = open(ctx, h, maps.Clone(spec.Config), filepath.Dir(file))
+			ops = append(ops, offered...)
+		}
+		problems = append(problems, place(err, spec.Where))
+	}
+	return ops, errors.Join(problems...)
+}
+
+func adapterOf(port string, spec pipeline.PortSpec) (opener, error) {
+	known, ok := adapters()[port]
+	if !ok {
+		fix := "known are " + strings.Join(slices.Sorted(maps.Keys(adapters())), ", ") + " and, for the operator alone, governance"
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "there is no port " + kernel.Quote(port), Fix: fix}
+	}
+	open, ok := known[spec.Adapter]
+	if !ok {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: fmt.Sprintf("port %s has no adapter %s", port, kernel.Quote(spec.Adapter)), Fix: "known are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")}
+	}
+	return open, nil
+}
+
+// resolvePath makes a path in a configuration relative to the configuration's folder.
+func resolvePath(config map[string]any, key, dir string) {
+	if path, ok := config[key].(string); ok && path != "" && path != ":memory:" && !filepath.IsAbs(path) {
+		config[key] = filepath.Join(dir, path)
+	}
+}
+
+func openMock(_ context.Context, h *Host, config map[string]any, dir string) ([]ports.Op, error) {
+	resolvePath(config, "rules_file", dir)
+	if file, ok := config["rules_file"].(string); ok {
+		rules, err := pipeline.ReadData(file)
+		if err != nil {
+			return nil, err
+		}
+		for name, v := range rules {
+			config[name] = v
+		}
+	}
+	d, err := mockllm.FromConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	port := llm.New(d)
+	h.onClose(func(context.Context) error { return port.Close() })
+	return port.Ops(), nil
+}
+
+func openOpenAI(_ context.Context, h *Host, config map[string]any, _ string) ([]ports.Op, error) {
+	d, err := openaillm.FromConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	port := llm.New(d)
+	h.onClose(func(context.Context) error { return port.Close() })
+	return port.Ops(), nil
+}
+
+func openSQLite(ctx context.Context, h *Host, config map[string]any, dir string) ([]ports.Op, error) {
+	resolvePath(config, "path", dir)
+	resolvePath(config, "seed", dir)
+	d, err := sqlitedb.FromConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	port := database.New(d)
+	h.onClose(func(context.Context) error { return port.Close() })
+	return port.Ops(), nil
+}
+
+func openMemoryDatabase(_ context.Context, h *Host, config map[string]any, _ string) ([]ports.Op, error) {
+	d, err := memdb.FromConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	port := database.New(d)
+	h.onClose(func(context.Context) error { return port.Close() })
+	return port.Ops(), nil
+}
+
+func openFileArtifacts(_ context.Context, h *Host, config map[string]any, dir string) ([]ports.Op, error) {
+	resolvePath(config, "root", dir)
+	root, _ := config["root"].(string)
+	if root == "" {
+		root = filepath.Join(h.state, "artifacts")
+	}
+	bucket, err := fileartifacts.OpenBucket(root)
+	if err != nil {
+		return nil, err
+	}
+	h.onClose(func(context.Context) error { return bucket.Close() })
+	h.storesIn("artifacts", root)
+	return artifacts.New(bucket, artifacts.Options{}).Ops(), nil
+}
+
+func openMemoryArtifacts(context.Context, *Host, map[string]any, string) ([]ports.Op, error) {
+	return artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(), nil
+}
+
+// openGovernance opens who decides. It is the operator's alone: a pipeline
+// cannot bring its own.
+func (h *Host) openGovernance(ctx context.Context, spec pipeline.PortSpec) (*governance.Port, error) {
+	var d governancedriver.Driver
+	var err error
+	switch spec.Adapter {
+	case "", "allow_all":
+		d = allowall.Driver{}
+	case "rego":
+		d, err = h.openRego(ctx, spec)
+	default:
+		err = &kernel.Error{Code: kernel.CodeConfig, What: "port governance has no adapter " + kernel.Quote(spec.Adapter), Fix: "known are allow_all and rego"}
+	}
+	if err != nil {
+		return nil, place(err, spec.Where)
+	}
+	return governance.New(d, governance.Options{Auditor: h.audit}), nil
+}
+
+// regoConfig is the configuration of the adapter rego: folders of Rego, compiled
+// here, or a file that 'hexdag policy build' wrote.
+type regoConfig struct {
+	Dirs       []string `json:"dirs"`
+	File       string   `json:"file"`
+	Entrypoint string   `json:"entrypoint"`
+}
+
+func (h *Host) openRego(ctx context.Context, spec pipeline.PortSpec) (governancedriver.Driver, error) {
+	var c regoConfig
+	if err := kernel.FromValue(spec.Config, &c); err != nil || (len(c.Dirs) > 0) == (c.File != "") {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of rego cannot be used", Why: fmt.Sprint(err), Fix: "give dirs: [...] or file: policy.tar.gz, and entrypoint: where it is not " + rego.Entrypoint, Err: err}
+	}
+	dir := filepath.Dir(h.config.File)
+	opts := policy.Options{Log: func(_ context.Context, line string) { h.log.Info(line, "policy", spec.Where.String()) }}
+	cache, err := wazero.NewCompilationCacheWithDir(filepath.Join(h.cache, "policies"))
+	if err != nil {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the cache of compiled policies cannot be opened", Why: err.Error(), Fix: "set HOME to a folder that you own", Err: err}
+	}
+	h.onClose(cache.Close)
+	opts.Cache = cache
+	p, err := loadPolicy(ctx, c, dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	h.onClose(func(context.Context) error { return p.Close() })
+	return rego.New(p, c.Entrypoint)
+}
+
+func loadPolicy(ctx context.Context, c regoConfig, dir string, opts policy.Options) (*policy.Policy, error) {
+	under := func(path string) string {
+		if filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(dir, path)
+	}
+	if c.File != "" {
+		return policy.LoadFile(ctx, under(c.File), opts)
+	}
+	dirs := make([]string, len(c.Dirs))
+	for i, d := range c.Dirs {
+		dirs[i] = under(d)
+	}
+	built, err := regoc.Build(ctx, regoc.Source{Dirs: dirs}, regoc.Options{})
+	if err != nil {
+		return nil, err
+	}
+	opts.Name, opts.Data = strings.Join(c.Dirs, ", "), built.Data
+	return policy.Load(ctx, built.Wasm, opts)
+}
+
+// memoryOps are the ports of a module that is called by itself.
+func memoryOps() []ports.Op {
+	ops := metrics.Ops()
+	ops = append(ops, artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops()...)
+	if model, err := mockllm.New(mockllm.Config{}); err == nil {
+		ops = append(ops, llm.New(model).Ops()...)
+	}
+	if db, err := memdb.New(memdb.Config{}); err == nil {
+		ops = append(ops, database.New(db).Ops()...)
+	}
+	return ops
+}
