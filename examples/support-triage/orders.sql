@@ -1,0 +1,81 @@
+-- The shop's orders, as far as the support desk needs them. Days are counted at
+-- the time of the ticket, so that the example gives the same figures on any day.
+CREATE TABLE orders (
+  id                  TEXT PRIMARY KEY,
+  total               NUMERIC NOT NULL,
+  currency            TEXT NOT NULL,
+  status              TEXT NOT NULL,
+  days_since_delivery INTEGER,
+  prior_refunds       INTEGER NOT NULL,
+  customer_risk       TEXT NOT NULL
+);
+
+-- Nothing in the pipeline has a grant for this table.
+CREATE TABLE customers (
+  email TEXT PRIMARY KEY,
+  card  TEXT NOT NULL
+);
+
+INSERT INTO customers VALUES ('ann@example.com', '4111111111111111');
+
+INSERT INTO orders VALUES
+  ('A-10234', 39.90, 'EUR', 'delivered', 3, 0, 'low'),
+  ('A-10235', 24.50, 'EUR', 'delivered', 9, 0, 'low'),
+  ('A-10236', 129.00, 'EUR', 'delivered', 12, 0, 'low'),
+  ('A-10237', 18.75, 'EUR', 'delivered', 2, 0, 'low'),
+  ('A-10238', 64.00, 'EUR', 'delivered', 6, 1, 'low'),
+  ('A-10239', 49.95, 'EUR', 'delivered', 20, 0, 'low'),
+  ('A-10240', 210.00, 'EUR', 'delivered', 8, 0, 'low'),
+  ('A-10241', 15.20, 'EUR', 'delivered', 4, 0, 'low'),
+  ('A-10242', 88.00, 'EUR', 'in_transit', NULL, 0, 'low'),
+  ('A-10243', 32.00, 'EUR', 'delivered', 75, 0, 'low'),
+  ('A-10244', 54.00, 'EUR', 'delivered', 7, 0, 'low'),
+  ('A-10245', 27.30, 'EUR', 'delivered', 11, 0, 'low'),
+  ('A-10246', 45.00, 'EUR', 'delivered', 5, 0, 'high'),
+  ('A-10247', 22.00, 'EUR', 'delivered', 14, 3, 'low'),
+  ('A-10248', 99.99, 'EUR', 'delivered', 6, 0, 'low'),
+  ('A-10249', 36.40, 'EUR', 'delivered', 28, 0, 'low'),
+  ('A-10250', 58.60, 'EUR', 'delivered', 33, 0, 'low'),
+  ('A-10251', 19.00, 'EUR', 'delivered', 1, 0, 'low'),
+  ('A-10252', 47.10, 'EUR', 'delivered', 9, 0, 'low'),
+  ('A-10253', 150.00, 'EUR', 'delivered', 16, 0, 'medium'),
+  ('A-10254', 73.25, 'EUR', 'delivered', 10, 0, 'low'),
+  ('A-10255', 12.90, 'EUR', 'delivered', 3, 0, 'low'),
+  ('A-10256', 41.00, 'EUR', 'delivered', 59, 0, 'low'),
+  ('A-10257', 33.33, 'EUR', 'delivered', 5, 0, 'low'),
+  ('A-10258', 500.00, 'EUR', 'delivered', 4, 0, 'low'),
+  ('A-10259', 29.99, 'GBP', 'delivered', 2, 0, 'low'),
+  ('A-10261', 62.80, 'EUR', 'delivered', 13, 0, 'low'),
+  ('A-10263', 44.20, 'EUR', 'delivered', 7, 0, 'low'),
+  ('A-10264', 51.00, 'EUR', 'delivered', 15, 0, 'low'),
+  ('A-10265', 38.00, 'EUR', 'delivered', 40, 0, 'low'),
+  ('A-10266', 26.75, 'EUR', 'delivered', 6, 0, 'low'),
+  ('A-10267', 17.40, 'EUR', 'delivered', 8, 0, 'low'),
+  ('A-10268', 83.10, 'EUR', 'delivered', 21, 2, 'low'),
+  ('A-10269', 59.00, 'EUR', 'delivered', 3, 4, 'high'),
+  ('A-10270', 34.90, 'EUR', 'delivered', 10, 0, 'low'),
+  ('A-10271', 22.20, 'EUR', 'delivered', 5, 0, 'low'),
+  ('A-10272', 90.00, 'EUR', 'delivered', 18, 0, 'low'),
+  ('A-10273', 14.60, 'EUR', 'delivered', 4, 0, 'low'),
+  ('A-10274', 69.90, 'EUR', 'delivered', 2, 0, 'low'),
+  ('A-10275', 48.00, 'EUR', 'delivered', 29, 0, 'low'),
+  ('A-10276', 175.00, 'EUR', 'delivered', 25, 0, 'low'),
+  ('A-10277', 31.00, 'EUR', 'delivered', 12, 0, 'low'),
+  ('A-10278', 55.50, 'EUR', 'delivered', 9, 0, 'low'),
+  ('A-10279', 40.00, 'EUR', 'delivered', 31, 0, 'low'),
+  ('A-10280', 25.00, 'EUR', 'delivered', 19, 0, 'low'),
+  ('A-10281', 66.60, 'EUR', 'in_transit', NULL, 0, 'low'),
+  ('A-10282', 20.00, 'EUR', 'delivered', 5, 0, 'low'),
+  ('A-10283', 112.50, 'EUR', 'delivered', 14, 0, 'low'),
+  ('A-10284', 28.00, 'EUR', 'delivered', 6, 0, 'low'),
+  ('A-10285', 35.00, 'EUR', 'delivered', 8, 0, 'low'),
+  ('A-10286', 199.00, 'EUR', 'delivered', 3, 1, 'low'),
+  ('A-10287', 23.45, 'EUR', 'delivered', 17, 0, 'low'),
+  ('A-10288', 61.00, 'EUR', 'delivered', 64, 0, 'low'),
+  ('A-10289', 37.80, 'EUR', 'delivered', 4, 0, 'low'),
+  ('A-10290', 46.00, 'EUR', 'delivered', 10, 0, 'low'),
+  ('A-10291', 21.00, 'EUR', 'delivered', 2, 0, 'low'),
+  ('A-10292', 30.00, 'EUR', 'delivered', 7, 0, 'low'),
+  ('A-10293', 57.00, 'EUR', 'delivered', 11, 0, 'low'),
+  ('A-10294', 43.00, 'EUR', 'delivered', 13, 0, 'low'),
+  ('A-10295', 16.00, 'EUR', 'delivered', 1, 0, 'low');
