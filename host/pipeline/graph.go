@@ -6,61 +6,220 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline/source"
 )
 
-// connect infers the dependencies of every node, and checks them: each exists,
-// and there is no cycle. It gives every node its wave.
-func (p *problems) connect(nodes []*Node) {
-	byName := map[string]*Node{}
-	for _, n := range nodes {
-		if other, twice := byName[n.Name]; twice && n.Name != "" {
-			p.add(&kernel.Error{Code: kernel.CodePipeline, What: "two nodes are called " + kernel.Quote(n.Name), Where: n.Where, Why: "the other is at " + other.Where.String(), Fix: "rename one"})
-		}
-		byName[n.Name] = n
+// Graph is checked nodes and their edges. It is immutable.
+type Graph struct {
+	Nodes  []*Node // in the file's order
+	Waves  []int   // how many nodes each wave has; wave 1 is Waves[0]
+	byName map[string]*Node
+}
+
+// Node returns the node of that name; nil if there is none.
+func (g *Graph) Node(name string) *Node { return g.byName[name] }
+
+// visit calls f with every reference of a node.
+func (n *Node) visit(f func(Reference)) {
+	n.mapping.visit(f)
+	if n.When != nil {
+		n.When.visit(f)
 	}
-	for i, n := range nodes {
-		inferred := n.inferred(byName)
-		all := slices.Concat(n.DependsOn, inferred)
-		if len(all) == 0 && !n.explicit && i > 0 {
-			all = []string{nodes[i-1].Name} // hexDAG chains a node without references to the one before it
-		}
-		slices.Sort(all)
-		n.DependsOn = slices.Compact(all)
-		for _, d := range n.DependsOn {
-			if byName[d] == nil {
-				names := make([]string, 0, len(byName))
-				for name := range byName {
-					names = append(names, name)
-				}
-				p.add(&kernel.Error{Code: kernel.CodePipeline, What: fmt.Sprintf("node %s depends on %s, which does not exist", kernel.Quote(n.Name), kernel.Quote(d)), Where: n.Where, Fix: didYouMean(d, names)})
-			}
-		}
-	}
-	if len(p.list) == 0 {
-		p.assignWaves(nodes, byName)
+	if n.Body != nil {
+		n.Body.visit(f)
 	}
 }
 
-// inferred returns the nodes that a node's mapping, templates and wait_for refer to.
-func (n *Node) inferred(byName map[string]*Node) []string {
-	var names []string
-	visit := func(r reference) {
-		if name := r.node(); name != n.Name && byName[name] != nil {
-			names = append(names, name)
+// connect infers the dependencies of every node, and checks them: each exists,
+// and there is no cycle. chained says whether a node that names nothing follows
+// the one before it.
+func (r *reader) connect(nodes []*Node, chained bool) *Graph {
+	c := &connector{reader: r, g: &Graph{Nodes: nodes, byName: map[string]*Node{}}}
+	before := len(r.List())
+	for i, n := range nodes {
+		n.Index = i
+		if other, twice := c.g.byName[n.Name]; twice && n.Name != "" {
+			r.Add(&kernel.Error{Code: kernel.CodePipeline, What: "two nodes are called " + kernel.Quote(n.Name), Where: n.Where, Why: "the other is at " + other.Where.String(), Fix: "rename one"})
+		}
+		c.g.byName[n.Name] = n
+	}
+	for i, n := range nodes {
+		c.depend(i, n, chained)
+	}
+	c.groups()
+	for _, n := range nodes {
+		c.route(n)
+	}
+	for _, n := range nodes {
+		c.handle(n)
+	}
+	for _, n := range nodes {
+		c.settle(n)
+	}
+	if len(r.List()) == before {
+		c.assignWaves()
+	}
+	if len(r.List()) == before {
+		c.finish()
+	}
+	return c.g
+}
+
+type connector struct {
+	*reader
+	g *Graph
+}
+
+func (c *connector) isNode(name string) bool { return c.g.byName[name] != nil }
+
+// depend gives a node the dependencies that it names itself, those that it refers
+// to, and, where it has neither, the node before it.
+func (c *connector) depend(i int, n *Node, chained bool) {
+	if n.mapping != nil {
+		n.mapping.bind(c.isNode)
+	}
+	var inferred []string
+	n.visit(func(ref Reference) {
+		if name := ref.Path[0]; name != n.Name && c.isNode(name) {
+			inferred = append(inferred, name)
+		}
+	})
+	if n.explicit {
+		for _, name := range inferred {
+			if !slices.Contains(n.DependsOn, name) {
+				c.warn(n, "node "+n.Name+" names "+name+" and lists its dependencies without it; it was added", "add "+name+" to dependencies")
+			}
 		}
 	}
-	if n.mapping != nil {
-		n.mapping.references(visit)
+	n.DependsOn = c.exits(append(n.DependsOn, inferred...))
+	if len(n.declared) == 0 {
+		n.declared = slices.Compact(inferred)
 	}
-	if n.Body != nil {
-		n.Body.references(visit)
+	if chained && len(n.DependsOn) == 0 && !n.explicit && i > 0 {
+		n.DependsOn = c.before(i, n)
+		n.declared = n.DependsOn
+	}
+	if b, ok := n.Body.(*Compute); ok && b.Merge != nil {
+		b.Merge.Order = n.declared
+	}
+}
+
+// before returns what a node without references follows: the node before it, or
+// the last nodes of the macro before it.
+func (c *connector) before(i int, n *Node) []string {
+	previous := c.g.Nodes[i-1]
+	if previous.group != nil && previous.group != n.group {
+		return previous.group.exits(c.g)
+	}
+	return []string{previous.Name}
+}
+
+// exits puts the last nodes of a macro in place of the macro's own name.
+func (c *connector) exits(names []string) []string {
+	var all []string
+	for _, name := range names {
+		if group := c.groupsByName[name]; group != nil && !c.isNode(name) {
+			all = append(all, group.exits(c.g)...)
+			continue
+		}
+		all = append(all, name)
+	}
+	return all
+}
+
+// groups gives the first nodes of a macro the dependencies of its invocation.
+func (c *connector) groups() {
+	for _, n := range c.g.Nodes {
+		if n.group == nil || len(n.group.dependencies) == 0 {
+			continue
+		}
+		inner := slices.ContainsFunc(n.DependsOn, func(name string) bool {
+			d := c.g.byName[name]
+			return d != nil && d.group == n.group
+		})
+		if !inner {
+			n.DependsOn = append(n.DependsOn, c.exits(n.group.dependencies)...)
+		}
+	}
+}
+
+// route makes the targets of a switch wait for it, and run only if it names them.
+func (c *connector) route(n *Node) {
+	b, ok := n.Body.(*Composite)
+	if !ok || b.Mode != Switch || !b.Route {
+		return
+	}
+	for _, name := range b.actions() {
+		target := c.g.byName[name]
+		if target == nil {
+			c.unknown(n, name, "routes to")
+			continue
+		}
+		if slices.Contains(target.DependsOn, n.Name) && target.When != nil && strings.Contains(target.When.Text, routed(n.Name, name)) {
+			continue // two branches, one target
+		}
+		target.DependsOn = append(target.DependsOn, n.Name)
+		text := routed(n.Name, name)
+		if target.When != nil {
+			text = "(" + target.When.Text + ") and (" + text + ")"
+		}
+		if program := c.expression(target.spec.At, text); program != nil {
+			target.When = &Condition{Expression: program, Text: text}
+		}
+	}
+}
+
+// handle makes the handler of a node's errors wait for it.
+func (c *connector) handle(n *Node) {
+	names := []string{n.OnError}
+	if b, ok := n.Body.(*Wait); ok {
+		names = append(names, b.OnTimeout)
+	}
+	for _, name := range names {
+		switch {
+		case name == "":
+		case name == n.Name:
+			c.Add(&kernel.Error{Code: kernel.CodePipeline, What: "node " + kernel.Quote(n.Name) + " handles its own errors", Where: n.Where, Fix: "name another node in on_error"})
+		case c.g.byName[name] == nil:
+			c.unknown(n, name, "names as its handler")
+		default:
+			h := c.g.byName[name]
+			h.DependsOn = append(h.DependsOn, n.Name)
+		}
+	}
+}
+
+func (c *connector) unknown(n *Node, name, verb string) {
+	c.Add(&kernel.Error{Code: kernel.CodePipeline, What: fmt.Sprintf("node %s %s %s, which does not exist", kernel.Quote(n.Name), verb, kernel.Quote(name)), Where: n.Where, Fix: source.DidYouMean(name, c.names())})
+}
+
+func (c *connector) names() []string {
+	names := make([]string, 0, len(c.g.byName))
+	for name := range c.g.byName {
+		names = append(names, name)
 	}
 	return names
 }
 
+// settle sorts a node's dependencies and notes what its body names.
+func (c *connector) settle(n *Node) {
+	slices.Sort(n.DependsOn)
+	n.DependsOn = slices.Compact(n.DependsOn)
+	for _, d := range n.DependsOn {
+		if c.g.byName[d] == nil {
+			c.unknown(n, d, "depends on")
+		}
+	}
+	if n.Body != nil {
+		n.Body.visit(func(ref Reference) { n.names = append(n.names, ref.Path[0]) })
+		slices.Sort(n.names)
+		n.names = slices.Compact(n.names)
+	}
+}
+
 // assignWaves numbers the layers of the graph from 1: a node's is one more than
 // its latest dependency's.
-func (p *problems) assignWaves(nodes []*Node, byName map[string]*Node) {
+func (c *connector) assignWaves() {
 	var path []string
 	var visit func(n *Node) bool
 	visit = func(n *Node) bool {
@@ -70,25 +229,62 @@ func (p *problems) assignWaves(nodes []*Node, byName map[string]*Node) {
 		case n.Wave < 0: // on the path
 			start := slices.Index(path, n.Name)
 			cycle := append(slices.Clone(path[start:]), n.Name)
-			p.add(&kernel.Error{Code: kernel.CodePipeline, What: "Cycle detected: " + strings.Join(cycle, " -> "), Where: n.Where, Fix: "remove one of these dependencies"})
+			c.Add(&kernel.Error{Code: kernel.CodePipeline, What: "Cycle detected: " + strings.Join(cycle, " -> "), Where: n.Where, Fix: "remove one of these dependencies"})
 			return false
 		}
 		n.Wave = -1
 		path = append(path, n.Name)
 		wave := 1
 		for _, d := range n.DependsOn {
-			if !visit(byName[d]) {
+			if !visit(c.g.byName[d]) {
 				return false
 			}
-			wave = max(wave, byName[d].Wave+1)
+			wave = max(wave, c.g.byName[d].Wave+1)
 		}
 		path = path[:len(path)-1]
 		n.Wave = wave
 		return true
 	}
-	for _, n := range nodes {
+	for _, n := range c.g.Nodes {
 		if !visit(n) {
 			return
 		}
 	}
+}
+
+// finish notes the edges as indexes, and what a mapping that adds can see.
+func (c *connector) finish() {
+	for _, n := range c.g.Nodes {
+		for _, name := range n.DependsOn {
+			d := c.g.byName[name]
+			n.deps = append(n.deps, d.Index)
+			d.next = append(d.next, n.Index)
+		}
+		for len(c.g.Waves) < n.Wave {
+			c.g.Waves = append(c.g.Waves, 0)
+		}
+		c.g.Waves[n.Wave-1]++
+	}
+	for _, n := range c.g.Nodes {
+		if n.mapping != nil && !n.strict {
+			n.ancestors = c.ancestorsOf(n)
+		}
+	}
+}
+
+func (c *connector) ancestorsOf(n *Node) []string {
+	seen := make([]bool, len(c.g.Nodes))
+	var names []string
+	stack := slices.Clone(n.deps)
+	for len(stack) > 0 {
+		i := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if seen[i] {
+			continue
+		}
+		seen[i] = true
+		names = append(names, c.g.Nodes[i].Name)
+		stack = append(stack, c.g.Nodes[i].deps...)
+	}
+	return names
 }

@@ -6,24 +6,53 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline/source"
+	"github.com/hexdag/hexdag/host/types"
 )
 
-// Node is one checked node of a pipeline.
+// Node is one checked node of a graph.
 type Node struct {
 	Name        string
 	Kind        string
 	Description string
 	Where       kernel.Where
+	Index       int      // in the graph's Nodes
 	DependsOn   []string // sorted
 	Wave        int      // from 1
 	Retry       Retry
 	Timeout     time.Duration // of each attempt; 0 means the pipeline's default
+	When        *Condition    // nil: always
+	OnError     string        // the node that goes on where this one fails
+	Critical    bool          // to be skipped is to fail
+	Required    []string      // fields of what it is given that must not be null
+	Hooks       []string      // modules around this node, outermost first
+	Input       *types.Object // what it is given is held to; may be nil
+	Output      *types.Object // what it answers is held to; may be nil
 	Body        Body
 
-	spec     *section
-	explicit bool    // it names its dependencies itself
-	mapping  *mapped // of input_mapping; nil without one
-	strict   bool
+	deps      []int
+	next      []int
+	spec      *source.Section
+	explicit  bool     // it names its dependencies itself
+	declared  []string // dependencies in the order of the file, for merges
+	mapping   *mapped  // of input_mapping; nil without one
+	strict    bool
+	group     *group   // the macro that it comes from
+	names     []string // what its body names first in paths
+	ancestors []string // all that it depends on, however indirectly; for a mapping that adds
+	services  []string
+}
+
+// Dependencies returns the indexes of the nodes that this one waits for.
+func (n *Node) Dependencies() []int { return n.deps }
+
+// Dependents returns the indexes of the nodes that wait for this one.
+func (n *Node) Dependents() []int { return n.next }
+
+// Condition is a when clause.
+type Condition struct {
+	*Expression
+	Text string
 }
 
 // Retry says how often and when a node is tried again.
@@ -45,177 +74,35 @@ func (r Retry) After(attempt int) time.Duration {
 	return min(time.Duration(d), r.MaxDelay)
 }
 
-// Body is what a node does: *LLM, *Function, *Data or *ServiceCall.
-type Body interface{ references(func(reference)) }
-
-// LLM asks a model.
-type LLM struct {
-	System, Human *Template // System may be nil
-	Schema        kernel.Value
-	Model         string
-	MaxTokens     int
+// Body is what a node does.
+type Body interface {
+	// visit calls f with every reference of the body.
+	visit(f func(Reference))
 }
 
-// Function runs a module: its tool of that name, or its node_run where Tool is "".
-type Function struct{ Module, Tool string }
+// kind reads the spec of a node.
+type kind func(r *reader, n *Node) Body
 
-// Data answers a fixed value whose strings are templates.
-type Data struct{ Output *Filled }
-
-// ServiceCall calls a port's method.
-type ServiceCall struct{ Op string }
-
-func (b *LLM) references(f func(reference)) {
-	b.Human.references(f)
-	if b.System != nil {
-		b.System.references(f)
-	}
-}
-func (b *Function) references(func(reference))    {}
-func (b *Data) references(f func(reference))      { b.Output.references(f) }
-func (b *ServiceCall) references(func(reference)) {}
-
-func (t *Template) references(f func(reference)) {
-	for _, ref := range t.refs {
-		f(ref)
+// kinds maps every name of a node kind to its reader.
+func kinds() map[string]kind {
+	return map[string]kind{
+		"llm_node": readLLM, "agent_node": readAgent, "function_node": readFunctionNode, "expression_node": readExpression, "data_node": readData,
+		"service_call_node": readServiceCall, "api_call_node": readAPICall, "composite_node": readComposite, "transition": readTransition, "wait_node": readWait,
 	}
 }
 
-// Filled is a value whose strings are templates.
-type Filled struct {
-	literal  kernel.Value
-	template *Template
-	list     []*Filled
-	members  map[string]*Filled
-}
-
-func fill(v *value) *Filled {
-	switch t := v.v.(type) {
-	case string:
-		return &Filled{template: parseTemplate(t)}
-	case []*value:
-		f := &Filled{list: make([]*Filled, len(t))}
-		for i, item := range t {
-			f.list[i] = fill(item)
-		}
-		return f
-	case *mapping:
-		f := &Filled{members: make(map[string]*Filled, len(t.members))}
-		for name, item := range t.members {
-			f.members[name] = fill(item)
-		}
-		return f
-	}
-	return &Filled{literal: v.v}
-}
-
-// Render fills the templates in.
-func (f *Filled) Render(s *Scope) (kernel.Value, error) {
-	switch {
-	case f.template != nil:
-		return f.template.Render(s)
-	case f.list != nil:
-		list := make([]any, len(f.list))
-		for i, item := range f.list {
-			v, err := item.Render(s)
-			if err != nil {
-				return nil, err
-			}
-			list[i] = v
-		}
-		return list, nil
-	case f.members != nil:
-		members := make(map[string]any, len(f.members))
-		for name, item := range f.members {
-			v, err := item.Render(s)
-			if err != nil {
-				return nil, err
-			}
-			members[name] = v
-		}
-		return members, nil
-	}
-	return f.literal, nil
-}
-
-func (f *Filled) references(visit func(reference)) {
-	if f.template != nil {
-		f.template.references(visit)
-	}
-	for _, item := range f.list {
-		item.references(visit)
-	}
-	for _, item := range f.members {
-		item.references(visit)
+// kindAliases maps the other names that hexDAG has for node kinds.
+func kindAliases() map[string]string {
+	return map[string]string{
+		"re_act_agent_node": "agent_node", "static_node": "data_node", "transition_node": "transition", "macro_node": macroKind, "macro_invocation": macroKind,
 	}
 }
 
-// kinds maps every name of a node kind to its reader; nil marks the kinds of
-// hexDAG that are not built yet.
-func kinds() map[string]func(*Node) Body {
-	return map[string]func(*Node) Body{
-		"llm_node": readLLM, "function_node": readFunction, "data_node": readData, "static_node": readData, "service_call_node": readServiceCall,
-		"agent_node": nil, "re_act_agent_node": nil, "api_call_node": nil, "composite_node": nil, "expression_node": nil,
-		"transition": nil, "transition_node": nil, "wait_node": nil, "macro_invocation": nil,
-	}
-}
+// macroKind is the kind of a node that stands for a macro's.
+const macroKind = "macro_invocation"
 
-// laterFields are the members of a spec, common to all kinds, that are not built yet.
-func laterFields() []string {
-	return []string{"when", "on_error", "critical", "required_inputs", "cache", "hooks"}
-}
-
-// readNode reads one entry of spec.nodes; nil if it is no node at all.
-func (p *problems) readNode(v *value) *Node {
-	s := p.open(v, "a node")
-	if s == nil {
-		return nil
-	}
-	n := &Node{Where: v.where()}
-	n.Kind = strings.TrimPrefix(s.required("kind"), "core:")
-	if meta := s.member("metadata"); meta != nil {
-		n.Name, n.Description = meta.required("name"), meta.text("description")
-	} else {
-		p.add(v.errorf(kernel.CodePipeline, "add metadata: {name: ...}", "a node needs metadata"))
-	}
-	p.checkName(n, s)
-	explicit, waits := s.get("dependencies"), s.texts("wait_for")
-	settings := s.get("settings")
-	p.checkNodeLevel(s)
-	n.spec = p.specOf(n, s, settings)
-	read, known := kinds()[n.Kind]
-	switch {
-	case !known && n.Kind != "":
-		p.add(s.get("kind").errorf(kernel.CodeUnknownKind, didYouMean(n.Kind, builtKinds()), "there is no node kind %s", kernel.Quote(n.Kind)))
-		return n
-	case read == nil && n.Kind != "":
-		p.add(s.get("kind").errorf(kernel.CodeNotYet, "README lists under 'Not yet' what is still to come", "node kind %s is part of hexDAG and not built yet", n.Kind))
-		return n
-	case n.spec == nil || read == nil:
-		return n
-	}
-	n.readCommon()
-	if explicit == nil {
-		explicit = n.spec.get("dependencies")
-	}
-	waits = append(waits, n.spec.texts("wait_for")...)
-	n.Body = read(n)
-	n.spec.rest(laterFields()...)
-	n.DependsOn = waits
-	if explicit != nil {
-		n.explicit = true
-		n.DependsOn = append(n.DependsOn, explicitNames(p, explicit)...)
-	}
-	return n
-}
-
-func explicitNames(p *problems, v *value) []string {
-	s := section{problems: p, at: v, m: &mapping{members: map[string]*value{"dependencies": v}}}
-	return s.texts("dependencies")
-}
-
-func builtKinds() []string {
-	var names []string
+func kindNames() []string {
+	names := []string{macroKind}
 	for name := range kinds() {
 		names = append(names, name)
 	}
@@ -223,63 +110,162 @@ func builtKinds() []string {
 	return names
 }
 
-func (p *problems) checkName(n *Node, s *section) {
+// resolveKind returns the built-in name of a kind: through the file's aliases,
+// which win, hexDAG's own, a core: prefix, or a class of hexDAG's by its path.
+func (r *reader) resolveKind(name string) string {
+	if target, ok := r.aliases[name]; ok && target != name {
+		name = target
+	}
+	name = strings.TrimPrefix(name, "core:")
+	if class, ok := stdClass(name); ok {
+		name = snake(class)
+	}
+	if target, ok := kindAliases()[name]; ok {
+		return target
+	}
+	return name
+}
+
+// stdClass returns the class that a dotted path into hexDAG's own packages names.
+func stdClass(path string) (string, bool) {
+	if !strings.HasPrefix(path, "hexdag.") {
+		return "", false
+	}
+	return path[strings.LastIndexByte(path, '.')+1:], true
+}
+
+// snake turns LLMNode into llm_node.
+func snake(class string) string {
+	var b strings.Builder
+	upper := func(i int) bool { return i >= 0 && i < len(class) && class[i] >= 'A' && class[i] <= 'Z' }
+	for i := range len(class) {
+		c := class[i]
+		if upper(i) {
+			if i > 0 && (!upper(i-1) || i+1 < len(class) && !upper(i+1)) {
+				b.WriteByte('_')
+			}
+			c += 'a' - 'A'
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// readNode reads one entry of a list of nodes; nil if it is no node at all.
+func (r *reader) readNode(v *source.Value) *Node {
+	s := r.Open(v, "a node")
+	if s == nil {
+		return nil
+	}
+	n := &Node{Where: v.Where(), services: r.serviceNames}
+	written := s.Required("kind")
+	n.Kind = r.resolveKind(written)
+	if meta := s.Member("metadata"); meta != nil {
+		n.Name, n.Description = meta.Required("name"), meta.Text("description")
+	} else {
+		r.Add(v.Errorf(kernel.CodePipeline, "add metadata: {name: ...}", "a node needs metadata"))
+	}
+	r.checkName(n, s)
+	explicit, waits := s.Get("dependencies"), s.Texts("wait_for")
+	settings := s.Get("settings")
+	r.checkNodeLevel(s)
+	n.spec = r.specOf(n, s, settings)
+	read, known := kinds()[n.Kind]
+	if !known && written != "" {
+		r.unknownKind(s, written)
+		return n
+	}
+	if n.spec == nil || read == nil {
+		return n
+	}
+	r.readCommon(n)
+	if explicit == nil {
+		explicit = n.spec.Get("dependencies")
+	}
+	waits = append(waits, n.spec.Texts("wait_for")...)
+	n.Body = read(r, n)
+	n.spec.Rest(laterFields()...)
+	if explicit != nil {
+		n.explicit = true
+		n.declared = r.names(explicit, "dependencies")
+	}
+	n.DependsOn = append(waits, n.declared...)
+	return n
+}
+
+// laterFields are the members of a spec, common to all kinds, that are not built yet.
+func laterFields() []string { return []string{"cache"} }
+
+func (r *reader) unknownKind(s *source.Section, written string) {
+	at := s.Get("kind")
+	if strings.Contains(written, ".") {
+		r.Add(at.Errorf(kernel.CodeUnknownKind, "build it as a module that exports node_run, configure the module, and write kind: function_node with fn: module", "there is no node kind %s; import paths run no code here", kernel.Quote(written)))
+		return
+	}
+	known := kindNames()
+	for name := range r.macros {
+		known = append(known, name)
+	}
+	r.Add(at.Errorf(kernel.CodeUnknownKind, source.DidYouMean(written, known), "there is no node kind %s", kernel.Quote(written)))
+}
+
+// names reads a list of names that is not a member of an open section any more.
+func (r *reader) names(v *source.Value, what string) []string {
+	m := source.NewMapping()
+	m.Put(what, nil, v)
+	return (&source.Section{Problems: r.Problems, At: v, M: m, What: what}).Texts(what)
+}
+
+func (r *reader) checkName(n *Node, s *source.Section) {
 	switch n.Name {
 	case "":
 	case "ctx", "input", "$input", "state":
-		p.add(s.at.errorf(kernel.CodePipeline, "choose another", "%s is a reserved name", n.Name))
+		r.Add(s.At.Errorf(kernel.CodePipeline, "choose another", "%s is a reserved name", n.Name))
 	default:
-		if ref, ok := parseReference(n.Name); !ok && !dashed(n.Name) || ok && len(ref.path) > 1 {
-			p.add(s.at.errorf(kernel.CodePipeline, "use letters, digits, _ and -", "%s is no name for a node", kernel.Quote(n.Name)))
+		path := parsePath(strings.ReplaceAll(n.Name, "-", "_"))
+		if len(path) != 1 || strings.HasPrefix(n.Name, "$") {
+			r.Add(s.At.Errorf(kernel.CodePipeline, "use letters, digits, _ and -", "%s is no name for a node", kernel.Quote(n.Name)))
 		}
 	}
 }
 
-func dashed(name string) bool {
-	_, ok := parseReference(strings.ReplaceAll(name, "-", "_"))
-	return ok
-}
-
 // checkNodeLevel refuses at node level what belongs inside spec.
-func (p *problems) checkNodeLevel(s *section) {
+func (r *reader) checkNodeLevel(s *source.Section) {
 	legal := []string{"kind", "metadata", "spec", "settings", "dependencies", "wait_for"}
-	for _, name := range s.m.names {
+	for _, name := range s.M.Names {
 		if !slices.Contains(legal, name) {
-			at := s.m.keys[name]
+			at := s.M.Keys[name]
 			if at == nil {
-				at = s.at
+				at = s.At
 			}
-			p.add(at.errorf(kernel.CodePipeline, "move it inside spec", "%s is not a valid node-level field", kernel.Quote(name)))
+			r.Add(at.Errorf(kernel.CodePipeline, "move it inside spec", "%s is not a valid node-level field", kernel.Quote(name)))
 		}
 	}
 }
 
 // specOf returns the spec with the settings under it.
-func (p *problems) specOf(n *Node, s *section, settings *value) *section {
+func (r *reader) specOf(n *Node, s *source.Section, settings *source.Value) *source.Section {
 	what := "spec of node " + kernel.Quote(n.Name)
-	v := s.get("spec")
+	v := s.Get("spec")
 	if v == nil {
-		v = &value{file: s.at.file, line: s.at.line, column: s.at.column, v: &mapping{members: map[string]*value{}, keys: map[string]*value{}}}
+		v = s.At.With(source.NewMapping())
 	}
-	spec := p.open(v, what)
+	spec := r.Open(v, what)
 	if spec == nil || settings == nil {
 		return spec
 	}
-	if under := p.open(settings, "settings"); under != nil {
-		merged := &mapping{names: slices.Clone(spec.m.names), members: map[string]*value{}, keys: map[string]*value{}}
-		for name, item := range spec.m.members {
-			merged.members[name], merged.keys[name] = item, spec.m.keys[name]
-		}
-		merged.merge(settings)
-		spec.m = merged
+	if under := r.Open(settings, "settings"); under != nil {
+		merged := spec.M.Clone()
+		merged.Merge(settings)
+		spec.M = merged
 	}
 	return spec
 }
 
-func (n *Node) readCommon() {
+// readCommon reads the members that every kind of node has.
+func (r *reader) readCommon(n *Node) {
 	s := n.spec
-	n.Timeout = s.seconds("timeout")
-	n.Retry = Retry{Attempts: max(int(s.positive("max_retries")), 1), Delay: s.seconds("retry_delay"), Backoff: s.positive("retry_backoff"), MaxDelay: s.seconds("retry_max_delay")}
+	n.Retry = Retry{Attempts: max(int(s.Positive("max_retries")), 1), Delay: s.Seconds("retry_delay"), Backoff: s.Positive("retry_backoff"), MaxDelay: s.Seconds("retry_max_delay")}
 	if n.Retry.Delay == 0 {
 		n.Retry.Delay = time.Second
 	}
@@ -289,125 +275,94 @@ func (n *Node) readCommon() {
 	if n.Retry.MaxDelay == 0 {
 		n.Retry.MaxDelay = time.Minute
 	}
-	n.strict = s.flag("strict_mapping")
-	if v := s.get("input_mapping"); v != nil {
-		if _, ok := v.v.(*mapping); !ok {
-			s.add(v.errorf(kernel.CodePipeline, "write name: path lines", "input_mapping must be a mapping, this is %s", v.typeName()))
+	if n.Kind != "wait_node" { // whose timeout is how long it waits
+		n.Timeout = s.Seconds("timeout")
+	}
+	n.OnError, n.Critical, n.Required, n.Hooks = s.Text("on_error"), s.Flag("critical"), s.Texts("required_inputs"), s.Texts("hooks")
+	if v := s.Get("when"); v != nil {
+		n.When = r.condition(v, "when")
+	}
+	if v := s.Get("input_schema"); v != nil {
+		n.Input = r.object(v, "input_schema")
+	}
+	n.strict = s.Flag("strict_mapping")
+	r.readMapping(n)
+}
+
+func (r *reader) readMapping(n *Node) {
+	s := n.spec
+	if v := s.Get("input_mapping"); v != nil {
+		if _, ok := v.V.(*source.Mapping); !ok {
+			r.Add(v.Errorf(kernel.CodePipeline, "write name: path lines", "input_mapping must be a mapping, this is %s", v.TypeName()))
 		} else {
-			n.mapping = s.parseMapped(v)
+			n.mapping = r.parseMapped(v)
 		}
 	}
 	if n.strict && n.mapping == nil {
-		s.add(s.at.errorf(kernel.CodePipeline, "add input_mapping, or remove strict_mapping", "strict_mapping needs input_mapping"))
+		r.Add(s.At.Errorf(kernel.CodePipeline, "add input_mapping, or remove strict_mapping", "strict_mapping needs input_mapping"))
+	}
+}
+
+// condition reads an expression that counts as true or false. YAML's own booleans
+// are taken too.
+func (r *reader) condition(v *source.Value, what string) *Condition {
+	text, ok := v.Text()
+	if b, isBool := v.V.(bool); isBool {
+		text, ok = map[bool]string{true: "True", false: "False"}[b], true
+	}
+	if !ok {
+		r.Add(v.Errorf(kernel.CodePipeline, "write an expression in quotes", "%s must be an expression, this is %s", what, v.TypeName()))
+		return nil
+	}
+	program := r.expression(v, text)
+	if program == nil {
+		return nil
+	}
+	return &Condition{Expression: program, Text: text}
+}
+
+func (c *Condition) visit(f func(Reference)) {
+	if c != nil {
+		c.Expression.visit(f)
 	}
 }
 
 // first returns the first member of these names that is there.
-func (s *section) first(names ...string) *value {
-	var found *value
+func first(s *source.Section, names ...string) *source.Value {
+	var found *source.Value
 	for _, name := range names {
-		if v := s.get(name); v != nil && found == nil {
+		if v := s.Get(name); v != nil && found == nil {
 			found = v
 		}
 	}
 	return found
 }
 
-func (s *section) template(names ...string) *Template {
-	v := s.first(names...)
+// template reads the first member of these names as a template; nil without one.
+func (r *reader) template(s *source.Section, names ...string) *Template {
+	v := first(s, names...)
 	if v == nil {
 		return nil
 	}
-	text, ok := v.v.(string)
+	text, ok := v.Text()
 	if !ok {
-		s.add(v.errorf(kernel.CodePipeline, "write text", "%s must be a string, this is %s", names[0], v.typeName()))
+		r.Add(v.Errorf(kernel.CodePipeline, "write text", "%s must be a string, this is %s", names[0], v.TypeName()))
 	}
-	return parseTemplate(text)
+	return parseTemplate(text, v)
 }
 
-func readLLM(n *Node) Body {
-	s := n.spec
-	b := &LLM{Human: s.template("human_message", "prompt_template", "template"), System: s.template("system_message", "system_prompt"), Model: s.text("model"), MaxTokens: int(s.positive("max_tokens"))}
-	if b.Human == nil {
-		s.add(s.at.errorf(kernel.CodePipeline, "add human_message: ...", "an llm_node needs human_message"))
-		b.Human = parseTemplate("")
-	}
-	if v := s.get("output_schema"); v != nil {
-		b.Schema = s.schema(v)
-	}
-	for _, later := range []string{"examples", "conversation", "stream"} {
-		if v := s.get(later); v != nil {
-			s.add(v.errorf(kernel.CodeNotYet, "remove it; README lists under 'Not yet' what is still to come", "%s of llm_node is not built yet", later))
-		}
-	}
-	return b
-}
-
-// readFunction reads fn: "module" or "module.tool".
-func readFunction(n *Node) Body {
-	fn := n.spec.required("fn")
-	module, tool, _ := strings.Cut(fn, ".")
-	if v := n.spec.get("fn"); v != nil && (module == "" || strings.ContainsAny(fn, "/: ") || strings.Contains(tool, ".")) {
-		n.spec.add(v.errorf(kernel.CodePipeline, "write fn: module for a module that exports node_run, or fn: module.tool for one of its tools, and configure the module; see README, Modules",
-			"fn: %s is no module's export; import paths run no code here", kernel.Quote(fn)))
-	}
-	return &Function{Module: module, Tool: tool}
-}
-
-func readData(n *Node) Body {
-	v := n.spec.get("output")
-	if v == nil {
-		n.spec.add(n.spec.at.errorf(kernel.CodePipeline, "add output: {...}", "a data_node needs output"))
-		return &Data{Output: &Filled{}}
-	}
-	return &Data{Output: fill(v)}
-}
-
-func readServiceCall(n *Node) Body {
-	return &ServiceCall{Op: n.spec.required("service") + "." + n.spec.required("method")}
-}
-
-// schema reads output_schema: {field: type} or a JSON Schema of an object.
-func (s *section) schema(v *value) kernel.Value {
-	m, ok := v.v.(*mapping)
+// object reads a schema: {field: type}, or a JSON Schema of an object.
+func (r *reader) object(v *source.Value, what string) *types.Object {
+	m, ok := v.V.(*source.Mapping)
 	if !ok {
-		s.add(v.errorf(kernel.CodePipeline, "write field: type lines", "output_schema must be a mapping, this is %s", v.typeName()))
+		r.Add(v.Errorf(kernel.CodePipeline, "write field: type lines", "%s must be a mapping, this is %s", what, v.TypeName()))
 		return nil
 	}
-	if _, full := m.members["properties"]; full {
-		return v.plain()
+	plain, _ := v.Plain().(map[string]any)
+	o, err := r.types.Object(plain, m.Names)
+	if err != nil {
+		r.Add(placed(err, v))
+		return nil
 	}
-	properties, required := map[string]any{}, make([]any, 0, len(m.names))
-	for _, field := range m.names {
-		item := m.members[field]
-		name, _ := item.v.(string)
-		base, nullable := strings.CutSuffix(name, "?")
-		kind, known := fieldTypes()[base]
-		if !known {
-			var names []string
-			for k := range fieldTypes() {
-				names = append(names, k)
-			}
-			s.add(item.errorf(kernel.CodePipeline, didYouMean(base, names), "field %s has the unknown type %s", kernel.Quote(field), kernel.Quote(name)))
-			continue
-		}
-		properties[field] = typeSchema(kind, nullable)
-		required = append(required, field)
-	}
-	return map[string]any{"type": "object", "properties": properties, "required": required}
-}
-
-// fieldTypes maps hexDAG's names of types to JSON Schema's.
-func fieldTypes() map[string]string {
-	return map[string]string{"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array", "dict": "object", "Any": ""}
-}
-
-func typeSchema(kind string, nullable bool) kernel.Value {
-	switch {
-	case kind == "":
-		return map[string]any{}
-	case nullable:
-		return map[string]any{"type": []any{kind, "null"}}
-	}
-	return map[string]any{"type": kind}
+	return o
 }
