@@ -19,6 +19,22 @@ const (
 	PortCalled        EventType = "PortCallEvent"
 	HookDecided       EventType = "HookDecided"
 	GovernanceDecided EventType = "GovernanceDecided" // asked by the pipeline itself
+
+	PipelineSuspended     EventType = "PipelineSuspended" // before the terminal event
+	PipelineResumed       EventType = "PipelineResumed"
+	NodeWarned            EventType = "NodeWarned" // an expression failed and made null
+	BodyStarted           EventType = "BodyStarted"
+	BodyCompleted         EventType = "BodyCompleted"
+	BodyFailed            EventType = "BodyFailed"
+	LLMTokenStreamed      EventType = "LLMTokenStreamed"
+	ResourceWarning       EventType = "ResourceWarning"
+	ResourceLimitExceeded EventType = "ResourceLimitExceeded"
+	StateTransitioned     EventType = "StateTransitionEvent"
+	SystemStarted         EventType = "SystemStarted"
+	SystemCompleted       EventType = "SystemCompleted"
+	ProcessStarted        EventType = "ProcessStarted"
+	ProcessCompleted      EventType = "ProcessCompleted"
+	EntityCollected       EventType = "EntityGarbageCollected"
 )
 
 // Event is something that happened in a run. Fields that do not apply are empty.
@@ -46,6 +62,18 @@ type Event struct {
 	DurationMS   float64  `json:"duration_ms,omitempty"`
 	Result       Value    `json:"result,omitempty"`
 	Error        *Error   `json:"error,omitempty"`
+
+	Body      string  `json:"body,omitempty"` // inline, inline[i], or a file
+	EventKey  string  `json:"event_key,omitempty"`
+	Resource  string  `json:"resource,omitempty"` // the limit's name
+	Used      float64 `json:"used,omitempty"`
+	Limit     float64 `json:"limit,omitempty"`
+	Entity    string  `json:"entity,omitempty"`
+	EntityID  string  `json:"entity_id,omitempty"`
+	FromState string  `json:"from_state,omitempty"`
+	ToState   string  `json:"to_state,omitempty"`
+	System    string  `json:"system,omitempty"`
+	Process   string  `json:"process,omitempty"`
 }
 
 // Observer is told of events. It must return soon and must not change the event.

@@ -24,6 +24,8 @@ type RunContext struct {
 
 	Fuel     *Budget // of the run's guests together, within the tenant's; nil has no limit
 	Usage    Usage
+	Spending Spending // of the pipeline's limits
+	Caps     CapSet   // what the run may do at all
 	counters counters
 }
 

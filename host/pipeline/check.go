@@ -7,6 +7,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
+	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // contextFields are what ctx has.
@@ -25,7 +26,7 @@ func (r *reader) check(pl *Pipeline) {
 func (r *reader) known(pl *Pipeline, n *Node) []string {
 	known := []string{"input", "$input", "ctx", "state", whole}
 	if pl.Input != nil {
-		known = append(known, pl.Input.Fields()...)
+		known = append(known, inputFields(pl)...)
 	}
 	if n.mapping != nil {
 		known = append(known, n.mapping.names...)
@@ -36,6 +37,15 @@ func (r *reader) known(pl *Pipeline, n *Node) []string {
 		}
 	}
 	return known
+}
+
+// inputFields returns the names that input_schema declares.
+func inputFields(pl *Pipeline) []string {
+	var names []string
+	for _, f := range pl.Input.Fields() {
+		names = append(names, f.Name)
+	}
+	return names
 }
 
 func (r *reader) checkVariables(pl *Pipeline, n *Node) {
@@ -62,14 +72,14 @@ func (r *reader) checkReference(pl *Pipeline, n *Node, ref Reference, known []st
 	}
 	switch {
 	case root == "ctx" && len(ref.Path) > 1 && !slices.Contains(contextFields(), ref.Path[1]):
-		add(source.DidYouMean(ref.Path[1], contextFields()), "ctx has no field %s", kernel.Quote(ref.Path[1]))
-	case (root == "$input" || root == "input") && len(ref.Path) > 1 && pl.Input != nil && pl.Input.Closed() && !slices.Contains(pl.Input.Fields(), ref.Path[1]):
-		add(source.DidYouMean(ref.Path[1], pl.Input.Fields()), "input_schema declares no field %s", kernel.Quote(ref.Path[1]))
+		add(spelling.Suggest(ref.Path[1], contextFields()), "ctx has no field %s", kernel.Quote(ref.Path[1]))
+	case (root == "$input" || root == "input") && len(ref.Path) > 1 && pl.Input != nil && !slices.Contains(inputFields(pl), ref.Path[1]):
+		add(spelling.Suggest(ref.Path[1], inputFields(pl)), "input_schema declares no field %s", kernel.Quote(ref.Path[1]))
 	case pl.Node(root) != nil || strings.HasPrefix(root, "$") || slices.Contains(known, root):
 	case ref.Template:
 		r.suspect(pl, n, ref)
 	case len(ref.Path) > 1 && strict(n):
-		add(source.DidYouMean(root, nodeNames(pl.Graph))+"; a field of the run's input is $input."+ref.text()+", or declare it in input_schema", "Unknown reference %s in node %s", kernel.Quote(root), kernel.Quote(n.Name))
+		add(spelling.Suggest(root, nodeNames(pl.Graph))+"; a field of the run's input is $input."+ref.text()+", or declare it in input_schema", "Unknown reference %s in node %s", kernel.Quote(root), kernel.Quote(n.Name))
 	}
 }
 
@@ -82,7 +92,7 @@ func strict(n *Node) bool {
 
 // suspect warns of a template's name that is nearly a node's.
 func (r *reader) suspect(pl *Pipeline, n *Node, ref Reference) {
-	best := source.Nearest(ref.Path[0], nodeNames(pl.Graph))
+	best := spelling.Nearest(ref.Path[0], nodeNames(pl.Graph))
 	if best == "" || best == n.Name || slices.Contains(n.DependsOn, best) || ref.At == nil {
 		return
 	}

@@ -5,8 +5,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
+	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Composite runs bodies: by a condition, or again and again.
@@ -138,7 +140,7 @@ func or(text, otherwise string) string {
 func (r *reader) oneOf(s *source.Section, name string, known ...string) string {
 	word := or(s.Text(name), known[0])
 	if !slices.Contains(known, word) {
-		r.Add(s.Get(name).Errorf(kernel.CodePipeline, source.DidYouMean(word, known), "%s cannot be %s", name, kernel.Quote(word)))
+		r.Add(s.Get(name).Errorf(kernel.CodePipeline, spelling.Suggest(word, known), "%s cannot be %s", name, kernel.Quote(word)))
 	}
 	return word
 }
@@ -151,7 +153,7 @@ func (r *reader) iterated(s *source.Section, name string) *Expression {
 	}
 	text, ok := v.Text()
 	if !ok {
-		text = literal(v)
+		text = expr.Repr(v.Plain())
 	} else if only, single := parseTemplate(text, v).only(); single {
 		text = only.text()
 	}
@@ -238,7 +240,7 @@ func (r *reader) checkComposite(s *source.Section, b *Composite) {
 		need(b.Body != nil, "body or body_pipeline")
 	default:
 		known := []string{IfElse, Switch, ForEach, Times, While}
-		r.Add(s.Get("mode").Errorf(kernel.CodePipeline, source.DidYouMean(b.Mode, known), "there is no mode %s", kernel.Quote(b.Mode)))
+		r.Add(s.Get("mode").Errorf(kernel.CodePipeline, spelling.Suggest(b.Mode, known), "there is no mode %s", kernel.Quote(b.Mode)))
 	}
 	if b.Collect == "reduce" && b.Reducer == nil && (b.Mode == ForEach || b.Mode == Times || b.Mode == While) {
 		r.Add(s.At.Errorf(kernel.CodePipeline, "add reducer: module.tool, which is given {items: [...]}", "collect: reduce needs a reducer"))

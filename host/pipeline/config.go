@@ -6,7 +6,9 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline/source"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Config is what an operator decides: which modules there are and what they may
@@ -20,6 +22,14 @@ type Config struct {
 	Modules   []ModuleSpec
 	Hooks     []HookSpec
 	Ports     map[string]PortSpec
+	Env       []string // patterns of the environment variables that pipelines may read
+	Prices    []Price  // what models cost
+}
+
+// Price is what the tokens of the models cost whose names match a pattern.
+type Price struct {
+	Model string
+	kernel.Price
 }
 
 // ModuleSpec is a module that the operator admits.
@@ -37,73 +47,77 @@ type ModuleSpec struct {
 	Where   kernel.Where
 }
 
-// HookSpec puts a module around nodes or around port calls. Empty lists of
-// Nodes and Kinds match every node.
+// HookSpec puts a module around nodes or around port calls. Without any of the
+// lists it is around every node.
 type HookSpec struct {
 	Module string
 	Nodes  []string // names
 	Kinds  []string
-	Ops    []string // patterns of operations; not empty means a port hook
+	Ports  []string // names of ports; with Ops, what it is around
+	Ops    []string // patterns of operations
+	Open   bool     // a failure of the hook itself lets the call go on
 	Where  kernel.Where
 }
+
+// OnPorts reports whether the hook is around port calls.
+func (h *HookSpec) OnPorts() bool { return len(h.Ops)+len(h.Ports) > 0 }
 
 // LoadConfig reads an operator's configuration. Its error joins everything that
 // is wrong with the file.
 func LoadConfig(file string) (*Config, error) {
-	docs, err := readFile(file)
+	docs, err := source.Load(file)
 	if err != nil {
 		return nil, err
 	}
-	p := &problems{code: kernel.CodeConfig}
+	r := newReader(file, Options{})
+	r.Code = kernel.CodeConfig
 	c := &Config{File: file}
 	for i, doc := range docs {
-		s := p.open(doc, "a document")
+		s := r.Open(doc, "a document")
 		if s == nil {
 			continue
 		}
-		if kind := s.required("kind"); kind != "Config" || i > 0 {
-			p.add(doc.errorf(kernel.CodeConfig, "keep one document of kind: Config in it", "this is no operator's configuration"))
+		if kind := s.Required("kind"); kind != "Config" || i > 0 {
+			r.Add(doc.Errorf(kernel.CodeConfig, "keep one document of kind: Config in it", "this is no operator's configuration"))
 			continue
 		}
-		p.readConfig(c, s)
+		r.readConfig(c, s)
 	}
 	if len(docs) == 0 {
-		p.add(&kernel.Error{Code: kernel.CodeConfig, What: "the file is empty", Where: kernel.Where{File: file}, Fix: "start it with apiVersion: hexdag/v1 and kind: Config"})
+		r.Add(&kernel.Error{Code: kernel.CodeConfig, What: "the file is empty", Where: kernel.Where{File: file}, Fix: "start it with apiVersion: hexdag/v1 and kind: Config"})
 	}
-	if err := p.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func (p *problems) readConfig(c *Config, s *section) {
-	s.text("apiVersion")
-	if meta := s.member("metadata"); meta != nil {
-		meta.text("name")
+func (r *reader) readConfig(c *Config, s *source.Section) {
+	s.Text("apiVersion")
+	if meta := s.Member("metadata"); meta != nil {
+		meta.Text("name")
 	}
-	spec := s.member("spec")
-	s.rest()
+	spec := s.Member("spec")
+	s.Rest()
 	if spec == nil {
 		return
 	}
-	c.Tenant, c.Principal = spec.text("tenant"), spec.text("principal")
-	if state := spec.text("state"); state != "" {
+	c.Tenant, c.Principal = spec.Text("tenant"), spec.Text("principal")
+	if state := spec.Text("state"); state != "" {
 		c.State = c.resolve(state)
 	}
-	c.Ports = p.readPorts(spec)
-	if modules := spec.member("modules"); modules != nil {
-		for _, name := range modules.m.names {
-			if m := modules.member(name); m != nil {
-				c.Modules = append(c.Modules, p.readModule(c, name, m))
+	c.Ports = r.readPorts(spec.Get("ports"))
+	c.Env = spec.Texts("env")
+	c.Prices = r.readPrices(spec.Member("prices"))
+	if modules := spec.Member("modules"); modules != nil {
+		for _, name := range modules.M.Names {
+			if m := modules.Member(name); m != nil {
+				c.Modules = append(c.Modules, r.readModule(c, name, m))
 			}
 		}
 	}
-	for _, item := range spec.items("hooks") {
-		if h := p.open(item, "a hook"); h != nil {
-			c.Hooks = append(c.Hooks, p.readHook(c, h))
-		}
-	}
-	spec.rest("logging", "orchestrator", "limits", "caps", "plugins", "mcp_permissions")
+	r.readHooks(c, spec.Items("hooks"))
+	spec.Rest("logging", "orchestrator", "limits", "caps", "plugins", "mcp_permissions")
 }
 
 // resolve makes a path of the file relative to the file's folder.
@@ -114,68 +128,107 @@ func (c *Config) resolve(path string) string {
 	return filepath.Join(filepath.Dir(c.File), path)
 }
 
-func (p *problems) readModule(c *Config, name string, s *section) ModuleSpec {
-	s.what = "module " + kernel.Quote(name)
-	m := ModuleSpec{Name: name, Where: s.at.where(), Path: c.resolve(s.required("path")), Digest: s.text("digest")}
-	if v := s.get("config"); v != nil {
-		m.Config = v.plain()
+func (r *reader) readModule(c *Config, name string, s *source.Section) ModuleSpec {
+	s.What = "module " + kernel.Quote(name)
+	m := ModuleSpec{Name: name, Where: s.At.Where(), Path: c.resolve(s.Required("path")), Digest: s.Text("digest")}
+	if v := s.Get("config"); v != nil {
+		m.Config = v.Plain()
 	}
-	for _, item := range s.items("grants") {
-		g, err := abi.ParseCapability(item.plain())
+	for _, item := range s.Items("grants") {
+		g, err := abi.ParseCapability(item.Plain())
 		if err != nil {
-			p.add(item.errorf(kernel.CodeConfig, "write - port.method, or - port.method: {argument: pattern}", "this is no grant: %v", err))
+			r.Add(item.Errorf(kernel.CodeConfig, "write - port.method, or - port.method: {argument: pattern}", "this is no grant: %v", err))
 			continue
 		}
 		m.Grants = append(m.Grants, g)
 	}
-	if l := s.member("limits"); l != nil {
+	if l := s.Member("limits"); l != nil {
 		m.Limits = sandbox.Limits{
-			Deadline: l.seconds("deadline"), Fuel: int64(l.positive("fuel")), Memory: uint64(l.positive("memory")), Document: int(l.positive("document")), Body: int(l.positive("body")),
-			HostCalls: int(l.positive("host_calls")), LogLines: int(l.positive("log_lines")), LogLine: int(l.positive("log_line")),
-			Instances: int(l.positive("instances")), Waiting: int(l.positive("waiting")),
+			Deadline: l.Seconds("deadline"), Fuel: int64(l.Positive("fuel")), Memory: uint64(l.Positive("memory")), Document: int(l.Positive("document")), Body: int(l.Positive("body")),
+			HostCalls: int(l.Positive("host_calls")), LogLines: int(l.Positive("log_lines")), LogLine: int(l.Positive("log_line")),
+			Instances: int(l.Positive("instances")), Waiting: int(l.Positive("waiting")),
 		}
-		l.rest()
+		l.Rest()
 	}
-	m.Isolation = p.isolation(s)
-	m.Dialect = sandbox.Dialect(s.text("dialect"))
-	s.rest()
+	m.Isolation = r.isolation(s)
+	m.Dialect = sandbox.Dialect(s.Text("dialect"))
+	s.Rest()
 	return m
 }
 
-func (p *problems) isolation(s *section) sandbox.Isolation {
-	if i := sandbox.Isolation(s.text("isolation")); i.Known() {
+func (r *reader) isolation(s *source.Section) sandbox.Isolation {
+	if i := sandbox.Isolation(s.Text("isolation")); i.Known() {
 		return i
 	}
-	p.add(s.get("isolation").errorf(kernel.CodeConfig, "write call, run or, for a module that you trust, shared", "there is no such isolation"))
+	r.Add(s.Get("isolation").Errorf(kernel.CodeConfig, "write call, run or, for a module that you trust, shared", "there is no such isolation"))
 	return ""
 }
 
-func (p *problems) readHook(c *Config, s *section) HookSpec {
-	s.what = "hook"
-	h := HookSpec{Where: s.at.where(), Module: s.required("module"), Nodes: s.texts("nodes"), Kinds: s.texts("kinds"), Ops: s.texts("ops")}
-	known := slices.ContainsFunc(c.Modules, func(m ModuleSpec) bool { return m.Name == h.Module })
-	if !known && h.Module != "" {
-		names := make([]string, len(c.Modules))
-		for i, m := range c.Modules {
-			names[i] = m.Name
+func (r *reader) readHooks(c *Config, items []*source.Value) {
+	names := make([]string, len(c.Modules))
+	for i, m := range c.Modules {
+		names[i] = m.Name
+	}
+	for _, item := range items {
+		s := r.Open(item, "a hook")
+		if s == nil {
+			continue
 		}
-		p.add(s.get("module").errorf(kernel.CodeConfig, didYouMean(h.Module, names), "there is no module %s", kernel.Quote(h.Module)))
+		h := r.readHook(s)
+		if h.Module != "" && !slices.Contains(names, h.Module) {
+			r.Add(s.Get("module").Errorf(kernel.CodeConfig, spelling.Suggest(h.Module, names), "there is no module %s", kernel.Quote(h.Module)))
+		}
+		c.Hooks = append(c.Hooks, h)
 	}
-	if len(h.Ops) > 0 && len(h.Nodes)+len(h.Kinds) > 0 {
-		p.add(s.at.errorf(kernel.CodeConfig, "write two hooks", "a hook is around nodes or around ops, not both"))
+}
+
+// readHook reads a hook of the configuration or of a pipeline.
+func (r *reader) readHook(s *source.Section) HookSpec {
+	s.What = "hook"
+	h := HookSpec{Where: s.At.Where(), Module: s.Required("module"), Nodes: s.Texts("nodes"), Kinds: s.Texts("kinds"), Ports: s.Texts("ports"), Ops: s.Texts("ops")}
+	for i, kind := range h.Kinds {
+		h.Kinds[i] = r.resolveKind(kind)
 	}
-	s.rest("failure", "order")
+	h.Open = r.oneOf(s, "failure", "closed", "open") == "open"
+	if h.OnPorts() && len(h.Nodes)+len(h.Kinds) > 0 {
+		r.Add(s.At.Errorf(r.Code, "write two hooks", "a hook is around nodes or around ports, not both"))
+	}
+	s.Rest()
 	return h
+}
+
+// readPrices reads {model: {input: dollars, output: dollars}}, per million tokens.
+func (r *reader) readPrices(s *source.Section) []Price {
+	if s == nil {
+		return nil
+	}
+	var prices []Price
+	for _, name := range s.M.Names {
+		p := s.Member(name)
+		if p == nil {
+			continue
+		}
+		price := Price{Model: name}
+		if v := p.Bound("input"); v != nil {
+			price.InputPerMillion = *v
+		}
+		if v := p.Bound("output"); v != nil {
+			price.OutputPerMillion = *v
+		}
+		p.Rest()
+		prices = append(prices, price)
+	}
+	return prices
 }
 
 // ReadData reads a YAML file of plain data: one mapping.
 func ReadData(file string) (map[string]any, error) {
-	docs, err := readFile(file)
+	docs, err := source.Load(file)
 	if err != nil {
 		return nil, err
 	}
 	if len(docs) == 1 {
-		if m, ok := docs[0].plain().(map[string]any); ok {
+		if m, ok := docs[0].Plain().(map[string]any); ok {
 			return m, nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
+	"github.com/hexdag/hexdag/host/spelling"
 	"github.com/hexdag/hexdag/host/template"
 	"github.com/hexdag/hexdag/host/types"
 )
@@ -126,7 +127,7 @@ func (r *reader) readDocuments(docs []*source.Value) *File {
 	others := false
 	for _, doc := range docs {
 		doc = r.Substitute(doc, r.opts.Env)
-		if kind, _ := text(doc.Member("kind")); kind == "Pipeline" {
+		if textOf(doc.Member("kind")) == "Pipeline" {
 			doc = r.renderDocument(doc)
 		}
 		s := r.Open(doc, "a document")
@@ -150,7 +151,7 @@ func (r *reader) readDocuments(docs []*source.Value) *File {
 			r.Add(s.Get("kind").Errorf(kernel.CodePipeline, "keep it in a file of its own and pass it with --config", "a Config is the operator's, not part of a pipeline's file"))
 		case "":
 		default:
-			r.Add(s.Get("kind").Errorf(kernel.CodePipeline, source.DidYouMean(kind, kindsOfDocuments()), "there is no kind %s", kernel.Quote(kind)))
+			r.Add(s.Get("kind").Errorf(kernel.CodePipeline, spelling.Suggest(kind, kindsOfDocuments()), "there is no kind %s", kernel.Quote(kind)))
 		}
 	}
 	switch {
@@ -168,11 +169,13 @@ func (r *reader) readDocuments(docs []*source.Value) *File {
 	return &File{}
 }
 
-func text(v *source.Value) (string, bool) {
+// textOf returns a string; "" for anything else.
+func textOf(v *source.Value) string {
 	if v == nil {
-		return "", false
+		return ""
 	}
-	return v.Text()
+	text, _ := v.Text()
+	return text
 }
 
 // choose picks the pipeline of the wanted environment.
@@ -181,7 +184,7 @@ func (r *reader) choose(pipelines []*source.Section) *source.Section {
 	for _, s := range pipelines {
 		name := ""
 		if meta := s.M.Members["metadata"]; meta != nil {
-			name, _ = text(meta.Member("namespace"))
+			name = textOf(meta.Member("namespace"))
 		}
 		if r.opts.Environment != "" && name == r.opts.Environment {
 			return s

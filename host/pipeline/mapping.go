@@ -47,6 +47,17 @@ func placed(err error, v *source.Value) *kernel.Error {
 	return e
 }
 
+// addAll adds each of the errors that err joins, at v's place.
+func (r *reader) addAll(err error, v *source.Value) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			r.addAll(e, v)
+		}
+		return
+	}
+	r.Add(placed(err, v))
+}
+
 func (e *Expression) visit(f func(Reference)) {
 	if e == nil {
 		return
@@ -212,4 +223,3 @@ func (m *mapped) visit(f func(Reference)) {
 		item.visit(f)
 	}
 }
-

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
+	"github.com/hexdag/hexdag/host/spelling"
 	"github.com/hexdag/hexdag/host/types"
 )
 
@@ -206,7 +207,7 @@ func (r *reader) unknownKind(s *source.Section, written string) {
 	for name := range r.macros {
 		known = append(known, name)
 	}
-	r.Add(at.Errorf(kernel.CodeUnknownKind, source.DidYouMean(written, known), "there is no node kind %s", kernel.Quote(written)))
+	r.Add(at.Errorf(kernel.CodeUnknownKind, spelling.Suggest(written, known), "there is no node kind %s", kernel.Quote(written)))
 }
 
 // names reads a list of names that is not a member of an open section any more.
@@ -361,7 +362,7 @@ func (r *reader) object(v *source.Value, what string) *types.Object {
 	plain, _ := v.Plain().(map[string]any)
 	o, err := r.types.Object(plain, m.Names)
 	if err != nil {
-		r.Add(placed(err, v))
+		r.addAll(err, v)
 		return nil
 	}
 	return o

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
+	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // PortSpec says what serves a port: an adapter with its configuration, or a pool
@@ -85,7 +86,7 @@ func (r *reader) readPool(s *source.Section, spec *PortSpec, pool *source.Value)
 	if known := []string{"round_robin", "failover"}; spec.Strategy == "" {
 		spec.Strategy = known[0]
 	} else if !slices.Contains(known, spec.Strategy) {
-		r.Add(s.Get("strategy").Errorf(r.Code, source.DidYouMean(spec.Strategy, known), "there is no strategy %s", kernel.Quote(spec.Strategy)))
+		r.Add(s.Get("strategy").Errorf(r.Code, spelling.Suggest(spec.Strategy, known), "there is no strategy %s", kernel.Quote(spec.Strategy)))
 	}
 }
 
@@ -106,7 +107,7 @@ func (r *reader) readAdapter(s *source.Section, spec *PortSpec) {
 			for n := range r.adapters {
 				names = append(names, n)
 			}
-			r.Add(ref.Errorf(r.Code, source.DidYouMean(text, names), "there is no kind: Adapter called %s", kernel.Quote(text)))
+			r.Add(ref.Errorf(r.Code, spelling.Suggest(text, names), "there is no kind: Adapter called %s", kernel.Quote(text)))
 		}
 		spec.Adapter, spec.Config = known.Adapter, known.Config
 	case name == nil:

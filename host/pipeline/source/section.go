@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // problems collects a file's errors, so that a user sees all of them at once.
@@ -208,48 +208,6 @@ func (s *Section) Rest(notYet ...string) {
 			s.Add(at.Errorf(kernel.CodeNotYet, "remove it; README lists under 'Not yet' what is still to come", "%s of %s is part of hexDAG and not built yet", name, s.What))
 			continue
 		}
-		s.Add(at.Errorf(s.Code, DidYouMean(name, s.asked), "%s has no member %s", s.What, kernel.Quote(name)))
+		s.Add(at.Errorf(s.Code, spelling.Suggest(name, s.asked), "%s has no member %s", s.What, kernel.Quote(name)))
 	}
-}
-
-// DidYouMean suggests the nearest of the known names, or lists them.
-func DidYouMean(name string, known []string) string {
-	if best := Nearest(name, known); best != "" {
-		return "did you mean " + best + "?"
-	}
-	sorted := slices.Clone(known)
-	slices.Sort(sorted)
-	return "known are " + strings.Join(slices.Compact(sorted), ", ")
-}
-
-// Nearest returns the known name that is nearest to another; "" if none is near.
-func Nearest(name string, known []string) string {
-	best, distance := "", len(name)/2+1
-	for _, k := range known {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
-			best, distance = k, d
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's, in one row.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

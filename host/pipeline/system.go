@@ -1,0 +1,227 @@
+package pipeline
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline/source"
+	"github.com/hexdag/hexdag/host/spelling"
+)
+
+// readSystem reads a document of kind: System and the pipelines that it names.
+func (r *reader) readSystem(s *source.Section) *System {
+	sys := &System{File: r.file, Where: s.At.Where(), OnEnter: map[string]string{}, OnEdge: map[string]string{}}
+	s.What = "system"
+	s.Text("apiVersion")
+	if meta := s.Member("metadata"); meta != nil {
+		sys.Name, sys.Description = meta.Required("name"), meta.Text("description")
+	} else {
+		r.Add(s.At.Errorf(kernel.CodePipeline, "add metadata: {name: ...}", "a system needs metadata"))
+	}
+	spec := s.Member("spec")
+	s.Rest()
+	if spec == nil {
+		r.Add(s.At.Errorf(kernel.CodePipeline, "add spec: {processes: [...]}", "a system needs spec"))
+		return sys
+	}
+	sys.Ports = r.readPorts(spec.Get("ports"))
+	sys.Services = r.readServices(spec.Member("services"))
+	sys.Machines = r.readMachines(spec.Member("state_machines"))
+	for _, item := range spec.Items("processes") {
+		if p := r.readProcess(item); p != nil {
+			sys.Processes = append(sys.Processes, p)
+		}
+	}
+	if len(sys.Processes) == 0 {
+		r.Add(spec.At.Errorf(kernel.CodePipeline, "add processes: [{name: ..., pipeline: file.yaml}]", "a system needs processes"))
+	}
+	pipes := r.readPipes(sys, spec.Items("pipes"))
+	r.readStates(sys, spec)
+	if v := spec.Get("transaction"); v != nil {
+		if mode, _ := v.Text(); mode != "unified" {
+			r.Add(v.Errorf(kernel.CodeNotYet, "write transaction: unified, or leave it out", "transaction %s is not built yet: a process that fails leaves the entity in its old state", kernel.Quote(mode)))
+		}
+	}
+	spec.Get("gc")
+	spec.Get("memory")
+	spec.Rest("observers")
+	if len(sys.Machines) == 0 {
+		r.order(sys, pipes)
+	}
+	return sys
+}
+
+func (r *reader) readProcess(v *source.Value) *Process {
+	s := r.Open(v, "a process")
+	if s == nil {
+		return nil
+	}
+	p := &Process{Name: s.Required("name")}
+	s.What = "process " + kernel.Quote(p.Name)
+	file := s.Required("pipeline")
+	for _, known := range []string{"input_schema", "output_schema", "ports", "policies"} {
+		if extra := s.Get(known); extra != nil {
+			r.warnAt(extra, "write it into the pipeline's own file", "%s of a process has no effect", known)
+		}
+	}
+	s.Rest()
+	if file == "" {
+		return p
+	}
+	at := s.Get("pipeline")
+	if !filepath.IsLocal(filepath.FromSlash(file)) {
+		r.Add(at.Errorf(kernel.CodePipeline, "write a path relative to this file, below its folder", "pipeline %s lies outside this file's folder", kernel.Quote(file)))
+		return p
+	}
+	pipeline, err := Load(filepath.Join(filepath.Dir(r.file), filepath.FromSlash(file)), r.opts)
+	if err != nil {
+		r.addAll(err, at)
+		return p
+	}
+	p.Pipeline = pipeline
+	return p
+}
+
+func (r *reader) process(sys *System, s *source.Section, name string) *Process {
+	wanted := s.Required(name)
+	names := make([]string, len(sys.Processes))
+	for i, p := range sys.Processes {
+		if p.Name == wanted {
+			return p
+		}
+		names[i] = p.Name
+	}
+	if at := s.Get(name); at != nil {
+		r.Add(at.Errorf(kernel.CodePipeline, spelling.Suggest(wanted, names), "there is no process %s", kernel.Quote(wanted)))
+	}
+	return nil
+}
+
+// readPipes reads [{from, to, mapping}] and returns the edges by process.
+func (r *reader) readPipes(sys *System, items []*source.Value) map[string][]string {
+	edges := map[string][]string{}
+	for _, item := range items {
+		s := r.Open(item, "a pipe")
+		if s == nil {
+			continue
+		}
+		from, to := r.process(sys, s, "from"), r.process(sys, s, "to")
+		pipe := &Pipe{}
+		if m := s.Member("mapping"); m != nil {
+			for _, field := range m.M.Names {
+				pipe.Mapping = append(pipe.Mapping, r.readPipeField(sys, field, m.M.Members[field]))
+			}
+		}
+		s.Rest()
+		switch {
+		case from == nil || to == nil:
+		case from == to:
+			r.Add(item.Errorf(kernel.CodePipeline, "name another process", "a pipe leads from process %s to itself", kernel.Quote(from.Name)))
+		default:
+			pipe.From = from.Name
+			to.Pipes = append(to.Pipes, pipe)
+			edges[to.Name] = append(edges[to.Name], from.Name)
+		}
+	}
+	return edges
+}
+
+func (r *reader) readPipeField(sys *System, name string, v *source.Value) PipeField {
+	text, isText := v.Text()
+	f := PipeField{Name: name, isText: isText, literal: v.Plain()}
+	if !isText {
+		return f
+	}
+	f.Template = parseTemplate(text, v)
+	for _, ref := range f.Template.refs {
+		p := slices.IndexFunc(sys.Processes, func(p *Process) bool { return p.Name == ref.Path[0] })
+		if p < 0 || len(ref.Path) != 2 {
+			r.Add(v.Errorf(kernel.CodePipeline, "write {{ process.node }}", "mapping %s names %s, which is no node of a process", kernel.Quote(name), kernel.Quote(ref.text())))
+			continue
+		}
+		if pl := sys.Processes[p].Pipeline; pl != nil && pl.Node(ref.Path[1]) == nil {
+			r.Add(v.Errorf(kernel.CodePipeline, spelling.Suggest(ref.Path[1], nodeNames(pl.Graph)), "process %s has no node %s", kernel.Quote(ref.Path[0]), kernel.Quote(ref.Path[1])))
+		}
+	}
+	return f
+}
+
+// order sorts the processes: one after all that it is piped from, and by name
+// among those that could be next. Without pipes the file's order stays.
+func (r *reader) order(sys *System, edges map[string][]string) {
+	if len(edges) == 0 {
+		return
+	}
+	left := slices.Clone(sys.Processes)
+	slices.SortFunc(left, func(a, b *Process) int { return strings.Compare(a.Name, b.Name) })
+	var sorted []*Process
+	done := map[string]bool{}
+	for len(left) > 0 {
+		next := slices.IndexFunc(left, func(p *Process) bool {
+			return !slices.ContainsFunc(edges[p.Name], func(from string) bool { return !done[from] })
+		})
+		if next < 0 {
+			r.Add(&kernel.Error{Code: kernel.CodePipeline, What: "the pipes of system " + kernel.Quote(sys.Name) + " go in a circle", Where: sys.Where, Fix: "remove one of them"})
+			return
+		}
+		done[left[next].Name] = true
+		sorted = append(sorted, left[next])
+		left = slices.Delete(left, next, next+1)
+	}
+	sys.Processes = sorted
+}
+
+// readStates reads what happens to an entity that enters a state.
+func (r *reader) readStates(sys *System, spec *source.Section) {
+	known := map[string]bool{}
+	for _, m := range sys.Machines {
+		for _, state := range m.States {
+			known[state] = true
+		}
+	}
+	if states := spec.Member("states"); states != nil {
+		for _, name := range states.M.Names {
+			s := states.Member(name)
+			if s == nil {
+				continue
+			}
+			if !known[name] {
+				r.Add(s.At.Errorf(kernel.CodePipeline, "name a state of one of the state_machines", "there is no state %s", kernel.Quote(name)))
+			}
+			if s.Get("on_enter") != nil {
+				if p := r.process(sys, s, "on_enter"); p != nil {
+					sys.OnEnter[name] = p.Name
+				}
+			}
+			requires, terminal := s.Texts("requires"), s.Flag("terminal")
+			s.Rest("on_exit")
+			for _, m := range sys.Machines {
+				if !slices.Contains(m.States, name) {
+					continue
+				}
+				m.Requires[name] = append(m.Requires[name], requires...)
+				if terminal {
+					m.Terminal = append(m.Terminal, name)
+				}
+			}
+		}
+	}
+	if edges := spec.Member("on_transition"); edges != nil {
+		for _, name := range edges.M.Names {
+			s := edges.Member(name)
+			if s == nil {
+				continue
+			}
+			from, to, ok := strings.Cut(name, "->")
+			if from, to = strings.TrimSpace(from), strings.TrimSpace(to); !ok || !known[from] || !known[to] {
+				r.Add(s.At.Errorf(kernel.CodePipeline, `write "FROM -> TO" with states of the state_machines`, "on_transition %s is no transition", kernel.Quote(name)))
+			}
+			if p := r.process(sys, s, "process"); p != nil {
+				sys.OnEdge[from+" -> "+to] = p.Name
+			}
+			s.Rest()
+		}
+	}
+}
