@@ -100,12 +100,9 @@ func (p *passage) denied(ctx context.Context, guarded map[string]string, hook, r
 
 // perform does the operation and charges the run for it.
 func (p *passage) perform(ctx context.Context) (*kernel.PortReply, error) {
-	reply, err := p.op.Func(ctx, p.call)
+	reply, err := Metered(*p.op)(ctx, p.call)
 	if err != nil {
 		return nil, err
-	}
-	if run := kernel.RunFrom(ctx); run != nil && p.op.Meter != nil {
-		p.op.Meter(run, reply)
 	}
 	if p.op.Decides {
 		emitDecision(ctx, p.call, reply.Value)

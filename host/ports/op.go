@@ -5,6 +5,7 @@
 package ports
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,11 @@ type Op struct {
 	// Guards are the arguments, strings at the top level, that a capability can
 	// restrict; the first is the resource that governance is asked about.
 	Guards []string
+	// Derive, if set, returns the guarded arguments in place of the call's own
+	// words, where they follow from others: a host from a URL. It leaves out what
+	// does not follow, which no restricted capability then covers; that the
+	// arguments make sense is for Func to check.
+	Derive func(args map[string]any) map[string]string
 	// Meter, if set, charges the run for a reply.
 	Meter func(run *kernel.RunContext, reply *kernel.PortReply)
 	// Decides marks an operation that is itself a question to governance: the
@@ -35,6 +41,20 @@ func (o *Op) Port() string {
 	return port
 }
 
+// Metered returns what the operation does, with what it charges the run for it.
+func Metered(o Op) kernel.PortFunc {
+	if o.Meter == nil {
+		return o.Func
+	}
+	return func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+		reply, err := o.Func(ctx, call)
+		if run := kernel.RunFrom(ctx); run != nil && err == nil {
+			o.Meter(run, reply)
+		}
+		return reply, err
+	}
+}
+
 // maxGuarded is how many bytes an argument may have that capabilities restrict:
 // it is matched against patterns, and recorded.
 const maxGuarded = 1 << 10
@@ -42,6 +62,13 @@ const maxGuarded = 1 << 10
 // guarded returns the arguments that capabilities restrict. An argument that is
 // there but no string is an error, so that no other type slips past a pattern.
 func (o *Op) guarded(args map[string]any) (map[string]string, error) {
+	if o.Derive != nil {
+		derived := make(map[string]any, len(o.Guards))
+		for name, value := range o.Derive(args) {
+			derived[name] = value
+		}
+		args = derived
+	}
 	values := make(map[string]string, len(o.Guards))
 	for _, name := range o.Guards {
 		switch v := args[name].(type) {

@@ -1,0 +1,195 @@
+package memory
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
+)
+
+// listPage is how many keys one call of memory.list_keys returns at most.
+const listPage = 1000
+
+// Ops returns the port's methods for the door. All are about the keys of the
+// tenant of the run that calls.
+//
+//	memory.get {key, default?} -> {value, found}
+//	memory.set {key, value, ttl?} -> {key, stored: true}
+//	memory.delete {key} -> {deleted}
+//	memory.exists {key} -> {exists}
+//	memory.list_keys {prefix?, after?} -> {keys: [key], next?}
+//	memory.compare_and_swap {key, expected?, value, ttl?} -> {swapped}
+//
+// The value of an absent key is default, or null. ttl is a number of seconds.
+// compare_and_swap sets the key if its value is expected or, without
+// expected, if there is none. list_keys returns at most 1,000 keys; next, if it is
+// there, is the after of the call that goes on.
+//
+// A capability can restrict key and, of list_keys, prefix.
+func (m *Memory) Ops() []ports.Op {
+	key := []string{"key"}
+	return []ports.Op{
+		{Name: "memory.get", Guards: key, Func: m.opGet},
+		{Name: "memory.set", Guards: key, Func: m.opSet},
+		{Name: "memory.delete", Guards: key, Func: m.opDelete},
+		{Name: "memory.exists", Guards: key, Func: m.opExists},
+		{Name: "memory.list_keys", Guards: []string{"prefix"}, Func: m.opListKeys},
+		{Name: "memory.compare_and_swap", Guards: key, Func: m.opCompareAndSwap},
+	}
+}
+
+func (m *Memory) opGet(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := begin(ctx, call, "key", "default")
+	if err != nil {
+		return nil, err
+	}
+	value, found, err := m.Get(ctx, a.tenant, a.key)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		value = call.Args["default"]
+	}
+	return reply(map[string]any{"value": value, "found": found})
+}
+
+func (m *Memory) opSet(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := begin(ctx, call, "key", "value", "ttl")
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Set(ctx, a.tenant, a.key, a.value, a.ttl); err != nil {
+		return nil, err
+	}
+	return reply(map[string]any{"key": a.key, "stored": true})
+}
+
+func (m *Memory) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := begin(ctx, call, "key")
+	if err != nil {
+		return nil, err
+	}
+	found, err := m.Delete(ctx, a.tenant, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return reply(map[string]any{"deleted": found})
+}
+
+func (m *Memory) opExists(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := begin(ctx, call, "key")
+	if err != nil {
+		return nil, err
+	}
+	found, err := m.Exists(ctx, a.tenant, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return reply(map[string]any{"exists": found})
+}
+
+func (m *Memory) opListKeys(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := begin(ctx, call, "prefix", "after")
+	if err != nil {
+		return nil, err
+	}
+	found, err := m.ListKeys(ctx, a.tenant, a.prefix, a.after, listPage)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]any, len(found))
+	for i, key := range found {
+		keys[i] = key
+	}
+	value := map[string]any{"keys": keys}
+	if len(found) == listPage {
+		value["next"] = found[listPage-1]
+	}
+	return reply(value)
+}
+
+func (m *Memory) opCompareAndSwap(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := begin(ctx, call, "key", "expected", "value", "ttl")
+	if err != nil {
+		return nil, err
+	}
+	var swapped bool
+	if expected, given := call.Args["expected"]; given {
+		swapped, err = m.CompareAndSwap(ctx, a.tenant, a.key, expected, a.value, a.ttl)
+	} else {
+		swapped, err = m.Create(ctx, a.tenant, a.key, a.value, a.ttl)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reply(map[string]any{"swapped": swapped})
+}
+
+func reply(value map[string]any) (*kernel.PortReply, error) {
+	return &kernel.PortReply{Value: value}, nil
+}
+
+// arguments are a call's, and its tenant.
+type arguments struct {
+	tenant, key, prefix, after string
+	value                      kernel.Value
+	ttl                        time.Duration
+}
+
+// begin reads the arguments of a call, which takes those that are known.
+func begin(ctx context.Context, call *kernel.PortCall, known ...string) (*arguments, error) {
+	run := kernel.RunFrom(ctx)
+	if run == nil {
+		return nil, &kernel.Error{Code: kernel.CodeInternal, What: call.Op + " was called outside a run"}
+	}
+	for name := range call.Args {
+		if !slices.Contains(known, name) {
+			return nil, badCall(call, "unknown argument %s; it takes %s", kernel.Quote(name), strings.Join(known, ", "))
+		}
+	}
+	if len(call.Body) > 0 {
+		return nil, badCall(call, "it takes no body")
+	}
+	a := &arguments{tenant: run.Tenant}
+	for _, text := range []struct {
+		name     string
+		into     *string
+		required bool
+	}{{"key", &a.key, true}, {"prefix", &a.prefix, false}, {"after", &a.after, false}} {
+		value, given := call.Args[text.name]
+		s, isText := value.(string)
+		if given && !isText || text.required && !given && slices.Contains(known, text.name) {
+			return nil, badCall(call, "%s must be a text", text.name)
+		}
+		*text.into = s
+	}
+	var given bool
+	if a.value, given = call.Args["value"]; !given && slices.Contains(known, "value") {
+		return nil, badCall(call, "value is missing; null is one, too")
+	}
+	var err error
+	a.ttl, err = ttlOf(call)
+	return a, err
+}
+
+func ttlOf(call *kernel.PortCall) (time.Duration, error) {
+	v, given := call.Args["ttl"]
+	if !given || v == nil {
+		return 0, nil
+	}
+	text, _ := v.(json.Number)
+	seconds, err := text.Float64()
+	if err != nil || !(seconds >= 0.001 && seconds <= MaxTTL.Seconds()) {
+		return 0, badCall(call, "ttl must be a number of seconds, from 0.001 to %.0f", MaxTTL.Seconds())
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+func badCall(call *kernel.PortCall, format string, args ...any) error {
+	return &kernel.Error{Code: kernel.CodeArguments, What: call.Op + ": " + fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,252 @@
+// Package sqlitestore keeps the memory port's values in a SQLite file. One
+// connection writes and several read, without waiting for each other (WAL), and
+// several processes may share the file.
+package sqlitestore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/memory/driver"
+)
+
+// readers is how many reads can run at once.
+const readers = 4
+
+// applicationID marks a file as this package's, with its schema of version 1.
+const applicationID = 0x68_64_6d_31
+
+// schema keeps what each tenant uses beside the entries, so that a Put need not count.
+const schema = `
+CREATE TABLE entries (
+	tenant BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+	expires INTEGER, -- Unix nanoseconds; NULL is never
+	PRIMARY KEY (tenant, key)
+) WITHOUT ROWID;
+CREATE INDEX entries_expires ON entries (expires) WHERE expires IS NOT NULL;
+CREATE TABLE used (tenant BLOB PRIMARY KEY, keys INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER entries_insert AFTER INSERT ON entries BEGIN
+	INSERT INTO used VALUES (new.tenant, 1, length(new.key) + length(new.value))
+	ON CONFLICT DO UPDATE SET keys = keys + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER entries_update AFTER UPDATE ON entries BEGIN
+	UPDATE used SET bytes = bytes + length(new.value) - length(old.value) WHERE tenant = new.tenant;
+END;
+CREATE TRIGGER entries_delete AFTER DELETE ON entries BEGIN
+	UPDATE used SET keys = keys - 1, bytes = bytes - length(old.key) - length(old.value) WHERE tenant = old.tenant;
+	DELETE FROM used WHERE tenant = old.tenant AND keys = 0;
+END;`
+
+type store struct{ reader, writer *sql.DB }
+
+// Open opens the file, and makes it if there is none. What is wrong with the path is
+// CodeConfig, a file that cannot be read CodeUnavailable.
+func Open(ctx context.Context, path string) (driver.Store, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	s := &store{}
+	var err error
+	if s.writer, err = open(path, 1, url.Values{"mode": {"rwc"}, "_journal_mode": {"WAL"}}); err == nil {
+		err = prepare(ctx, s.writer, path)
+	}
+	if err == nil {
+		s.reader, err = open(path, readers, url.Values{"mode": {"ro"}, "_query_only": {"1"}})
+	}
+	if err != nil {
+		return nil, errors.Join(kernel.At(storeError(err), kernel.Where{File: path}), s.Close())
+	}
+	return s, nil
+}
+
+// checkPath makes the file, for its owner alone, if there is none.
+func checkPath(path string) error {
+	if path == "" {
+		return configError(nil, "path is missing")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return configError(err, "path: %s", kernel.Quote(err.Error()))
+	}
+	return f.Close()
+}
+
+func configError(cause error, format string, args ...any) error {
+	return &kernel.Error{Code: kernel.CodeConfig, What: "the sqlite memory's configuration: " + fmt.Sprintf(format, args...), Fix: "name a file that can be made, and is this store's alone", Err: cause}
+}
+
+func open(path string, connections int, q url.Values) (*sql.DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	q.Set("_busy_timeout", "5000")
+	q.Set("_defensive", "1")
+	q.Set("_txlock", "immediate")
+	q.Set("_pragma", "trusted_schema(0)")
+	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
+	connector, err := sqlite.NewConnector(name.String())
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+// prepare makes the schema in an empty file, and refuses another's.
+func prepare(ctx context.Context, db *sql.DB, path string) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var id, tables int
+	if err := tx.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)").Scan(&id, &tables); err != nil {
+		return err
+	}
+	switch {
+	case id == applicationID:
+		return nil
+	case tables > 0 || id != 0:
+		return configError(nil, "%s is a database of something else", kernel.Quote(path))
+	}
+	if _, err := tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Get implements driver.Store.
+func (s *store) Get(ctx context.Context, now time.Time, tenant, key string) ([]byte, bool, error) {
+	return get(ctx, s.reader, now, tenant, key)
+}
+
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func get(ctx context.Context, db querier, now time.Time, tenant, key string) ([]byte, bool, error) {
+	var value []byte
+	err := db.QueryRowContext(ctx, "SELECT value FROM entries WHERE tenant = ? AND key = ? AND (expires IS NULL OR expires > ?)", blob(tenant), blob(key), now.UnixNano()).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, false, nil
+	}
+	return value, err == nil, storeError(err)
+}
+
+// blob is a text as bytes: an order and an equality without any rules of language.
+// An empty one is not NULL.
+func blob(text string) []byte { return append([]byte{}, text...) }
+
+// Put implements driver.Store.
+func (s *store) Put(ctx context.Context, now time.Time, tenant string, p *driver.Put) (bool, error) {
+	tx, err := s.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return false, storeError(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, "DELETE FROM entries WHERE expires <= ?", now.UnixNano()); err != nil {
+		return false, storeError(err)
+	}
+	old, found, err := get(ctx, tx, now, tenant, p.Key)
+	if err != nil {
+		return false, err
+	}
+	if p.If == driver.IfAbsent && found || p.If == driver.IfEqual && !(found && bytes.Equal(old, p.Expected)) {
+		return false, nil
+	}
+	var expires any
+	if !p.Expires.IsZero() {
+		expires = p.Expires.UnixNano()
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO entries VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires`, blob(tenant), blob(p.Key), p.Value, expires); err != nil {
+		return false, storeError(err)
+	}
+	var keys int
+	var size int64
+	if err := tx.QueryRowContext(ctx, "SELECT keys, bytes FROM used WHERE tenant = ?", blob(tenant)).Scan(&keys, &size); err != nil {
+		return false, storeError(err)
+	}
+	if keys > p.Room.Keys || size > p.Room.Bytes {
+		return false, driver.ErrFull
+	}
+	return true, storeError(tx.Commit())
+}
+
+// Delete implements driver.Store.
+func (s *store) Delete(ctx context.Context, now time.Time, tenant, key string) (bool, error) {
+	var expires sql.NullInt64
+	err := s.writer.QueryRowContext(ctx, "DELETE FROM entries WHERE tenant = ? AND key = ? RETURNING expires", blob(tenant), blob(key)).Scan(&expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil && (!expires.Valid || expires.Int64 > now.UnixNano()), storeError(err)
+}
+
+// List implements driver.Store.
+func (s *store) List(ctx context.Context, now time.Time, tenant, prefix, after string, limit int) ([]string, error) {
+	rows, err := s.reader.QueryContext(ctx, `SELECT key FROM entries
+		WHERE tenant = ? AND key >= ? AND key > ? AND substr(key, 1, ?) = ? AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?`,
+		blob(tenant), blob(prefix), blob(after), len(prefix), blob(prefix), now.UnixNano(), limit)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer rows.Close()
+	var keys []string
+	for rows.Next() {
+		var key []byte
+		if err := rows.Scan(&key); err != nil {
+			return nil, storeError(err)
+		}
+		keys = append(keys, string(key))
+	}
+	return keys, storeError(rows.Err())
+}
+
+// Close implements driver.Store.
+func (s *store) Close() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.reader, s.writer} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return storeError(errors.Join(errs...))
+}
+
+// storeError gives an error of SQLite's its code, and none of its words: they hold SQL.
+func storeError(err error) error {
+	var known *kernel.Error
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	failed := &kernel.Error{Code: kernel.CodeUnavailable, What: "the memory's file cannot be used", Err: err}
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		code := e.Code() & 0xff // the rest says more than is needed
+		failed.Why = sqlite.ErrorCodeString[code]
+		switch code {
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+			failed.Code, failed.What = kernel.CodeRetry, "the memory's file is locked"
+		case sqlite3.SQLITE_NOTADB:
+			failed.Fix = "name a file that is this store's alone"
+		case sqlite3.SQLITE_FULL:
+			failed.Fix = "make room on the disk"
+		}
+	}
+	return failed
+}

@@ -1,0 +1,64 @@
+package middleware
+
+import (
+	"strings"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// Effect says what comes of doing an operation twice.
+type Effect int
+
+// The effects.
+const (
+	Once       Effect = iota // something else than of doing it once, or nobody knows
+	Repeatable               // the same
+	Cacheable                // the same, and one answer serves all calls of a tenant with these arguments
+)
+
+// EffectOf returns the effect of an operation with these arguments. An
+// operation that it does not know has the effect Once.
+func EffectOf(op string, args map[string]any) Effect {
+	switch op {
+	case "llm.complete", "database.query", "database.describe_table", "database.list_tables":
+		return Cacheable
+	case "artifacts.store", "artifacts.retrieve", "artifacts.list", "artifacts.delete", // of the run that calls
+		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys",
+		"entity_state.get_state", "entity_state.get_history":
+		return Repeatable
+	case "http.request":
+		method, _ := args["method"].(string)
+		return requestEffect(method)
+	}
+	if method, ok := strings.CutPrefix(op, "api_call."); ok {
+		return requestEffect(method)
+	}
+	return Once
+}
+
+// requestEffect is what RFC 9110 says of the method.
+func requestEffect(method string) Effect {
+	switch strings.ToUpper(method) {
+	case "", "GET", "HEAD":
+		return Cacheable
+	case "PUT", "DELETE":
+		return Repeatable
+	}
+	return Once
+}
+
+// isFailure reports whether an error says that the port, and not the caller, failed.
+func isFailure(err error) bool {
+	if err == nil {
+		return false
+	}
+	code := kernel.CodeOf(err)
+	if code.Class() != kernel.ClassFailed {
+		return false
+	}
+	switch code {
+	case kernel.CodeArguments, kernel.CodeNotFound, kernel.CodeUnsupported, kernel.CodeLimit, kernel.CodeAudit, kernel.CodeCanceled:
+		return false
+	}
+	return true
+}
