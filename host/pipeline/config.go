@@ -7,6 +7,7 @@ import (
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
 
 // Config is what an operator decides: which modules there are and what they may
@@ -20,6 +21,10 @@ type Config struct {
 	Modules   []ModuleSpec
 	Hooks     []HookSpec
 	Ports     map[string]PortSpec
+
+	TenantLimits TenantLimits
+	RunLimits    RunLimits
+	Static       rewrite.Options // what modules' bytes are held to; zero fields mean the defaults
 }
 
 // ModuleSpec is a module that the operator admits.
@@ -30,6 +35,7 @@ type ModuleSpec struct {
 	Config kernel.Value
 	Grants []abi.Capability
 	Limits sandbox.Limits
+	Static rewrite.Options // zero fields mean the defaults
 	// Isolation is what of its state one call can leave to the next; "" means nothing.
 	Isolation sandbox.Isolation
 	// Dialect is how to talk to it; "" means what the module looks like.
@@ -90,6 +96,7 @@ func (p *problems) readConfig(c *Config, s *section) {
 	if state := spec.text("state"); state != "" {
 		c.State = c.resolve(state)
 	}
+	c.readLimits(spec)
 	c.Ports = p.readPorts(spec)
 	if modules := spec.member("modules"); modules != nil {
 		for _, name := range modules.m.names {
@@ -128,14 +135,7 @@ func (p *problems) readModule(c *Config, name string, s *section) ModuleSpec {
 		}
 		m.Grants = append(m.Grants, g)
 	}
-	if l := s.member("limits"); l != nil {
-		m.Limits = sandbox.Limits{
-			Deadline: l.seconds("deadline"), Fuel: int64(l.positive("fuel")), Memory: uint64(l.positive("memory")), Document: int(l.positive("document")), Body: int(l.positive("body")),
-			HostCalls: int(l.positive("host_calls")), LogLines: int(l.positive("log_lines")), LogLine: int(l.positive("log_line")),
-			Instances: int(l.positive("instances")), Waiting: int(l.positive("waiting")),
-		}
-		l.rest()
-	}
+	m.Limits, m.Static = readCallLimits(s), readStatic(s).Or(c.Static)
 	m.Isolation = p.isolation(s)
 	m.Dialect = sandbox.Dialect(s.text("dialect"))
 	s.rest()
