@@ -66,6 +66,7 @@ type Host struct {
 	door    *ports.Door
 	engine  *engine.Engine
 	audit   *auditlog.Log
+	fuel    *kernel.Budget // of the tenant; nil has no limit
 	modules []*extension.Module
 
 	mu      sync.Mutex                    // pipelines with ports of their own may be loaded at once
@@ -94,8 +95,9 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	h.audit = log
+	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.onClose(func(context.Context) error { return log.Close() })
-	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log}); err != nil {
+	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Tenants: h.config.TenantLimits.TenantLimits}); err != nil {
 		return &kernel.Error{Code: kernel.CodeConfig, What: "the sandbox cannot start", Why: err.Error(), Fix: "see the reason", Err: err}
 	}
 	h.onClose(h.runtime.Close)
@@ -172,7 +174,7 @@ func (h *Host) loadModules(ctx context.Context) (map[string]*extension.Module, e
 	var problems []error
 	for _, spec := range h.config.Modules {
 		m, err := extension.Load(ctx, h.runtime, h.door, h.log, extension.Spec{
-			Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Isolation: spec.Isolation, Dialect: spec.Dialect,
+			Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
 		})
 		if err != nil {
 			refused := h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Forbid, Result: string(kernel.CodeOf(err)), Detail: err.Error()})

@@ -39,7 +39,7 @@ func InspectModule(ctx context.Context, file string, opts Options) (*ModuleInfo,
 		return nil, err
 	}
 	defer runtime.Close(ctx)
-	wasm, err := extension.ReadFile(file)
+	wasm, err := extension.ReadFile(file, 0)
 	if err != nil {
 		return nil, err
 	}

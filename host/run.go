@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -64,6 +65,7 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 	run := &kernel.RunContext{
 		RunID: newRunID(), ParentRunID: opts.Parent, PipelineName: p.Name, Tenant: p.host.tenant(),
 		Principal: orElse(opts.Principal, p.host.principal()), Labels: opts.Labels, Started: time.Now(), Observer: opts.Observer,
+		Budgets: p.host.budgets(),
 	}
 	given, err := kernel.ToValue(input)
 	if err != nil {
@@ -73,6 +75,11 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 	if err := p.host.audit.Audit(ctx, &record); err != nil {
 		return refused(run, err)
 	}
+	if deadline := p.host.config.RunLimits.Deadline; deadline > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, deadline, fmt.Errorf("run_limits.deadline is %s", deadline))
+		defer cancel()
+	}
 	result := p.engine.Run(ctx, p.Pipeline, run, given)
 	ended := record
 	ended.Time, ended.Action, ended.Effect, ended.Result = "", "pipeline.end", "", string(result.Status)
@@ -81,6 +88,23 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 		errors.As(err, &result.Error)
 	}
 	return result
+}
+
+// budgets are those of one run.
+func (h *Host) budgets() kernel.Budgets {
+	l := h.config.RunLimits
+	return kernel.Budgets{
+		Fuel: budget(l.Fuel, h.fuel), HostCalls: budget(l.HostCalls, nil), LogLines: budget(l.LogLines, nil),
+		BytesIn: budget(l.BytesIn, nil), BytesOut: budget(l.BytesOut, nil),
+	}
+}
+
+// budget returns a budget within parent; a limit of 0 is none of its own.
+func budget(limit int64, parent *kernel.Budget) *kernel.Budget {
+	if limit == 0 {
+		return parent
+	}
+	return kernel.NewBudget(limit, parent)
 }
 
 // refused is the result of a run that did not begin.

@@ -5,8 +5,8 @@ package extension
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -17,6 +17,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 	"github.com/hexdag/hexdag/host/schema"
 )
 
@@ -28,6 +29,7 @@ type Spec struct {
 	Config kernel.Value
 	Grants []abi.Capability
 	Limits sandbox.Limits
+	Static rewrite.Options // zero fields mean the defaults
 	// Isolation is what of the module's state one call can leave to the next; ""
 	// means nothing.
 	Isolation sandbox.Isolation
@@ -54,11 +56,11 @@ type tool struct {
 
 // Load reads and checks a module: the bytes, then the chain of its rights.
 func Load(ctx context.Context, runtime *sandbox.Runtime, door *ports.Door, log *slog.Logger, spec Spec) (*Module, error) {
-	wasm, err := ReadFile(spec.Path)
+	wasm, err := ReadFile(spec.Path, spec.Static.MaxModuleBytes)
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Module: kernel.Quote(spec.Name)})
 	}
-	loaded, err := runtime.Load(ctx, wasm, sandbox.LoadOptions{Name: spec.Name, Limits: spec.Limits, Dialect: spec.Dialect})
+	loaded, err := runtime.Load(ctx, wasm, sandbox.LoadOptions{Name: spec.Name, Limits: spec.Limits, Static: spec.Static, Dialect: spec.Dialect})
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{File: spec.Path})
 	}
@@ -70,32 +72,38 @@ func Load(ctx context.Context, runtime *sandbox.Runtime, door *ports.Door, log *
 	return m, nil
 }
 
-// ReadFile reads a module's file, within the limit of its size.
-func ReadFile(file string) ([]byte, error) {
-	unreadable := func(why string, err error) error {
+// ReadFile reads a module's file of at most limit bytes; 0 means the default.
+func ReadFile(file string, limit int) ([]byte, error) {
+	unreadable := func(err error) error {
 		return &kernel.Error{Code: kernel.CodeModuleNotFound, What: "the module cannot be read", Where: kernel.Where{File: file},
-			Why: why, Fix: "build it ('hexdag build DIR'), or correct its path", Err: err}
+			Why: err.Error(), Fix: "build it ('hexdag build DIR'), or correct its path", Err: err}
 	}
-	info, err := os.Stat(file)
+	info, err := os.Stat(file) // before it is opened: opening a pipe waits for a writer
 	if err != nil {
-		return nil, unreadable(err.Error(), err)
+		return nil, unreadable(err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, unreadable("it is not a file", nil)
+		return nil, unreadable(errors.New("it is not a file"))
 	}
-	if info.Size() > sandbox.MaxModule {
-		return nil, unreadable(fmt.Sprintf("it has %d bytes, the limit is %d", info.Size(), sandbox.MaxModule), nil)
+	if limit == 0 {
+		limit = rewrite.DefaultOptions().MaxModuleBytes
+	}
+	if info.Size() > int64(limit) {
+		return nil, kernel.At(sandbox.TooLarge(limit), kernel.Where{File: file})
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, unreadable(err.Error(), err)
+		return nil, unreadable(err)
 	}
 	defer f.Close()
-	wasm, err := io.ReadAll(io.LimitReader(f, sandbox.MaxModule+1)) // it may grow while it is read
-	if err != nil {
-		return nil, unreadable(err.Error(), err)
+	wasm, err := sandbox.ReadModule(f, limit)
+	switch {
+	case err == nil:
+		return wasm, nil
+	case kernel.CodeOf(err) == kernel.CodeLimit:
+		return nil, kernel.At(err, kernel.Where{File: file})
 	}
-	return wasm, nil
+	return nil, unreadable(err)
 }
 
 // link checks what the module is and may do before anything runs.

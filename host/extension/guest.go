@@ -95,7 +95,7 @@ func (m *Module) call(ctx context.Context, point abi.Point, node string, caller 
 	host := &guestHost{module: m, node: node, caller: kernel.Caller{Principal: caller.Principal, Modules: behind}}
 	call := sandbox.Call{Point: point, Input: input, Body: body, Config: m.spec.Config, Host: host, Isolation: m.spec.Isolation}
 	if run := kernel.RunFrom(ctx); run != nil {
-		call.Run, call.Fuel = run.RunID, run.Fuel
+		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets
 	}
 	out, err := m.Call(ctx, call)
 	m.stats.add(out, err)

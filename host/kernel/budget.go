@@ -50,3 +50,13 @@ func (b *Budget) Spent() int64 {
 	}
 	return b.spent.Load()
 }
+
+// Budgets are what the guests of a run may use together, each amount within what
+// its tenant has. A nil one has no limit.
+type Budgets struct {
+	Fuel      *Budget
+	HostCalls *Budget
+	LogLines  *Budget
+	BytesIn   *Budget // what the host gives them
+	BytesOut  *Budget // what they give the host
+}

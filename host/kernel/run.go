@@ -22,7 +22,7 @@ type RunContext struct {
 	Started      time.Time
 	Observer     Observer // may be nil
 
-	Fuel     *Budget // of the run's guests together, within the tenant's; nil has no limit
+	Budgets
 	Usage    Usage
 	Spending Spending // of the pipeline's limits
 	Caps     CapSet   // what the run may do at all

@@ -8,6 +8,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 	"github.com/hexdag/hexdag/host/spelling"
 )
 
@@ -24,6 +25,10 @@ type Config struct {
 	Ports     map[string]PortSpec
 	Env       []string // patterns of the environment variables that pipelines may read
 	Prices    []Price  // what models cost
+
+	TenantLimits TenantLimits
+	RunLimits    RunLimits
+	Static       rewrite.Options // what modules' bytes are held to; zero fields mean the defaults
 }
 
 // Price is what the tokens of the models cost whose names match a pattern.
@@ -40,6 +45,7 @@ type ModuleSpec struct {
 	Config kernel.Value
 	Grants []abi.Capability
 	Limits sandbox.Limits
+	Static rewrite.Options // zero fields mean the defaults
 	// Isolation is what of its state one call can leave to the next; "" means nothing.
 	Isolation sandbox.Isolation
 	// Dialect is how to talk to it; "" means what the module looks like.
@@ -106,6 +112,7 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	if state := spec.Text("state"); state != "" {
 		c.State = c.resolve(state)
 	}
+	c.readLimits(spec)
 	c.Ports = r.readPorts(spec.Get("ports"))
 	c.Env = spec.Texts("env")
 	c.Prices = r.readPrices(spec.Member("prices"))
@@ -142,14 +149,7 @@ func (r *reader) readModule(c *Config, name string, s *source.Section) ModuleSpe
 		}
 		m.Grants = append(m.Grants, g)
 	}
-	if l := s.Member("limits"); l != nil {
-		m.Limits = sandbox.Limits{
-			Deadline: l.Seconds("deadline"), Fuel: int64(l.Positive("fuel")), Memory: uint64(l.Positive("memory")), Document: int(l.Positive("document")), Body: int(l.Positive("body")),
-			HostCalls: int(l.Positive("host_calls")), LogLines: int(l.Positive("log_lines")), LogLine: int(l.Positive("log_line")),
-			Instances: int(l.Positive("instances")), Waiting: int(l.Positive("waiting")),
-		}
-		l.Rest()
-	}
+	m.Limits, m.Static = readCallLimits(s), readStatic(s).Or(c.Static)
 	m.Isolation = r.isolation(s)
 	m.Dialect = sandbox.Dialect(s.Text("dialect"))
 	s.Rest()

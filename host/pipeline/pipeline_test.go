@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/hexdag/hexdag/host/sandbox"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -218,7 +221,11 @@ func TestConfig(t *testing.T) {
 	c, err := load(`kind: Config
 spec:
   state: out
+  tenant_limits: {instances: 9, waiting: 3, fuel: 1000000000000}
+  run_limits: {deadline: 5s, fuel: 11, host_calls: 12, log_lines: 13, bytes_in: 14, bytes_out: 15}
+  static_limits: {functions: 7, nesting: 8}
   modules:
+    n: {path: n.wasm, static_limits: {functions: 70}, limits: {bytes_in: 4, bytes_out: 5}}
     m: {path: m.wasm, grants: [llm.complete, {database.query: {table: [a, "b_*"]}}], limits: {deadline: 50ms, memory: 1048576}, config: {k: [1]}}
   hooks:
     - {module: m, ops: ["llm.*"]}
@@ -226,7 +233,16 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := c.Modules[0]
+	if got, want := c.TenantLimits, (TenantLimits{sandbox.TenantLimits{Instances: 9, Waiting: 3}, 1e12}); got != want {
+		t.Errorf("tenant_limits read as %+v", got)
+	}
+	if got, want := c.RunLimits, (RunLimits{5 * time.Second, 11, 12, 13, 14, 15}); got != want {
+		t.Errorf("run_limits read as %+v", got)
+	}
+	n, m := c.Modules[0], c.Modules[1]
+	if n.Static.MaxFunctions != 70 || n.Static.MaxNesting != 8 || m.Static.MaxFunctions != 7 || n.Limits.BytesIn != 4 || n.Limits.BytesOut != 5 {
+		t.Errorf("read as %+v and %+v", n, m)
+	}
 	if m.Path != filepath.Join(filepath.Dir(file), "m.wasm") || len(m.Grants) != 2 || m.Grants[1].Args["table"][1] != "b_*" || m.Limits.Deadline.String() != "50ms" || m.Limits.Memory != 1<<20 {
 		t.Errorf("read as %+v", m)
 	}
@@ -236,6 +252,9 @@ spec:
 		"kind: Config\nspec: {modules: {m: {path: m.wasm, memory: 3}}}\n":                                    "has no member memory",
 		"kind: Config\nspec: {modules: {m: {path: m.wasm}}, hooks: [{module: m, ops: [a.b], nodes: [n]}]}\n": "not both",
 		"kind: Config\nspec: {modules: {m: {path: m.wasm, limits: {deadline: soon}}}}\n":                     "no duration",
+		"kind: Config\nspec: {tenant_limits: {instances: 1.5}}\n":                                            "give a whole number",
+		"kind: Config\nspec: {run_limits: {host_calls: -1}}\n":                                               "must be a positive number",
+		"kind: Config\nspec: {static_limits: {funktions: 1}}\n":                                              "has no member funktions",
 		"kind: Pipeline\n": "no operator's configuration",
 		"":                 "empty",
 	} {

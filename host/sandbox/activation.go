@@ -20,25 +20,27 @@ const slice = 100_000
 // activation is the state of one call of an instance. It is kept between calls
 // for its buffers.
 type activation struct {
-	context  callContext
-	instance *instance
-	module   *Module
-	call     Call
-	limits   *Limits
-	docs     [5]document
-	written  [5]int // bytes that the guest has written to each document
-	scratch  []byte
-	lines    [2][]byte // unfinished lines of stdout and stderr
-	usage    Usage
-	start    time.Time
-	deadline time.Time
-	granted  int64 // fuel given to the guest
-	work     int   // bytes that the import under way has moved
-	virtual  int64 // nanoseconds of the clock that a guest without a grant sees
-	started  bool  // this is no _initialize: the guest may reach the host
-	stopped  error // why the host stopped the guest
-	hostCtx  context.Context
-	cancel   context.CancelFunc
+	context         callContext
+	instance        *instance
+	module          *Module
+	call            Call
+	limits          *Limits
+	docs            [5]document
+	written         [5]int // bytes that the guest has written to each document
+	scratch         []byte
+	lines           [2][]byte // unfinished lines of stdout and stderr
+	usage           Usage
+	start           time.Time
+	deadline        time.Time
+	budgets         *kernel.Budgets // of the run
+	tookIn, tookOut int64           // bytes that were taken from the budgets
+	granted         int64           // fuel given to the guest
+	work            int             // bytes that the import under way has moved
+	virtual         int64           // nanoseconds of the clock that a guest without a grant sees
+	started         bool            // this is no _initialize: the guest may reach the host
+	stopped         error           // why the host stopped the guest
+	hostCtx         context.Context
+	cancel          context.CancelFunc
 }
 
 type activationKey struct{}
@@ -91,7 +93,10 @@ func (a *activation) begin(ctx context.Context, i *instance, call Call) {
 	}
 	a.written = [5]int{}
 	a.lines[0], a.lines[1] = a.lines[0][:0], a.lines[1][:0]
-	a.usage = Usage{}
+	a.usage, a.tookIn, a.tookOut = Usage{}, 0, 0
+	if a.budgets = call.Budgets; a.budgets == nil {
+		a.budgets = &kernel.Budgets{}
+	}
 	a.start = time.Now()
 	a.deadline = a.start.Add(a.limits.Deadline)
 	a.virtual, a.stopped, a.hostCtx, a.cancel = 0, nil, nil, nil
@@ -122,7 +127,7 @@ func (a *activation) end() {
 
 // takeFuel takes up to n units from the call's limit and from the run's budget.
 func (a *activation) takeFuel(n int64) int64 {
-	return a.call.Fuel.Take(min(n, a.limits.Fuel-a.granted))
+	return a.budgets.Fuel.Take(min(n, a.limits.Fuel-a.granted))
 }
 
 // refill is the guest's call for more fuel: left, which is below zero, is what
@@ -173,12 +178,33 @@ func (a *activation) errorf(code kernel.Code, what, why, fix string) *kernel.Err
 	return &kernel.Error{Code: code, What: what, Where: kernel.Where{Module: a.module.ID()}, Why: why, Fix: fix}
 }
 
-// charge takes fuel for what an import did: a constant, and one unit for each 16
-// bytes of work. The guest notices at its next check.
+// charge takes what an import did from the fuel, a constant and one unit for each
+// 16 bytes of work, which the guest notices at its next check; and the bytes from
+// what the call and its run may move.
 func (a *activation) charge() {
 	if fuel := a.instance.fuel; fuel != nil {
 		fuel.Set(uint64(int64(fuel.Get()) - importFuel - int64(a.work)/16))
 	}
+	a.chargeBytes("bytes_in", "took", a.usage.BytesIn, &a.tookIn, a.limits.BytesIn, a.budgets.BytesIn)
+	a.chargeBytes("bytes_out", "gave", a.usage.BytesOut, &a.tookOut, a.limits.BytesOut, a.budgets.BytesOut)
+}
+
+func (a *activation) chargeBytes(name, did string, used int64, taken *int64, limit int64, budget *kernel.Budget) {
+	n := used - *taken
+	if n == 0 {
+		return
+	}
+	*taken = used
+	why, fix := "", ""
+	switch {
+	case used > limit:
+		why, fix = fmt.Sprintf("limits.%s is %d", name, limit), "raise it, or move less in one call"
+	case budget.Take(n) < n:
+		why, fix = fmt.Sprintf("the budget %s of its run or tenant is used up", name), "raise run_limits."+name
+	default:
+		return
+	}
+	a.stopWith(a.errorf(kernel.CodeLimit, fmt.Sprintf("the guest %s more bytes than it may in %s", did, a.call.Point), why, fix))
 }
 
 // importFuel is what any call of an import costs.
@@ -196,16 +222,22 @@ func (a *activation) settle() error {
 			return a.outOfFuel()
 		}
 	}
-	a.call.Fuel.Return(left)
+	a.budgets.Fuel.Return(left)
 	a.usage.Fuel = a.granted - left
 	return a.stopped
 }
+
+// guestKey marks the context of what the host does for a guest.
+type guestKey struct{}
+
+func onBehalfOfAGuest(ctx context.Context) bool { return ctx.Value(guestKey{}) != nil }
 
 // hostContext returns the context of what the host does for the guest: it ends
 // with the call's deadline.
 func (a *activation) hostContext() context.Context {
 	if a.hostCtx == nil {
-		a.hostCtx, a.cancel = context.WithDeadlineCause(a.context.Context, a.deadline, errDeadline)
+		parent := context.WithValue(a.context.Context, guestKey{}, true)
+		a.hostCtx, a.cancel = context.WithDeadlineCause(parent, a.deadline, errDeadline)
 	}
 	return a.hostCtx
 }

@@ -33,9 +33,10 @@ type Call struct {
 	Body      []byte
 	Config    kernel.Value
 	Host      Host
-	Isolation Isolation      // "" means IsolateCall
-	Run       string         // whose instance it is, with IsolateRun
-	Fuel      *kernel.Budget // of the run, and through it of the tenant; nil has no limit
+	Isolation Isolation       // "" means IsolateCall
+	Tenant    string          // whose quota the call counts against
+	Run       string          // whose instance it is, with IsolateRun
+	Budgets   *kernel.Budgets // of the run, and through it of the tenant; nil has no limit
 }
 
 // Outcome is what a guest decided, and what the call used.
@@ -76,10 +77,15 @@ func (m *Module) Invoke(ctx context.Context, call Call, out *Outcome) error {
 	if !m.Has(call.Point) {
 		return m.missing(call.Point)
 	}
+	tenant, err := m.admit(ctx, call.Tenant)
+	if err != nil {
+		return err
+	}
+	defer tenant.leave()
 	if err := m.enter(ctx); err != nil {
 		return err
 	}
-	defer m.leave()
+	defer m.pool.gate.leave()
 	if m.dialect == Command {
 		call.Isolation = IsolateCall // whatever is asked for: it has ended when it has answered
 	}

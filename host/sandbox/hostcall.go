@@ -17,6 +17,9 @@ func (a *activation) hostCall(_ context.Context, mem api.Memory, stack []uint64)
 	if a.usage.HostCalls++; a.usage.HostCalls > a.limits.HostCalls {
 		return a.refuse(abi.Limit, "the call has used up its calls of the host")
 	}
+	if a.budgets.HostCalls.Take(1) == 0 {
+		return a.refuse(abi.Limit, "the run has used up its calls of the host")
+	}
 	op, args, body, status := a.request(mem, stack)
 	if status != abi.OK {
 		return a.refuse(status, "the request cannot be read")

@@ -298,7 +298,7 @@ func (a *activation) log(_ context.Context, mem api.Memory, stack []uint64) abi.
 func (a *activation) logLine(level abi.Level, line []byte) abi.Status {
 	a.usage.LogLines++
 	a.work += len(line)
-	if a.usage.LogLines > a.limits.LogLines {
+	if a.usage.LogLines > a.limits.LogLines || a.budgets.LogLines.Take(1) == 0 {
 		return abi.Limit
 	}
 	if a.call.Host != nil {

@@ -1,10 +1,6 @@
 package sandbox
 
-import (
-	"time"
-
-	"github.com/hexdag/hexdag/host/sandbox/rewrite"
-)
+import "time"
 
 // Limits bounds one call of a guest. The zero value of a field means the default.
 type Limits struct {
@@ -14,6 +10,8 @@ type Limits struct {
 	Document  int           // bytes of JSON text of any one document
 	Body      int           // bytes of any one body
 	HostCalls int           // calls of the import "call"
+	BytesIn   int64         // what the host gives the guest
+	BytesOut  int64         // what the guest gives the host
 	LogLines  int
 	LogLine   int // bytes
 	Instances int // of the module at once, over all calls; further calls wait
@@ -36,6 +34,8 @@ func DefaultLimits() Limits {
 		Document:  1 << 20,
 		Body:      16 << 20,
 		HostCalls: 1000,
+		BytesIn:   256 << 20,
+		BytesOut:  256 << 20,
 		LogLines:  256,
 		LogLine:   8 << 10,
 		Instances: 64,
@@ -51,6 +51,8 @@ func (l Limits) Or(d Limits) Limits {
 	or(&l.Document, d.Document)
 	or(&l.Body, d.Body)
 	or(&l.HostCalls, d.HostCalls)
+	or(&l.BytesIn, d.BytesIn)
+	or(&l.BytesOut, d.BytesOut)
 	or(&l.LogLines, d.LogLines)
 	or(&l.LogLine, d.LogLine)
 	or(&l.Instances, d.Instances)
@@ -67,10 +69,3 @@ func or[T comparable](v *T, d T) {
 
 // pages returns the memory limit in pages.
 func (l Limits) pages() uint32 { return uint32(min(l.Memory/pageSize, maxPages)) }
-
-// rewriting returns the limits that the module's bytes are held to.
-func (l Limits) rewriting() rewrite.Options {
-	opts := rewrite.DefaultOptions()
-	opts.MaxMemoryPages = int(l.pages())
-	return opts
-}

@@ -37,7 +37,7 @@ func TestDeadline(t *testing.T) {
 	for _, name := range []string{"spin", "spin-calls", "spin-start", "spin-init", "flood", "bulk", "wide-output"} {
 		t.Run(name, func(t *testing.T) {
 			const deadline = 50 * time.Millisecond
-			m := load(t, r, hostile(t, name), sandbox.Limits{Deadline: deadline, Memory: 128 << 20})
+			m := load(t, r, hostile(t, name), sandbox.Limits{Deadline: deadline, Memory: 128 << 20, BytesOut: 1 << 60})
 			out, took, err := call(t, m, sandbox.Call{})
 			wantCode(t, err, kernel.CodeTimeout)
 			limit := deadline + overshoot

@@ -66,7 +66,7 @@ func TestLoadRefusesBytes(t *testing.T) {
 		"version 2":       {[]byte("\x00asm\x02\x00\x00\x00"), kernel.CodeModuleInvalid},
 		"a component":     {[]byte("\x00asm\x0d\x00\x01\x00"), kernel.CodeModuleComponent},
 		"only a header":   {probeBytes[:8], kernel.CodeModuleExport},
-		"too many bytes":  {make([]byte, sandbox.MaxModule+1), kernel.CodeModuleInvalid},
+		"too many bytes":  {append([]byte("\x00asm\x01\x00\x00\x00"), make([]byte, 32<<20)...), kernel.CodeLimit},
 		"a long section":  {append([]byte("\x00asm\x01\x00\x00\x00"), 0, 0xff, 0xff, 0xff, 0xff, 0x0f), kernel.CodeModuleInvalid},
 		"an open LEB":     {append([]byte("\x00asm\x01\x00\x00\x00"), 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80), kernel.CodeModuleInvalid},
 		"garbage":         {append([]byte("\x00asm\x01\x00\x00\x00"), "garbage behind the header"...), kernel.CodeModuleInvalid},

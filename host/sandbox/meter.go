@@ -21,7 +21,7 @@ func meterFunctions() []hostFunction {
 		{rewrite.ImportOverflow, nil, nil, api.GoModuleFunc(func(ctx context.Context, _ api.Module, _ []uint64) {
 			a := ctx.Value(activationKey{}).(*activation)
 			a.stopWith(a.errorf(kernel.CodeLimit, fmt.Sprintf("the guest's calls nest too deeply in %s", a.call.Point),
-				fmt.Sprintf("the limit is %d frames, large frames counting more", a.module.depth), "recurse less"))
+				fmt.Sprintf("static_limits.depth is %d frames, large frames counting more", a.module.static.MaxDepth), "recurse less"))
 		})},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -16,8 +17,24 @@ import (
 	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
 
-// MaxModule is how many bytes a module may have.
-const MaxModule = 32 << 20
+// ReadModule reads a module of at most limit bytes; 0 means the default. Of what
+// is longer it reads no more than that.
+func ReadModule(r io.Reader, limit int) ([]byte, error) {
+	if limit == 0 {
+		limit = rewrite.DefaultOptions().MaxModuleBytes
+	}
+	wasm, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	if err == nil && len(wasm) > limit {
+		return nil, TooLarge(limit)
+	}
+	return wasm, err
+}
+
+// TooLarge is the refusal of a module of more than limit bytes.
+func TooLarge(limit int) error {
+	return &kernel.Error{Code: kernel.CodeLimit, What: "the module is too large",
+		Why: fmt.Sprintf("it has more than %d bytes, which is static_limits.module_bytes", limit), Fix: "strip it, or leave data out of it; or raise the limit"}
+}
 
 // Module is a compiled module. It is safe for concurrent use: calls run in
 // instances of their own.
@@ -25,9 +42,9 @@ type Module struct {
 	name        string
 	digest      string
 	size        int
-	depth       int
 	manifest    *abi.Manifest
 	limits      Limits
+	static      rewrite.Options
 	dialect     Dialect
 	functions   map[abi.Point]string
 	runtime     *Runtime
@@ -41,8 +58,9 @@ type Module struct {
 
 // LoadOptions says how to load a module.
 type LoadOptions struct {
-	Name   string // how errors and records call it; "" means the manifest's name
-	Limits Limits // of each call; zero fields mean DefaultLimits
+	Name   string          // how errors and records call it; "" means the manifest's name
+	Limits Limits          // of each call; zero fields mean DefaultLimits
+	Static rewrite.Options // what the bytes are held to; zero fields mean rewrite.DefaultOptions
 
 	Dialect Dialect // "" means to find it from the module's imports and exports
 	// Functions names the exports that serve extension points, where they are
@@ -60,6 +78,7 @@ func (r *Runtime) Load(ctx context.Context, wasm []byte, opts LoadOptions) (*Mod
 		digest:  "sha256:" + hex.EncodeToString(digest[:]),
 		size:    len(wasm),
 		limits:  opts.Limits.Or(DefaultLimits()),
+		static:  opts.Static.Or(rewrite.DefaultOptions()),
 		dialect: opts.Dialect,
 		runtime: r,
 
@@ -68,7 +87,7 @@ func (r *Runtime) Load(ctx context.Context, wasm []byte, opts LoadOptions) (*Mod
 	if err := m.prepare(ctx, wasm); err != nil {
 		return nil, kernel.At(err, kernel.Where{Module: m.ID()})
 	}
-	m.pool = newPool(m.limits.Instances)
+	m.pool = newPool(m.limits)
 	return m, nil
 }
 
@@ -76,9 +95,8 @@ func (m *Module) prepare(ctx context.Context, wasm []byte) error {
 	if err := checkHeader(wasm); err != nil {
 		return err
 	}
-	opts := m.limits.rewriting()
-	m.depth = opts.MaxDepth
-	rewritten, err := rewrite.Module(wasm, opts)
+	m.static.MaxMemoryPages = int(m.limits.pages())
+	rewritten, err := rewrite.Module(wasm, m.static)
 	if err != nil {
 		return err
 	}
@@ -117,9 +135,6 @@ func (m *Module) isResettable() bool {
 
 func checkHeader(wasm []byte) error {
 	switch {
-	case len(wasm) > MaxModule:
-		return &kernel.Error{Code: kernel.CodeModuleInvalid, What: "the module is too large",
-			Why: fmt.Sprintf("it has %d bytes, the limit is %d", len(wasm), MaxModule), Fix: "strip it, or leave data out of it"}
 	case len(wasm) < 8 || !bytes.HasPrefix(wasm, []byte("\x00asm")):
 		return &kernel.Error{Code: kernel.CodeModuleInvalid, What: "this is not a WebAssembly module",
 			Why: "it does not start with \\0asm and a version", Fix: "build a core WebAssembly module, for example with 'hexdag build DIR'"}
@@ -221,6 +236,9 @@ func (m *Module) Manifest() *abi.Manifest { return m.manifest }
 
 // Limits returns the limits of each call.
 func (m *Module) Limits() Limits { return m.limits }
+
+// Static returns the limits that the module's bytes were held to.
+func (m *Module) Static() rewrite.Options { return m.static }
 
 // Has reports whether the module exports this extension point.
 func (m *Module) Has(p abi.Point) bool { return slices.Contains(m.points, p) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -23,18 +24,17 @@ func (i Isolation) Known() bool {
 	return i == "" || i == IsolateCall || i == IsolateRun || i == Shared
 }
 
-// pool keeps a module's instances. It bounds how many there are and how many
-// calls wait for one.
+// pool keeps a module's instances. Its gate bounds how many there are and how
+// many calls wait for one.
 type pool struct {
-	slots chan struct{} // one for each instance in use
+	gate  *gate
+	image atomic.Pointer[image]
+	spare atomic.Pointer[instance] // one more of idle, without the lock
 
-	mu      sync.Mutex
-	idle    []*instance
-	runs    map[string]*runInstance
-	image   *image
-	waiting int
-	closed  bool
-	active  sync.WaitGroup // calls under way
+	mu     sync.Mutex
+	idle   []*instance
+	runs   map[string]*runInstance
+	closed bool
 }
 
 // runInstance is the instance of one run; its calls take turns.
@@ -43,8 +43,8 @@ type runInstance struct {
 	instance *instance
 }
 
-func newPool(instances int) *pool {
-	return &pool{slots: make(chan struct{}, instances), runs: map[string]*runInstance{}}
+func newPool(limits Limits) *pool {
+	return &pool{gate: newGate(limits.Instances, limits.Waiting), runs: map[string]*runInstance{}}
 }
 
 // maxIdle is how many instances wait for calls; more are closed.
@@ -52,60 +52,55 @@ const maxIdle = 8
 
 // enter admits a call, and refuses it where too many wait or the module is closed.
 func (m *Module) enter(ctx context.Context) error {
-	p := m.pool
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
+	switch err := m.pool.gate.enter(ctx, nil); err {
+	case errGateClosed:
 		return &kernel.Error{Code: kernel.CodeUnavailable, What: "the module is closed", Where: kernel.Where{Module: m.ID()}, Fix: "load it again"}
-	}
-	p.active.Add(1)
-	select {
-	case p.slots <- struct{}{}:
-		p.mu.Unlock()
-		return nil
-	default:
-	}
-	if p.waiting >= m.limits.Waiting {
-		p.mu.Unlock()
-		p.active.Done()
+	case errGateFull:
 		return &kernel.Error{Code: kernel.CodeLimit, What: "too many calls of the module wait", Where: kernel.Where{Module: m.ID()},
 			Why: fmt.Sprintf("limits.instances is %d, limits.waiting %d, and both are used up", m.limits.Instances, m.limits.Waiting), Fix: "raise them, or call less at once"}
+	default:
+		return err
 	}
-	p.waiting++
-	p.mu.Unlock()
-	var err error
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		err = kernel.ContextError(ctx)
-		p.active.Done()
-	}
-	p.mu.Lock()
-	p.waiting--
-	p.mu.Unlock()
-	return err
-}
-
-func (m *Module) leave() {
-	<-m.pool.slots
-	m.pool.active.Done()
 }
 
 // take returns an instance that nobody has used since it was put back, or a new
 // one. Where making one fails, out tells what it used.
 func (m *Module) take(ctx context.Context, out *Outcome) (*instance, error) {
 	p := m.pool
-	p.mu.Lock()
-	if n := len(p.idle); n > 0 {
-		i := p.idle[n-1]
-		p.idle[n-1] = nil
-		p.idle = p.idle[:n-1]
-		p.mu.Unlock()
+	if i := p.spare.Load(); i != nil && p.spare.CompareAndSwap(i, nil) {
 		return i, nil
 	}
-	img := p.image
-	p.mu.Unlock()
-	return m.fresh(ctx, img, out)
+	if i := p.pop(); i != nil {
+		return i, nil
+	}
+	return m.fresh(ctx, p.image.Load(), out)
+}
+
+func (p *pool) pop() *instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	i := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	return i
+}
+
+// push keeps an instance for the next call, unless there are enough.
+func (p *pool) push(i *instance) bool {
+	if p.spare.CompareAndSwap(nil, i) {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= maxIdle {
+		return false
+	}
+	p.idle = append(p.idle, i)
+	return true
 }
 
 // fresh makes an instance: from the image, or, where there is none yet or it
@@ -139,34 +134,22 @@ func (m *Module) keepImage(i *instance) (*image, error) {
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeInternal, What: "the module's image cannot be kept", Where: kernel.Where{Module: m.ID()}, Why: err.Error(), Fix: "see the reason", Err: err}
 	}
-	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
-	if m.pool.image == nil {
-		m.pool.image = img
-	} else {
+	if !m.pool.image.CompareAndSwap(nil, img) {
 		img.file.close()
 	}
-	return m.pool.image, nil
+	return m.pool.image.Load(), nil
 }
 
 // give takes an instance back after a call that ended with a verdict: put back
 // and kept for the next call, or closed.
 func (m *Module) give(ctx context.Context, i *instance, reset bool) {
 	p := m.pool
-	p.mu.Lock()
-	img, keep := p.image, len(p.idle) < maxIdle && !p.closed
-	p.mu.Unlock()
-	if keep && reset {
+	keep := true
+	if reset {
+		img := p.image.Load()
 		keep = img != nil && i.reset(img) == nil
 	}
-	if keep {
-		p.mu.Lock()
-		if keep = !p.closed && len(p.idle) < maxIdle; keep {
-			p.idle = append(p.idle, i)
-		}
-		p.mu.Unlock()
-	}
-	if !keep {
+	if !keep || !p.push(i) {
 		i.close(ctx)
 	}
 }
@@ -212,12 +195,13 @@ func (m *Module) EndRun(ctx context.Context, run string) {
 
 // drain refuses new calls, waits for those under way, and closes the instances.
 func (p *pool) drain(ctx context.Context) {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.active.Wait()
+	p.gate.close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.closed = true
+	if i := p.spare.Swap(nil); i != nil {
+		i.close(ctx)
+	}
 	for _, i := range p.idle {
 		i.close(ctx)
 	}
@@ -227,8 +211,7 @@ func (p *pool) drain(ctx context.Context) {
 		}
 	}
 	p.idle, p.runs = nil, map[string]*runInstance{}
-	if p.image != nil {
-		p.image.file.close()
-		p.image = nil
+	if img := p.image.Swap(nil); img != nil {
+		img.file.close()
 	}
 }

@@ -25,6 +25,8 @@ type Runtime struct {
 	cache  wazero.CompilationCache
 	worker *worker // nil: modules are compiled in this process
 
+	tenants tenants
+
 	mu       sync.Mutex // wazero 1.12 does not like compiling and closing at once (#2453)
 	compiled map[string]*compiled
 }
@@ -45,6 +47,9 @@ type Options struct {
 	// cache: a program that calls CompileWorker. Without it, or without a cache,
 	// modules are compiled in this process, where only the static limits hold.
 	Worker []string
+	// Tenants bounds what the calls of each tenant take; zero fields mean
+	// DefaultTenantLimits.
+	Tenants TenantLimits
 	// Log is told what an operator should know; nil drops it.
 	Log *slog.Logger
 }
@@ -56,6 +61,7 @@ func New(ctx context.Context, opts Options) (*Runtime, error) {
 	}
 	config := engineConfig()
 	r := &Runtime{compiled: map[string]*compiled{}}
+	r.tenants.limits = opts.Tenants.Or(DefaultTenantLimits())
 	if opts.CacheDir != "" {
 		if err := privateDir(opts.CacheDir); err != nil {
 			return nil, err

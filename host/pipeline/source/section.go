@@ -3,6 +3,7 @@ package source
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -168,6 +169,16 @@ func (s *Section) Items(name string) []*Value {
 		s.Add(v.Errorf(s.Code, "write a list", "%s must be a list, this is %s", name, v.TypeName()))
 	}
 	return items
+}
+
+// Amount reads a whole number above zero; zero where it is absent.
+func (s *Section) Amount(name string) int {
+	n := s.Positive(name)
+	if n != 0 && (n < 1 || n > math.MaxInt64/2 || n != math.Trunc(n)) {
+		s.Add(s.Get(name).Errorf(s.Code, "give a whole number above zero", "%s is no amount", name))
+		return 0
+	}
+	return int(n)
 }
 
 // Bound reads a number of at least zero; nil where it is absent.

@@ -96,11 +96,15 @@ func unsupported(offset int, feature string) error {
 // exceeded is the refusal of what is over a limit.
 func exceeded(offset int, name string, value uint64, limit int) error {
 	cause := &LimitError{name, value, uint64(max(limit, 0))}
+	raise := "limits.memory" // in bytes, a page being 65,536
+	if setting, ok := settingOf[name]; ok {
+		raise = "static_limits." + setting
+	}
 	return &kernel.Error{
 		Code: kernel.CodeLimit,
 		What: notRunnable,
 		Why:  fmt.Sprintf("at byte %#x: %s", offset, cause),
-		Fix:  "make the module smaller or simpler, or have the operator raise the limit",
+		Fix:  "make the module smaller or simpler, or have the operator raise " + raise,
 		Err:  cause,
 	}
 }

@@ -92,3 +92,44 @@ func (o *Options) tableElements() uint32 {
 }
 
 func (o *Options) depth() int32 { return int32(min(max(o.MaxDepth, 0), math.MaxInt32)) }
+
+// Setting is one of the limits under the name that a configuration has for it.
+type Setting struct {
+	Name  string
+	Value *int
+}
+
+// Settings lists the limits that an operator may set. That of the memory is not
+// among them: it is a limit of each call.
+func (o *Options) Settings() []Setting {
+	return []Setting{
+		{"depth", &o.MaxDepth}, {"table_elements", &o.MaxTableElements},
+		{"module_bytes", &o.MaxModuleBytes}, {"body_bytes", &o.MaxBodyBytes}, {"data_bytes", &o.MaxDataBytes}, {"name_bytes", &o.MaxNameBytes},
+		{"custom_bytes", &o.MaxCustomBytes}, {"custom_sections", &o.MaxCustomNumber},
+		{"types", &o.MaxTypes}, {"functions", &o.MaxFunctions}, {"imports", &o.MaxImports}, {"exports", &o.MaxExports}, {"globals", &o.MaxGlobals}, {"tables", &o.MaxTables},
+		{"data_segments", &o.MaxDataSegments}, {"element_segments", &o.MaxElementSegments}, {"elements", &o.MaxElements},
+		{"params", &o.MaxParams}, {"br_table", &o.MaxBrTable}, {"locals", &o.MaxLocals},
+		{"nesting", &o.MaxNesting}, {"controls", &o.MaxControls}, {"loop_locals", &o.MaxLoopLocals},
+	}
+}
+
+// Or returns o with the settings that are 0 taken from d.
+func (o Options) Or(d Options) Options {
+	other := d.Settings()
+	for i, s := range o.Settings() {
+		if *s.Value == 0 {
+			*s.Value = *other[i].Value
+		}
+	}
+	return o
+}
+
+// settingOf names the setting of what a [LimitError] counts.
+var settingOf = map[string]string{
+	"table elements": "table_elements", "module bytes": "module_bytes", "function body bytes": "body_bytes", "data bytes": "data_bytes",
+	"name section bytes": "name_bytes", "custom section bytes": "custom_bytes", "custom sections": "custom_sections",
+	"types": "types", "functions": "functions", "function bodies": "functions", "imports": "imports", "exports": "exports", "globals": "globals", "tables": "tables",
+	"data segments": "data_segments", "element segments": "element_segments", "elements": "elements",
+	"parameters or results": "params", "types of select": "params", "targets of br_table": "br_table", "locals": "locals", "groups of locals": "locals",
+	"nesting of blocks": "nesting", "blocks and branches in a function": "controls", "locals times loop depth": "loop_locals",
+}

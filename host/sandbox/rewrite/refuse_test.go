@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -194,7 +195,44 @@ func TestLimits(t *testing.T) {
 			if !errors.As(err, &limit) || limit.Name != test.limit || limit.Value <= limit.Limit || kernel.CodeOf(err) != kernel.CodeLimit {
 				t.Errorf("got %v", err)
 			}
+			_, setting, named := strings.Cut(err.Error(), "raise static_limits.")
+			if known := func(s Setting) bool { return s.Name+")" == setting }; test.limit != "memory pages" && (!named || !slices.ContainsFunc(opts.Settings(), known)) {
+				t.Errorf("%v names no setting to raise", err)
+			}
 		})
+	}
+}
+
+// Every setting has a safe default, and is no other's.
+func TestSettings(t *testing.T) {
+	var o Options
+	set := o.Settings()
+	for i, s := range set {
+		*s.Value = i + 1
+	}
+	for i, s := range set {
+		if *s.Value != i+1 {
+			t.Errorf("%s is another setting, too", s.Name)
+		}
+	}
+	defaults := DefaultOptions()
+	for i, s := range defaults.Settings() {
+		if *s.Value <= 0 {
+			t.Errorf("%s has no default", s.Name)
+		}
+		one := Options{}
+		*one.Settings()[i].Value = 7
+		merged := one.Or(defaults)
+		for j, m := range merged.Settings() {
+			if want := *defaults.Settings()[j].Value; i != j && *m.Value != want || i == j && *m.Value != 7 {
+				t.Errorf("%s alone set: %s is %d", s.Name, m.Name, *m.Value)
+			}
+		}
+	}
+	for name, setting := range settingOf {
+		if !slices.ContainsFunc(set, func(s Setting) bool { return s.Name == setting }) {
+			t.Errorf("%s: there is no setting %s", name, setting)
+		}
 	}
 }
 
