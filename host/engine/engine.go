@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -15,17 +16,23 @@ import (
 // Engine runs pipelines on the modules and ports of one host. It is safe for
 // concurrent use.
 type Engine struct {
-	door    *ports.Door
-	modules map[string]*extension.Module
-	hooks   []NodeHook
-	slots   chan struct{} // bounds the nodes that run at once, over all runs
+	door      *ports.Door
+	modules   map[string]*extension.Module
+	functions map[string]Function
+	hooks     []NodeHook
+	slots     chan struct{} // bounds the nodes that run at once, over all runs
 }
+
+// Function is a node's body in Go: what an embedding program offers beside
+// modules. It honours its context and does not change the call's input.
+type Function func(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error)
 
 // NodeHook is a hook and the nodes that it is around.
 type NodeHook struct {
 	Name  string
 	Nodes []string // names; empty with Kinds empty means every node
 	Kinds []string
+	Open  bool // a failure of the hook itself lets the node go on
 	Hook  kernel.NodeHook
 }
 
@@ -39,17 +46,17 @@ func (h *NodeHook) matches(n *pipeline.Node) bool {
 // maxNodes is how many nodes run at once over all runs of an engine.
 const maxNodes = 256
 
-// New returns an engine.
-func New(door *ports.Door, modules map[string]*extension.Module, hooks []NodeHook) *Engine {
-	return &Engine{door: door, modules: modules, hooks: hooks, slots: make(chan struct{}, maxNodes)}
+// Options are what an engine runs nodes with.
+type Options struct {
+	Door      *ports.Door
+	Modules   map[string]*extension.Module
+	Functions map[string]Function // by the name that fn: gives them
+	Hooks     []NodeHook          // the first is outermost
 }
 
-// WithDoor returns an engine on the same modules and hooks that calls its ports
-// through d.
-func (e *Engine) WithDoor(d *ports.Door) *Engine {
-	derived := *e
-	derived.door = d
-	return &derived
+// New returns an engine.
+func New(opts Options) *Engine {
+	return &Engine{door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
 }
 
 // Status is how a run ended.
@@ -58,6 +65,7 @@ type Status string
 // The statuses of a run.
 const (
 	Completed Status = "completed"
+	Suspended Status = "suspended" // it waits for events
 	Failed    Status = "failed"
 	Denied    Status = "denied"
 	Cancelled Status = "cancelled"
@@ -71,48 +79,53 @@ type Result struct {
 	NodeResults map[string]kernel.Value `json:"node_results"`
 	Output      map[string]kernel.Value `json:"output"`
 	Error       *kernel.Error           `json:"error"`
+	Waits       []Wait                  `json:"waits,omitempty"` // of a suspended run
 	Usage       kernel.UsageSnapshot    `json:"usage"`
 	Counters    map[string]int64        `json:"counters,omitempty"`
 	Err         error                   `json:"-"`
 }
 
-// Check returns an error if a pipeline uses a module or an operation that this
-// engine does not have.
-func (e *Engine) Check(p *pipeline.Pipeline) error {
-	var c checker
-	for _, n := range p.Nodes {
-		switch b := n.Body.(type) {
-		case *pipeline.Function:
-			c.function(e, n, b)
-		case *pipeline.ServiceCall:
-			if ops := e.door.Ops(); !slices.Contains(ops, b.Op) {
-				c.add(n, kernel.CodePipeline, "there is no operation "+kernel.Quote(b.Op), "known are "+join(ops))
-			}
-		case *pipeline.LLM:
-			if !slices.Contains(e.door.Ops(), opComplete) {
-				c.add(n, kernel.CodePipeline, "missing required port 'llm'", "configure it: ports: {llm: {adapter: mock}}")
-			}
-		}
-	}
-	return c.err()
+// Wait is an event that a suspended run waits for.
+type Wait struct {
+	Node      string        `json:"node"`
+	EventKey  string        `json:"event_key"`
+	Timeout   time.Duration `json:"timeout_ns,omitempty"` // 0 means none
+	OnTimeout string        `json:"on_timeout,omitempty"`
+	Since     time.Time     `json:"since"`
 }
 
-// Run runs a pipeline to its end. It never panics and always returns a result;
-// Result.Err is what the run failed with.
-func (e *Engine) Run(ctx context.Context, p *pipeline.Pipeline, run *kernel.RunContext, input kernel.Value) *Result {
+// Resumption is what a run that was suspended goes on with.
+type Resumption struct {
+	Results map[string]kernel.Value // of the nodes that are done
+	Waits   []Wait                  // what it still waits for
+	Expired []Wait                  // what came too late
+}
+
+// Run runs a plan to its end. It never panics and always returns a result;
+// Result.Err is what the run failed with. from is nil for a run from the start.
+func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Value, from *Resumption) *Result {
 	if input == nil {
 		input = map[string]any{}
 	}
-	ctx = ports.WithDoor(kernel.WithRun(ctx, run), e.door)
-	var cancel context.CancelFunc = func() {}
+	rc.Spending.Limits, rc.Caps = p.Limits, rc.Caps.Intersect(p.Caps)
+	ctx = ports.WithDoor(kernel.WithRun(ctx, rc), p.door)
 	if p.Timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, p.Timeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.Timeout, timeoutError{"pipeline " + p.Name, p.Timeout})
+		defer cancel()
 	}
-	defer cancel()
-	defer e.endRun(ctx, run.RunID)
-	r := newRun(e, p, run, input)
-	return r.execute(ctx)
+	defer p.engine.endRun(ctx, rc.RunID)
+	r := &run{Plan: p, context: rc, started: time.Now(), limit: make(chan struct{}, p.Concurrency)}
+	return r.execute(ctx, input, from)
 }
+
+// timeoutError says whose time was up. It is worded only where it is shown.
+type timeoutError struct {
+	of string
+	d  time.Duration
+}
+
+func (e timeoutError) Error() string { return "timeout of " + e.of + " is " + e.d.String() }
 
 // endRun closes the instances that modules keep for a run.
 func (e *Engine) endRun(ctx context.Context, run string) {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -12,13 +11,63 @@ import (
 	"github.com/hexdag/hexdag/host/pipeline"
 )
 
-const opComplete = "llm.complete"
+// worker does the work of one node.
+type worker struct {
+	g *graph
+	n *pipeline.Node
+	*site
+}
 
-// attempts executes a node until it succeeds, or its attempts are used up.
-func (e *Engine) attempts(ctx context.Context, p *pipeline.Pipeline, n *pipeline.Node, given kernel.Value) (kernel.Value, error) {
+// work runs a node that is due. Only nodes that do something themselves count
+// against the bounds of what runs at once: a composite waits for its bodies.
+func (g *graph) work(ctx context.Context, n *pipeline.Node, given kernel.Value) ended {
+	w := &worker{g: g, n: n, site: g.r.sites[n]}
+	e := ended{node: n}
+	if !g.isLight(n) {
+		if _, composite := n.Body.(*pipeline.Composite); !composite {
+			if e.err = g.r.acquire(ctx); e.err != nil {
+				return e
+			}
+			defer g.r.release()
+		}
+	}
+	if g.r.observed() {
+		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeStarted, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Dependencies: n.DependsOn, Body: g.body})
+	}
+	started := time.Now()
+	e.output, e.err = w.attempts(ctx, given)
+	e.duration = time.Since(started)
+	return e
+}
+
+// acquire takes a place among the nodes that run at once, of the run and of all runs.
+func (r *run) acquire(ctx context.Context) error {
+	select {
+	case r.limit <- struct{}{}:
+	case <-ctx.Done():
+		return kernel.ContextError(ctx)
+	}
+	select {
+	case r.engine.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		<-r.limit
+		return kernel.ContextError(ctx)
+	}
+}
+
+func (r *run) release() {
+	<-r.engine.slots
+	<-r.limit
+}
+
+// attempts executes the node until it succeeds, or its attempts are used up.
+func (w *worker) attempts(ctx context.Context, given kernel.Value) (kernel.Value, error) {
+	n := w.n
 	for attempt := 1; ; attempt++ {
-		output, err := e.attempt(ctx, p, n, given, attempt)
-		if err == nil || ctx.Err() != nil || kernel.CodeOf(err).Class() == kernel.ClassDenied {
+		output, err := w.attempt(ctx, given, attempt)
+		var s *suspension
+		if err == nil || ctx.Err() != nil || errors.As(err, &s) || kernel.CodeOf(err).Class() == kernel.ClassDenied {
 			return output, err
 		}
 		delay := n.Retry.After(attempt)
@@ -41,27 +90,30 @@ func (e *Engine) attempts(ctx context.Context, p *pipeline.Pipeline, n *pipeline
 }
 
 // attempt is one attempt within its time.
-func (e *Engine) attempt(ctx context.Context, p *pipeline.Pipeline, n *pipeline.Node, given kernel.Value, attempt int) (output kernel.Value, err error) {
-	timeout := n.Timeout
+func (w *worker) attempt(ctx context.Context, given kernel.Value, attempt int) (output kernel.Value, err error) {
+	timeout := w.n.Timeout
 	if timeout == 0 {
-		timeout = p.NodeTimeout
+		timeout = w.g.timeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("timeout of node %s is %s", n.Name, timeout))
-	defer cancel()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, timeoutError{"node " + w.n.Name, timeout})
+		defer cancel()
+	}
 	// A panic of the host's own code fails the node, not the process.
 	defer func() {
 		if v := recover(); v != nil {
 			err = &kernel.Error{Code: kernel.CodeInternal, What: fmt.Sprintf("the host panicked: %v", v), Fix: "report it", Err: fmt.Errorf("%v\n%s", v, debug.Stack())}
 		}
 	}()
-	call := &kernel.NodeCall{Name: n.Name, Kind: n.Kind, Attempt: attempt, Input: given}
-	output, err = e.hooked(ctx, n, call, 0)
-	return output, ended(ctx, err)
+	call := &kernel.NodeCall{Name: w.n.Name, Kind: w.n.Kind, Attempt: attempt, Input: given}
+	output, err = w.hooked(ctx, call, 0)
+	return output, interrupted(ctx, err)
 }
 
-// ended returns the end of ctx in place of what a call that it stopped made of
-// it: a port's failure, or a denial, as governance denies what it cannot decide.
-func ended(ctx context.Context, err error) error {
+// interrupted returns the end of ctx in place of what a call that it stopped made
+// of it: a port's failure, or a denial, as governance denies what it cannot decide.
+func interrupted(ctx context.Context, err error) error {
 	if code := kernel.CodeOf(err); err == nil || ctx.Err() == nil || code == kernel.CodeTimeout || code == kernel.CodeCanceled {
 		return err
 	}
@@ -71,139 +123,114 @@ func ended(ctx context.Context, err error) error {
 	return e
 }
 
-// hooked runs the i-th hook that matches around the rest, the first outermost.
-func (e *Engine) hooked(ctx context.Context, n *pipeline.Node, call *kernel.NodeCall, i int) (kernel.Value, error) {
-	for i < len(e.hooks) && !e.hooks[i].matches(n) {
-		i++
+// hooked runs the i-th hook around the rest, the first outermost.
+func (w *worker) hooked(ctx context.Context, call *kernel.NodeCall, i int) (kernel.Value, error) {
+	if i == len(w.hooks) {
+		return w.execute(ctx, call)
 	}
-	if i == len(e.hooks) {
-		return e.execute(ctx, n, call)
-	}
-	hook := &e.hooks[i]
+	hook := w.hooks[i]
 	v, err := hook.Hook.BeforeNode(ctx, call)
-	if err != nil {
+	if v, err = w.judge(ctx, hook, call, v, err); err != nil {
 		return nil, err
 	}
-	emitVerdict(ctx, call, hook.Name, v)
 	switch v.Action {
-	case kernel.Deny, kernel.RetryAfter:
-		return nil, refusal(hook.Name, call, v)
 	case kernel.Skip:
 		return v.Value, nil
 	case kernel.Replace:
 		changed := *call
 		changed.Input = v.Value
+		changed.Encoding = nil
 		call = &changed
 	}
-	output, callErr := e.hooked(ctx, n, call, i+1)
+	output, callErr := w.hooked(ctx, call, i+1)
+	var s *suspension
+	if errors.As(callErr, &s) {
+		return output, callErr // there is no result yet
+	}
 	v, err = hook.Hook.AfterNode(ctx, call, output, callErr)
-	if err != nil {
+	if v, err = w.judge(ctx, hook, call, v, err); err != nil {
 		return nil, err
 	}
-	emitVerdict(ctx, call, hook.Name, v)
-	switch v.Action {
-	case kernel.Deny, kernel.RetryAfter:
-		return nil, refusal(hook.Name, call, v)
-	case kernel.Replace:
+	if v.Action == kernel.Replace {
 		return v.Value, nil
 	}
 	return output, callErr
 }
 
-func refusal(hook string, call *kernel.NodeCall, v kernel.Verdict) error {
-	if v.Action == kernel.RetryAfter {
-		return &kernel.Error{Code: kernel.CodeRetry, What: "hook " + hook + " asks to try node " + call.Name + " again", Why: kernel.Quote(v.Reason), Fix: "give the node max_retries", RetryAfter: v.Delay}
+// judge reports a hook's verdict and turns a refusal into its error. Where a hook
+// that may fail has failed, the verdict is to continue.
+func (w *worker) judge(ctx context.Context, hook *NodeHook, call *kernel.NodeCall, v kernel.Verdict, err error) (kernel.Verdict, error) {
+	if err != nil {
+		if !hook.Open || ctx.Err() != nil {
+			return v, err
+		}
+		kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Name, Kind: call.Kind, Module: hook.Name, Action: "failed_open", Reason: err.Error()})
+		return kernel.Verdict{}, nil
 	}
-	return &kernel.Error{Code: kernel.CodeDenied, What: "hook " + hook + " denied node " + call.Name, Why: kernel.Quote(v.Reason), Fix: "see the hook's configuration"}
+	if v.Action == kernel.Continue {
+		return v, nil
+	}
+	kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Name, Kind: call.Kind, Module: hook.Name, Action: v.Action.String(), Reason: kernel.Quote(v.Reason)})
+	switch v.Action {
+	case kernel.RetryAfter:
+		return v, &kernel.Error{Code: kernel.CodeRetry, What: "hook " + hook.Name + " asks to try node " + call.Name + " again", Why: kernel.Quote(v.Reason), Fix: "give the node max_retries", RetryAfter: v.Delay}
+	case kernel.Deny:
+		return v, &kernel.Error{Code: kernel.CodeDenied, What: "hook " + hook.Name + " denied node " + call.Name, Why: kernel.Quote(v.Reason), Fix: "see the hook's configuration"}
+	}
+	return v, nil
 }
 
-func emitVerdict(ctx context.Context, call *kernel.NodeCall, hook string, v kernel.Verdict) {
-	if v.Action != kernel.Continue {
-		kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Name, Kind: call.Kind, Module: hook, Action: v.Action.String(), Reason: kernel.Quote(v.Reason)})
+// execute does what the node is for, and holds the answer to the node's schema.
+func (w *worker) execute(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
+	v, err := w.body(ctx, call)
+	if err != nil || w.n.Output == nil {
+		return v, err
 	}
+	if _, agent := w.n.Body.(*pipeline.Agent); agent {
+		return v, nil // the loop has held it to the schema, or has given up on one
+	}
+	held, err := w.n.Output.Coerce(v)
+	if err != nil {
+		return nil, withCode(err, kernel.CodeFailed)
+	}
+	return held, nil
 }
 
-// execute does what the node is for.
-func (e *Engine) execute(ctx context.Context, n *pipeline.Node, call *kernel.NodeCall) (kernel.Value, error) {
-	switch b := n.Body.(type) {
-	case *pipeline.LLM:
-		return e.complete(ctx, b, call)
-	case *pipeline.Function:
-		return e.function(ctx, b, call)
+func (w *worker) body(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
+	switch b := w.n.Body.(type) {
+	case *pipeline.Compute:
+		return w.compute(ctx, b, call)
 	case *pipeline.Data:
-		return b.Output.Render(pipeline.ScopeOf(call.Input))
+		return b.Output.Render(w.scope(call.Input))
+	case *pipeline.Function:
+		return w.function(ctx, b, call)
+	case *pipeline.LLM:
+		return w.complete(ctx, b, call)
+	case *pipeline.Agent:
+		return w.agent(ctx, b, call)
 	case *pipeline.ServiceCall:
-		return e.service(ctx, n, b, call)
+		return w.service(ctx, b, call)
+	case *pipeline.APICall:
+		return w.request(ctx, b, call)
+	case *pipeline.Composite:
+		return w.composite(ctx, b, call)
+	case *pipeline.Transition:
+		return w.transition(ctx, b, call)
+	case *pipeline.Wait:
+		return w.wait(ctx, b, call)
 	}
-	return nil, &kernel.Error{Code: kernel.CodeInternal, What: fmt.Sprintf("node kind %s has no body", n.Kind), Fix: "report it"}
+	return nil, &kernel.Error{Code: kernel.CodeInternal, What: fmt.Sprintf("node kind %s has no body", w.n.Kind), Fix: "report it"}
 }
 
-func caller(ctx context.Context) kernel.Caller {
-	return kernel.Caller{Principal: kernel.RunFrom(ctx).Principal}
+func (w *worker) scope(given kernel.Value) *pipeline.Scope {
+	return w.n.ScopeOf(given, w.g.r.context, nil)
 }
 
-// complete asks the model. With a schema the answer is its object, else its text.
-func (e *Engine) complete(ctx context.Context, b *pipeline.LLM, call *kernel.NodeCall) (kernel.Value, error) {
-	scope := pipeline.ScopeOf(call.Input)
-	var messages []any
-	for _, m := range []struct {
-		role string
-		text *pipeline.Template
-	}{{"system", b.System}, {"user", b.Human}} {
-		if m.text == nil {
-			continue
-		}
-		content, err := m.text.Render(scope)
-		if err != nil {
-			return nil, err
-		}
-		messages = append(messages, map[string]any{"role": m.role, "content": content})
-	}
-	args := map[string]any{"messages": messages}
-	if b.Model != "" {
-		args["model"] = b.Model
-	}
-	if b.MaxTokens > 0 {
-		args["max_tokens"] = json.Number(fmt.Sprint(b.MaxTokens))
-	}
-	if b.Schema != nil {
-		args["schema"] = b.Schema
-	}
-	reply, err := e.door.Call(ctx, &kernel.PortCall{Op: opComplete, Args: args, Node: call.Name, Caller: caller(ctx)})
-	if err != nil {
-		return nil, err
-	}
-	answer, _ := reply.Value.(map[string]any)
-	if b.Schema != nil {
-		return answer["parsed"], nil
-	}
-	return answer["content"], nil
+func (w *worker) caller() kernel.Caller {
+	return kernel.Caller{Principal: w.g.r.context.Principal}
 }
 
-func (e *Engine) function(ctx context.Context, b *pipeline.Function, call *kernel.NodeCall) (kernel.Value, error) {
-	m := e.modules[b.Module]
-	if b.Tool == "" {
-		return m.RunNode(ctx, call)
-	}
-	return m.CallTool(ctx, b.Tool, m.Arguments(b.Tool, call.Input), call.Name, caller(ctx))
-}
-
-// service calls a port's method: the mapped names are its arguments, or the
-// fields that the node is given where nothing is mapped.
-func (e *Engine) service(ctx context.Context, n *pipeline.Node, b *pipeline.ServiceCall, call *kernel.NodeCall) (kernel.Value, error) {
-	args, _ := call.Input.(map[string]any)
-	if names := n.MappedNames(); names != nil {
-		mapped := make(map[string]any, len(names))
-		for _, name := range names {
-			if v, there := args[name]; there {
-				mapped[name] = v
-			}
-		}
-		args = mapped
-	}
-	reply, err := e.door.Call(ctx, &kernel.PortCall{Op: b.Op, Args: args, Node: call.Name, Caller: caller(ctx)})
-	if err != nil {
-		return nil, err
-	}
-	return reply.Value, nil
+// call does an operation of a port on behalf of the run.
+func (w *worker) call(ctx context.Context, op string, args map[string]any) (*kernel.PortReply, error) {
+	return w.door.Call(ctx, &kernel.PortCall{Op: op, Args: args, Node: w.n.Name, Caller: w.caller()})
 }

@@ -4,154 +4,68 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 )
 
-// run is the state of one run. Everything in it is touched by the goroutine of
-// execute alone.
+// run is one run of a plan.
 type run struct {
-	engine   *Engine
-	pipeline *pipeline.Pipeline
-	context  *kernel.RunContext
-	input    kernel.Value
-
-	results  map[string]kernel.Value
-	waiting  map[string]int // how many dependencies of a node are not done
-	next     map[string][]*pipeline.Node
-	ready    []*pipeline.Node
-	running  int
-	wave     map[int]*waveState
-	failures []*nodeFailure
-}
-
-type waveState struct {
-	left    int
-	nodes   []string
+	*Plan
+	context *kernel.RunContext
 	started time.Time
+	limit   chan struct{} // bounds the nodes of this run that work at once, bodies included
 }
 
-type nodeFailure struct {
-	node *pipeline.Node
-	err  error
-}
+// observed reports whether anybody is told of events.
+func (r *run) observed() bool { return r.context.Observer != nil }
 
-// finished is what a node's goroutine reports.
-type finished struct {
-	node     *pipeline.Node
-	output   kernel.Value
-	err      error
-	duration time.Duration
-}
-
-func newRun(e *Engine, p *pipeline.Pipeline, rc *kernel.RunContext, input kernel.Value) *run {
-	r := &run{
-		engine: e, pipeline: p, context: rc, input: input,
-		results: map[string]kernel.Value{}, waiting: map[string]int{}, next: map[string][]*pipeline.Node{}, wave: map[int]*waveState{},
-	}
-	for _, n := range p.Nodes {
-		r.waiting[n.Name] = len(n.DependsOn)
-		for _, d := range n.DependsOn {
-			r.next[d] = append(r.next[d], n)
+func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption) *Result {
+	if r.observed() {
+		event := &kernel.Event{Type: kernel.PipelineStarted, Nodes: len(r.Nodes), Waves: len(r.Waves)}
+		if from != nil {
+			event.Type = kernel.PipelineResumed
 		}
-		if len(n.DependsOn) == 0 {
-			r.ready = append(r.ready, n)
-		}
-		w := r.wave[n.Wave]
-		if w == nil {
-			w = &waveState{}
-			r.wave[n.Wave] = w
-		}
-		w.left++
-		w.nodes = append(w.nodes, n.Name)
-	}
-	return r
-}
-
-// execute starts nodes as they become ready until all are done or one has
-// failed. Those that run when one fails are waited for, and their results kept.
-func (r *run) execute(ctx context.Context) *Result {
-	start := time.Now()
-	kernel.Emit(ctx, &kernel.Event{Type: kernel.PipelineStarted, Nodes: len(r.pipeline.Nodes), Waves: r.pipeline.Waves()})
-	done := make(chan finished)
-	var owned sync.WaitGroup
-	defer owned.Wait()
-	for {
-		for len(r.ready) > 0 && r.running < r.pipeline.Concurrency && len(r.failures) == 0 && ctx.Err() == nil {
-			n := r.ready[0]
-			r.ready = r.ready[1:]
-			r.start(ctx, &owned, n, done)
-		}
-		if r.running == 0 {
-			break
-		}
-		r.finish(ctx, <-done)
-	}
-	return r.conclude(ctx, start)
-}
-
-func (r *run) start(ctx context.Context, owned *sync.WaitGroup, n *pipeline.Node, done chan<- finished) {
-	r.running++
-	if w := r.wave[n.Wave]; w.started.IsZero() {
-		w.started = time.Now()
-	}
-	given, err := n.Prepare(r.input, r.results)
-	owned.Add(1)
-	go func() {
-		defer owned.Done()
-		f := finished{node: n, err: err}
-		if err == nil {
-			select {
-			case r.engine.slots <- struct{}{}:
-				started := time.Now()
-				kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeStarted, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Dependencies: n.DependsOn})
-				f.output, f.err = r.engine.attempts(ctx, r.pipeline, n, given)
-				f.duration = time.Since(started)
-				<-r.engine.slots
-			case <-ctx.Done():
-				f.err = kernel.ContextError(ctx)
-			}
-		}
-		done <- f
-	}()
-}
-
-func (r *run) finish(ctx context.Context, f finished) {
-	r.running--
-	event := &kernel.Event{Type: kernel.NodeCompleted, Node: f.node.Name, Kind: f.node.Kind, Wave: f.node.Wave, DurationMS: milliseconds(f.duration), Result: f.output}
-	if f.err != nil {
-		f.err = kernel.At(f.err, kernel.Where{File: f.node.Where.File, Line: f.node.Where.Line, Column: f.node.Where.Column, Node: f.node.Name, Run: r.context.RunID})
-		r.failures = append(r.failures, &nodeFailure{f.node, f.err})
-		event.Type, event.Result = kernel.NodeFailed, nil
-		if code := kernel.CodeOf(f.err); code == kernel.CodeTimeout || code == kernel.CodeCanceled {
-			event.Type, event.Reason = kernel.NodeCancelled, string(code)
-		}
-		errors.As(f.err, &event.Error)
 		kernel.Emit(ctx, event)
-		return
 	}
-	kernel.Emit(ctx, event)
-	r.results[f.node.Name] = f.output
-	for _, n := range r.next[f.node.Name] {
-		if r.waiting[n.Name]--; r.waiting[n.Name] == 0 {
-			r.ready = append(r.ready, n)
+	g := r.graph(r.Graph, input)
+	var err error
+	if r.Input != nil && from == nil {
+		if err = r.Input.Check(input); err != nil {
+			err = kernel.At(err, kernel.Where{File: r.File, Run: r.context.RunID})
+			err = withCode(err, kernel.CodeInput)
 		}
 	}
-	if w := r.wave[f.node.Wave]; w != nil {
-		if w.left--; w.left == 0 {
-			kernel.Emit(ctx, &kernel.Event{Type: kernel.WaveCompleted, Wave: f.node.Wave, DurationMS: milliseconds(time.Since(w.started))})
-		}
+	if err == nil {
+		g.resume(from)
+		g.run(ctx)
+		err = g.failure(ctx)
 	}
+	return r.conclude(ctx, g, err)
 }
 
-func (r *run) conclude(ctx context.Context, start time.Time) *Result {
-	res := &Result{Status: Completed, RunID: r.context.RunID, NodeResults: maps.Clone(r.results)}
-	res.Err = r.failure(ctx)
+// withCode returns err as an Error of another code.
+func withCode(err error, code kernel.Code) error {
+	var e *kernel.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	changed := *e
+	changed.Code = code
+	return &changed
+}
+
+func (r *run) conclude(ctx context.Context, g *graph, err error) *Result {
+	res := &Result{Status: Completed, RunID: r.context.RunID, NodeResults: g.values(), Err: err}
+	res.Output = r.Output(g)
+	if res.Err == nil && len(g.waits) > 0 {
+		res.Status, res.Waits = Suspended, g.waits
+	}
+	if res.Err == nil && res.Status == Completed && r.OutputType != nil {
+		r.checkOutput(res)
+	}
 	if res.Err != nil {
 		errors.As(res.Err, &res.Error)
 		switch code := kernel.CodeOf(res.Err); {
@@ -163,34 +77,59 @@ func (r *run) conclude(ctx context.Context, start time.Time) *Result {
 			res.Status = Failed
 		}
 	}
-	res.Output = r.pipeline.Output(r.results)
 	res.Usage, res.Counters = r.context.Usage.Snapshot(), r.context.Counters()
-	kernel.Emit(ctx, &kernel.Event{Type: kernel.PipelineCompleted, Status: string(res.Status), Nodes: len(r.results), DurationMS: milliseconds(time.Since(start)), Error: res.Error})
+	if r.observed() {
+		for _, w := range res.Waits {
+			kernel.Emit(ctx, &kernel.Event{Type: kernel.PipelineSuspended, Node: w.Node, EventKey: w.EventKey})
+		}
+		kernel.Emit(ctx, &kernel.Event{Type: kernel.PipelineCompleted, Status: string(res.Status), Nodes: g.done, DurationMS: milliseconds(time.Since(r.started)), Error: res.Error})
+	}
 	return res
 }
 
-// failure returns what the run failed with: the one failed node's error, or one
+func (r *run) checkOutput(res *Result) {
+	v, err := r.OutputType.Coerce(res.Output)
+	if err != nil {
+		res.Err = kernel.At(withCode(err, kernel.CodeFailed), kernel.Where{File: r.File, Run: r.context.RunID})
+		return
+	}
+	if fields, ok := v.(map[string]any); ok {
+		res.Output = fields
+	}
+}
+
+// failure returns what the graph failed with: the one failed node's error, or one
 // that lists them all, or why it was stopped.
-func (r *run) failure(ctx context.Context) error {
+func (g *graph) failure(ctx context.Context) error {
 	switch {
-	case len(r.failures) == 1:
-		return r.failures[0].err
-	case len(r.failures) > 1:
-		slices.SortFunc(r.failures, func(a, b *nodeFailure) int { return a.node.Where.Line - b.node.Where.Line })
-		all := make([]error, len(r.failures))
+	case len(g.failures) == 1:
+		return g.failures[0].err
+	case len(g.failures) > 1:
+		slices.SortFunc(g.failures, func(a, b nodeFailure) int { return a.node.Index - b.node.Index })
+		all := make([]error, len(g.failures))
 		why := ""
-		for i, f := range r.failures {
+		for i, f := range g.failures {
 			all[i] = f.err
 			var e *kernel.Error
 			errors.As(f.err, &e)
 			why += fmt.Sprintf("\n  - node %s: %s: %s", kernel.Quote(f.node.Name), e.What, e.Why)
 		}
-		return &kernel.Error{Code: kernel.CodeOf(all[0]), What: fmt.Sprintf("%d nodes failed", len(all)), Where: kernel.Where{Run: r.context.RunID}, Why: why, Err: errors.Join(all...)}
-	case ctx.Err() != nil && len(r.results) < len(r.pipeline.Nodes):
+		return &kernel.Error{Code: kernel.CodeOf(all[0]), What: fmt.Sprintf("%d nodes failed", len(all)), Where: kernel.Where{Run: g.r.context.RunID}, Why: why, Err: errors.Join(all...)}
+	case ctx.Err() != nil && g.done < len(g.Nodes):
 		err := kernel.ContextError(ctx)
-		return kernel.At(err, kernel.Where{File: r.pipeline.File, Run: r.context.RunID})
+		var e *kernel.Error
+		if errors.As(err, &e) {
+			e.Why = fmt.Sprintf("%s; %d of %d nodes were done", e.Why, g.done, len(g.Nodes))
+		}
+		return kernel.At(err, kernel.Where{File: g.r.File, Run: g.r.context.RunID})
 	}
 	return nil
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// nodeFailure is a node that failed and has no handler.
+type nodeFailure struct {
+	node *pipeline.Node
+	err  error
+}

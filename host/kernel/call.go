@@ -57,6 +57,9 @@ type NodeCall struct {
 	Kind    string
 	Attempt int // from 1
 	Input   Value
+	// Encoding is the call as hooks in modules read it, encoded once for all of
+	// them; nil until the first needs it.
+	Encoding []byte
 }
 
 // Action is what a hook decides.

@@ -61,6 +61,9 @@ type Inner struct {
 	Output   map[string]Path // of a body_pipeline that names its output
 }
 
+// Results picks the output of a body that names it.
+func (b *Inner) Results(results Results) map[string]kernel.Value { return pick(b.Output, results) }
+
 func (b *Composite) visit(f func(Reference)) {
 	own := []string{"state", b.ItemVar, b.IndexVar, "iteration"}
 	outer := func(r Reference) {

@@ -96,6 +96,9 @@ func (s *Scope) quotedNames() string {
 	return strings.Join(names, ", ")
 }
 
+// Text returns a value as templates show it: as Python's str does.
+func Text(v kernel.Value) string { return expr.Str(v) }
+
 // Reference is a dotted path: $input.a.b, node.a.b, or a field of what the node
 // is given; At is where it stands.
 type Reference struct {
