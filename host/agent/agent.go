@@ -17,7 +17,6 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/spelling"
 	"github.com/hexdag/hexdag/host/types"
 )
 
@@ -57,7 +56,7 @@ func (s *Spec) Validate() error {
 		fail(fmt.Sprintf("write a number from 1 to %d, or leave it out for %d", MaxSteps, DefaultSteps), "max_steps is %d", s.MaxSteps)
 	}
 	if _, known := guidelines[s.style()]; !known {
-		fail(spelling.Suggest(string(s.Style), []string{string(Mixed), string(FunctionCall), string(JSON)}), "there is no tool_call_style %s", kernel.Quote(string(s.Style)))
+		fail(kernel.DidYouMean(string(s.Style), []string{string(Mixed), string(FunctionCall), string(JSON)}), "there is no tool_call_style %s", kernel.Quote(string(s.Style)))
 	}
 	return errors.Join(wrong...)
 }
@@ -273,8 +272,7 @@ func (l *loop) prepare(call Call) (args map[string]any, why string) {
 	}
 	tool := l.tools[call.Name]
 	if tool == nil {
-		known := spelling.List(slices.Collect(maps.Keys(l.tools)))
-		return nil, fmt.Sprintf("Tool '%s' not found. Available: %s", kernel.Quote(call.Name), known)
+		return nil, fmt.Sprintf("Tool '%s' not found. Available: %s", kernel.Quote(call.Name), list(slices.Sorted(maps.Keys(l.tools))))
 	}
 	args = typed(tool.Parameters, call)
 	if names := missing(tool.Parameters, args); names != "" {
@@ -291,11 +289,10 @@ func missing(parameters []Parameter, args map[string]any) string {
 			names = append(names, p.Name)
 		}
 	}
-	if names == nil {
-		return ""
-	}
-	return spelling.List(names)
+	return list(names)
 }
+
+func list(names []string) string { return kernel.Quote(strings.Join(names, ", ")) }
 
 // told is what a model learns of an error: what and why, but not where on the
 // host, and not how an operator fixes it.

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // The names of the loop's own tools. No other tool of such a name is called.
@@ -69,7 +68,7 @@ func (l *loop) changePhase(args map[string]any) {
 	}
 	phase, _ := args["phase"].(string)
 	if _, known := l.spec.Continuations[phase]; !known {
-		l.state.failed(changePhase, fmt.Sprintf("there is no phase %s; %s", kernel.Quote(phase), spelling.Suggest(phase, l.phases())))
+		l.state.failed(changePhase, fmt.Sprintf("there is no phase %s; %s", kernel.Quote(phase), kernel.DidYouMean(phase, l.phases())))
 		return
 	}
 	s := l.state
