@@ -27,6 +27,7 @@ const (
 	CodeModuleExport    Code = "module.export"        // lacks the export that it is used for
 	CodePolicy          Code = "policy.invalid"       // a policy that does not compile or load
 	CodeAuditTampered   Code = "audit.tampered"       // the audit log is not what was written
+	CodeExpression      Code = "expression.syntax"    // not an expression, or one that uses what is not allowed
 
 	// Denied: a rule said no.
 	CodeDenied Code = "denied"
@@ -45,6 +46,8 @@ const (
 	CodeRetry       Code = "retry"
 	CodeAudit       Code = "audit.unavailable" // an audited action was refused because it could not be recorded
 	CodeInternal    Code = "internal"
+
+	CodeExpressionFailed Code = "expression.failed" // an expression that has no value for this data
 )
 
 // Class says what kind of ending a code is.
@@ -63,7 +66,7 @@ func (c Code) Class() Class {
 	case CodeDenied:
 		return ClassDenied
 	case CodeSyntax, CodePipeline, CodeUnknownKind, CodeNotYet, CodeConfig, CodeInput, CodeModuleNotFound, CodeModuleInvalid,
-		CodeModuleComponent, CodeModuleImport, CodeModuleGrant, CodeModuleExport, CodePolicy, CodeAuditTampered:
+		CodeModuleComponent, CodeModuleImport, CodeModuleGrant, CodeModuleExport, CodePolicy, CodeAuditTampered, CodeExpression:
 		return ClassBadInput
 	}
 	return ClassFailed

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // customType is a checked definition. Its steps have a fixed order: null, trim,
@@ -82,7 +81,7 @@ func (d *definition) checkMembers(base string) {
 		bases, known := customMembers[member]
 		switch {
 		case !known:
-			d.fail(kernel.Quote(member), spelling.Suggest(member, slices.Collect(maps.Keys(customMembers))), "a type has no such member")
+			d.fail(kernel.Quote(member), kernel.DidYouMean(member, slices.Collect(maps.Keys(customMembers))), "a type has no such member")
 		case bases != nil && !slices.Contains(bases, base):
 			d.fail(member, "remove it, or change base", "it is for base %s; this type's is %s", strings.Join(bases, " or "), base)
 		}

@@ -25,7 +25,6 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Custom is one definition under custom_types, as the YAML has it. All members
@@ -95,7 +94,7 @@ func (r *Registry) lookup(text string) (t *fieldType, optional bool, err error) 
 	if t := r.types[name]; t != nil {
 		return t, optional, nil
 	}
-	fix := spelling.Suggest(name, slices.Collect(maps.Keys(r.types)))
+	fix := kernel.DidYouMean(name, slices.Collect(maps.Keys(r.types)))
 	if ours := fromJSON[strings.ToLower(name)]; ours != "" {
 		fix = "did you mean " + ours + "?"
 	}
