@@ -26,7 +26,7 @@ func EffectOf(op string, args map[string]any) Effect {
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys",
 		"entity_state.get_state", "entity_state.get_history":
 		return Repeatable
-	case "http.request":
+	case "http.request", "api_call.request":
 		method, _ := args["method"].(string)
 		return requestEffect(method)
 	}
