@@ -108,6 +108,7 @@ func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Valu
 		input = map[string]any{}
 	}
 	rc.Spending.Limits, rc.Caps = p.Limits, rc.Caps.Intersect(p.Caps)
+	rc.Door = p.door.Call
 	ctx = ports.WithDoor(kernel.WithRun(ctx, rc), p.door)
 	if p.Timeout > 0 {
 		var cancel context.CancelFunc

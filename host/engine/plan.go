@@ -10,7 +10,6 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Plan is a pipeline with all that its nodes need of one engine looked up. It may
@@ -157,7 +156,7 @@ func (c *checker) tool(where kernel.Where, module, tool string) {
 		names = append(names, t.Name)
 	}
 	if !m.Has(abi.ToolCall) || !slices.Contains(names, tool) {
-		c.add(where, kernel.CodeModuleExport, "module "+m.ID()+" has no tool "+kernel.Quote(tool), "its tools are "+spelling.List(names))
+		c.add(where, kernel.CodeModuleExport, "module "+m.ID()+" has no tool "+kernel.Quote(tool), "its tools are "+kernel.Quote(strings.Join(names, ", ")))
 	}
 }
 
@@ -187,6 +186,6 @@ func (c *checker) serviceCall(n *pipeline.Node, b *pipeline.ServiceCall, door *p
 		b = &pipeline.ServiceCall{Service: service.Builtin, Method: b.Method}
 	}
 	if ops := door.Ops(); !slices.Contains(ops, b.Service+"."+b.Method) {
-		c.add(at(n), kernel.CodePipeline, "there is no operation "+kernel.Quote(b.Service+"."+b.Method), spelling.Suggest(b.Service+"."+b.Method, ops))
+		c.add(at(n), kernel.CodePipeline, "there is no operation "+kernel.Quote(b.Service+"."+b.Method), kernel.DidYouMean(b.Service+"."+b.Method, ops))
 	}
 }

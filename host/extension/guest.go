@@ -87,13 +87,18 @@ func delay(ms uint32) time.Duration { return min(time.Duration(ms)*time.Millisec
 
 // call runs an extension point with the module's own rights behind those of the caller.
 func (m *Module) call(ctx context.Context, point abi.Point, node string, caller kernel.Caller, input kernel.Value, body []byte) (*sandbox.Outcome, error) {
+	return m.callEncoded(ctx, point, node, caller, input, nil, body)
+}
+
+// callEncoded is call where the caller has the input as JSON; text may be nil.
+func (m *Module) callEncoded(ctx context.Context, point abi.Point, node string, caller kernel.Caller, input kernel.Value, text, body []byte) (*sandbox.Outcome, error) {
 	ctx, err := deeper(ctx, m)
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Node: node})
 	}
 	behind := append(append([]kernel.ModuleRights(nil), caller.Modules...), m.rights)
 	host := &guestHost{module: m, node: node, caller: kernel.Caller{Principal: caller.Principal, Modules: behind}}
-	call := sandbox.Call{Point: point, Input: input, Body: body, Config: m.spec.Config, Host: host, Isolation: m.spec.Isolation}
+	call := sandbox.Call{Point: point, Input: input, Text: text, Body: body, Config: m.spec.Config, Host: host, Isolation: m.spec.Isolation}
 	if run := kernel.RunFrom(ctx); run != nil {
 		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets
 	}

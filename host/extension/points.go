@@ -62,6 +62,19 @@ func principal(ctx context.Context) kernel.Caller {
 	return kernel.Caller{}
 }
 
+// encoding returns a message as JSON, or what an earlier hook of the chain has
+// made of it; nil where it cannot be encoded, which the call then says.
+func encoding(known []byte, message kernel.Value) []byte {
+	if known != nil {
+		return known
+	}
+	text, err := kernel.EncodeJSON(message)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
 type nodeHook struct{ m *Module }
 
 // NodeHook returns the module as a hook around nodes.
@@ -85,7 +98,9 @@ func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel
 	if !h.m.Has(abi.NodeBefore) {
 		return kernel.Verdict{}, nil
 	}
-	out, err := h.m.call(ctx, abi.NodeBefore, call.Name, principal(ctx), nodeMessage(ctx, call), nil)
+	message := nodeMessage(ctx, call)
+	call.Encoding = encoding(call.Encoding, message)
+	out, err := h.m.callEncoded(ctx, abi.NodeBefore, call.Name, principal(ctx), message, call.Encoding, nil)
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
@@ -132,7 +147,9 @@ func (h portHook) BeforePort(ctx context.Context, call *kernel.PortCall) (kernel
 	if !h.m.Has(abi.PortBefore) {
 		return kernel.Verdict{}, nil
 	}
-	out, err := h.m.call(ctx, abi.PortBefore, call.Node, principal(ctx), portMessage(ctx, call), call.Body)
+	message := portMessage(ctx, call)
+	call.Encoding = encoding(call.Encoding, message)
+	out, err := h.m.callEncoded(ctx, abi.PortBefore, call.Node, principal(ctx), message, call.Encoding, call.Body)
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
@@ -191,8 +208,8 @@ func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, n
 	if err := hold(t.input, args, kernel.CodeArguments, "the arguments of tool "+kernel.Quote(name)); err != nil {
 		return nil, kernel.At(err, kernel.Where{Module: m.ID(), Node: node})
 	}
-	if run := kernel.RunFrom(ctx); run != nil {
-		run.Usage.ToolCalls.Add(1)
+	if err := startTool(ctx, name); err != nil {
+		return nil, kernel.At(err, kernel.Where{Module: m.ID(), Node: node})
 	}
 	out, err := m.call(ctx, abi.ToolCall, node, caller, map[string]any{"run": runValue(ctx), "tool": name, "args": args}, nil)
 	if err != nil {
@@ -206,6 +223,18 @@ func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, n
 		return nil, kernel.At(err, kernel.Where{Module: m.ID(), Node: node})
 	}
 	return v, nil
+}
+
+// startTool admits the call of a tool within what its run may do and spend.
+func startTool(ctx context.Context, name string) error {
+	run := kernel.RunFrom(ctx)
+	if run == nil {
+		return nil
+	}
+	if !run.Caps.Allows(kernel.CapTools) {
+		return &kernel.Error{Code: kernel.CodeDenied, What: "the run may not call tool " + kernel.Quote(name), Why: "caps of the pipeline, or of the run that started it, deny " + string(kernel.CapTools), Fix: "remove it from spec.caps.deny, or add it to default_set"}
+	}
+	return run.StartTool(ctx)
 }
 
 func (m *Module) noTool(name string) error {

@@ -17,6 +17,9 @@ type PortCall struct {
 	Body   []byte         // raw bytes beside the arguments
 	Node   string         // the node that the call is made for, if any
 	Caller Caller
+	// Encoding is the call as hooks in modules read it, encoded once for all of
+	// them; nil until the first needs it.
+	Encoding []byte
 }
 
 // PortReply is what a port's method answers.

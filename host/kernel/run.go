@@ -24,8 +24,11 @@ type RunContext struct {
 
 	Budgets
 	Usage    Usage
-	Spending Spending // of the pipeline's limits
-	Caps     CapSet   // what the run may do at all
+	Spending Spending  // of the pipeline's limits
+	Caps     CapSet    // what the run may do at all
+	Kept     RunMemory // pipeline_memory
+	// Door does the run's calls of ports; set for as long as it runs.
+	Door     PortFunc
 	counters counters
 }
 

@@ -7,18 +7,23 @@ import (
 
 // DidYouMean suggests the nearest of the known names, or lists them.
 func DidYouMean(name string, known []string) string {
+	if best := Nearest(name, known); best != "" {
+		return "did you mean " + Quote(best) + "?"
+	}
+	sorted := slices.Clone(known)
+	slices.Sort(sorted)
+	return "known are " + Quote(strings.Join(slices.Compact(sorted), ", "))
+}
+
+// Nearest returns the known name that is nearest to another; "" if none is near.
+func Nearest(name string, known []string) string {
 	best, distance := "", min(len(name), maxCompared)/3+1
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
 			best, distance = k, d
 		}
 	}
-	if best != "" {
-		return "did you mean " + Quote(best) + "?"
-	}
-	sorted := slices.Clone(known)
-	slices.Sort(sorted)
-	return "known are " + Quote(strings.Join(slices.Compact(sorted), ", "))
+	return best
 }
 
 const maxCompared = 64

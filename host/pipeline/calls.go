@@ -7,7 +7,6 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Data answers a fixed value whose strings are templates.
@@ -64,7 +63,7 @@ func readAPICall(r *reader, n *Node) Body {
 		b.Method = "GET"
 	}
 	if known := []string{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"}; !slices.Contains(known, b.Method) {
-		r.Add(s.Get("method").Errorf(kernel.CodePipeline, spelling.Suggest(b.Method, known), "there is no method %s", kernel.Quote(b.Method)))
+		r.Add(s.Get("method").Errorf(kernel.CodePipeline, kernel.DidYouMean(b.Method, known), "there is no method %s", kernel.Quote(b.Method)))
 	}
 	if b.URL == nil {
 		r.Add(s.At.Errorf(kernel.CodePipeline, "add url: ...", "an api_call_node needs url"))

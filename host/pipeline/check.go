@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // contextFields are what ctx has.
@@ -72,14 +70,14 @@ func (r *reader) checkReference(pl *Pipeline, n *Node, ref Reference, known []st
 	}
 	switch {
 	case root == "ctx" && len(ref.Path) > 1 && !slices.Contains(contextFields(), ref.Path[1]):
-		add(spelling.Suggest(ref.Path[1], contextFields()), "ctx has no field %s", kernel.Quote(ref.Path[1]))
+		add(kernel.DidYouMean(ref.Path[1], contextFields()), "ctx has no field %s", kernel.Quote(ref.Path[1]))
 	case (root == "$input" || root == "input") && len(ref.Path) > 1 && pl.Input != nil && !slices.Contains(inputFields(pl), ref.Path[1]):
-		add(spelling.Suggest(ref.Path[1], inputFields(pl)), "input_schema declares no field %s", kernel.Quote(ref.Path[1]))
+		add(kernel.DidYouMean(ref.Path[1], inputFields(pl)), "input_schema declares no field %s", kernel.Quote(ref.Path[1]))
 	case pl.Node(root) != nil || strings.HasPrefix(root, "$") || slices.Contains(known, root):
 	case ref.Template:
 		r.suspect(pl, n, ref)
 	case len(ref.Path) > 1 && strict(n):
-		add(spelling.Suggest(root, nodeNames(pl.Graph))+"; a field of the run's input is $input."+ref.text()+", or declare it in input_schema", "Unknown reference %s in node %s", kernel.Quote(root), kernel.Quote(n.Name))
+		add(kernel.DidYouMean(root, nodeNames(pl.Graph))+"; a field of the run's input is $input."+ref.text()+", or declare it in input_schema", "Unknown reference %s in node %s", kernel.Quote(root), kernel.Quote(n.Name))
 	}
 }
 
@@ -92,7 +90,7 @@ func strict(n *Node) bool {
 
 // suspect warns of a template's name that is nearly a node's.
 func (r *reader) suspect(pl *Pipeline, n *Node, ref Reference) {
-	best := spelling.Nearest(ref.Path[0], nodeNames(pl.Graph))
+	best := kernel.Nearest(ref.Path[0], nodeNames(pl.Graph))
 	if best == "" || best == n.Name || slices.Contains(n.DependsOn, best) || ref.At == nil {
 		return
 	}

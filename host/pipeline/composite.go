@@ -8,7 +8,6 @@ import (
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Composite runs bodies: by a condition, or again and again.
@@ -143,7 +142,7 @@ func or(text, otherwise string) string {
 func (r *reader) oneOf(s *source.Section, name string, known ...string) string {
 	word := or(s.Text(name), known[0])
 	if !slices.Contains(known, word) {
-		r.Add(s.Get(name).Errorf(kernel.CodePipeline, spelling.Suggest(word, known), "%s cannot be %s", name, kernel.Quote(word)))
+		r.Add(s.Get(name).Errorf(kernel.CodePipeline, kernel.DidYouMean(word, known), "%s cannot be %s", name, kernel.Quote(word)))
 	}
 	return word
 }
@@ -243,7 +242,7 @@ func (r *reader) checkComposite(s *source.Section, b *Composite) {
 		need(b.Body != nil, "body or body_pipeline")
 	default:
 		known := []string{IfElse, Switch, ForEach, Times, While}
-		r.Add(s.Get("mode").Errorf(kernel.CodePipeline, spelling.Suggest(b.Mode, known), "there is no mode %s", kernel.Quote(b.Mode)))
+		r.Add(s.Get("mode").Errorf(kernel.CodePipeline, kernel.DidYouMean(b.Mode, known), "there is no mode %s", kernel.Quote(b.Mode)))
 	}
 	if b.Collect == "reduce" && b.Reducer == nil && (b.Mode == ForEach || b.Mode == Times || b.Mode == While) {
 		r.Add(s.At.Errorf(kernel.CodePipeline, "add reducer: module.tool, which is given {items: [...]}", "collect: reduce needs a reducer"))

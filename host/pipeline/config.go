@@ -9,7 +9,6 @@ import (
 	"github.com/hexdag/hexdag/host/pipeline/source"
 	"github.com/hexdag/hexdag/host/sandbox"
 	"github.com/hexdag/hexdag/host/sandbox/rewrite"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Config is what an operator decides: which modules there are and what they may
@@ -176,7 +175,7 @@ func (r *reader) readHooks(c *Config, items []*source.Value) {
 		}
 		h := r.readHook(s)
 		if h.Module != "" && !slices.Contains(names, h.Module) {
-			r.Add(s.Get("module").Errorf(kernel.CodeConfig, spelling.Suggest(h.Module, names), "there is no module %s", kernel.Quote(h.Module)))
+			r.Add(s.Get("module").Errorf(kernel.CodeConfig, kernel.DidYouMean(h.Module, names), "there is no module %s", kernel.Quote(h.Module)))
 		}
 		c.Hooks = append(c.Hooks, h)
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Compute evaluates expressions in order, or merges the results of the nodes that
@@ -104,7 +103,7 @@ func (r *reader) readMerge(s *source.Section) *Merge {
 	}
 	m := &Merge{Strategy: s.Text("merge_strategy")}
 	if known := []string{"dict", "list", "first", "last", "reduce"}; !slices.Contains(known, m.Strategy) {
-		r.Add(v.Errorf(kernel.CodePipeline, spelling.Suggest(m.Strategy, known), "there is no merge_strategy %s", kernel.Quote(m.Strategy)))
+		r.Add(v.Errorf(kernel.CodePipeline, kernel.DidYouMean(m.Strategy, known), "there is no merge_strategy %s", kernel.Quote(m.Strategy)))
 	}
 	if field := s.Text("extract_field"); field != "" {
 		m.Extract = strings.Split(field, ".")

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Graph is checked nodes and their edges. It is immutable.
@@ -191,7 +189,7 @@ func (c *connector) handle(n *Node) {
 }
 
 func (c *connector) unknown(n *Node, name, verb string) {
-	c.Add(&kernel.Error{Code: kernel.CodePipeline, What: fmt.Sprintf("node %s %s %s, which does not exist", kernel.Quote(n.Name), verb, kernel.Quote(name)), Where: n.Where, Fix: spelling.Suggest(name, c.names())})
+	c.Add(&kernel.Error{Code: kernel.CodePipeline, What: fmt.Sprintf("node %s %s %s, which does not exist", kernel.Quote(n.Name), verb, kernel.Quote(name)), Where: n.Where, Fix: kernel.DidYouMean(name, c.names())})
 }
 
 func (c *connector) names() []string {

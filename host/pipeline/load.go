@@ -8,7 +8,6 @@ import (
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 	"github.com/hexdag/hexdag/host/template"
 	"github.com/hexdag/hexdag/host/types"
 )
@@ -151,7 +150,7 @@ func (r *reader) readDocuments(docs []*source.Value) *File {
 			r.Add(s.Get("kind").Errorf(kernel.CodePipeline, "keep it in a file of its own and pass it with --config", "a Config is the operator's, not part of a pipeline's file"))
 		case "":
 		default:
-			r.Add(s.Get("kind").Errorf(kernel.CodePipeline, spelling.Suggest(kind, kindsOfDocuments()), "there is no kind %s", kernel.Quote(kind)))
+			r.Add(s.Get("kind").Errorf(kernel.CodePipeline, kernel.DidYouMean(kind, kindsOfDocuments()), "there is no kind %s", kernel.Quote(kind)))
 		}
 	}
 	switch {

@@ -7,7 +7,6 @@ import (
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // Machine is the states of one type of entity, and how one follows another.
@@ -53,7 +52,7 @@ func (r *reader) readMachine(name string, s *source.Section) *Machine {
 	declared := slices.Clone(m.States)
 	mention := func(state string, at *source.Value) {
 		if len(declared) > 0 && !slices.Contains(declared, state) {
-			r.Add(at.Errorf(r.Code, spelling.Suggest(state, declared), "%s has no state %s", s.What, kernel.Quote(state)))
+			r.Add(at.Errorf(r.Code, kernel.DidYouMean(state, declared), "%s has no state %s", s.What, kernel.Quote(state)))
 		}
 		m.States = append(m.States, state)
 	}

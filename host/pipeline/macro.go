@@ -8,7 +8,6 @@ import (
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 	"github.com/hexdag/hexdag/host/template"
 )
 
@@ -134,7 +133,7 @@ func (r *reader) invoke(v *source.Value) []*Node {
 	m := r.macros[name]
 	if m == nil {
 		if at := spec.Get("macro"); at != nil {
-			r.Add(at.Errorf(kernel.CodePipeline, spelling.Suggest(name, slices.Collect(maps.Keys(r.macros))), "there is no macro %s", kernel.Quote(name)))
+			r.Add(at.Errorf(kernel.CodePipeline, kernel.DidYouMean(name, slices.Collect(maps.Keys(r.macros))), "there is no macro %s", kernel.Quote(name)))
 		}
 		return nil
 	}
@@ -191,7 +190,7 @@ func (r *reader) arguments(m *macro, spec, direct *source.Section) map[string]*s
 	}
 	for name, v := range values {
 		if !slices.Contains(known, name) {
-			r.Add(v.Errorf(kernel.CodePipeline, spelling.Suggest(name, known), "macro %s has no parameter %s", kernel.Quote(m.name), kernel.Quote(name)))
+			r.Add(v.Errorf(kernel.CodePipeline, kernel.DidYouMean(name, known), "macro %s has no parameter %s", kernel.Quote(m.name), kernel.Quote(name)))
 		}
 	}
 	return values

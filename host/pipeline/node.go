@@ -7,7 +7,6 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 	"github.com/hexdag/hexdag/host/types"
 )
 
@@ -207,7 +206,7 @@ func (r *reader) unknownKind(s *source.Section, written string) {
 	for name := range r.macros {
 		known = append(known, name)
 	}
-	r.Add(at.Errorf(kernel.CodeUnknownKind, spelling.Suggest(written, known), "there is no node kind %s", kernel.Quote(written)))
+	r.Add(at.Errorf(kernel.CodeUnknownKind, kernel.DidYouMean(written, known), "there is no node kind %s", kernel.Quote(written)))
 }
 
 // names reads a list of names that is not a member of an open section any more.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // PortSpec says what serves a port: an adapter with its configuration, or a pool
@@ -86,7 +85,7 @@ func (r *reader) readPool(s *source.Section, spec *PortSpec, pool *source.Value)
 	if known := []string{"round_robin", "failover"}; spec.Strategy == "" {
 		spec.Strategy = known[0]
 	} else if !slices.Contains(known, spec.Strategy) {
-		r.Add(s.Get("strategy").Errorf(r.Code, spelling.Suggest(spec.Strategy, known), "there is no strategy %s", kernel.Quote(spec.Strategy)))
+		r.Add(s.Get("strategy").Errorf(r.Code, kernel.DidYouMean(spec.Strategy, known), "there is no strategy %s", kernel.Quote(spec.Strategy)))
 	}
 }
 
@@ -107,7 +106,7 @@ func (r *reader) readAdapter(s *source.Section, spec *PortSpec) {
 			for n := range r.adapters {
 				names = append(names, n)
 			}
-			r.Add(ref.Errorf(r.Code, spelling.Suggest(text, names), "there is no kind: Adapter called %s", kernel.Quote(text)))
+			r.Add(ref.Errorf(r.Code, kernel.DidYouMean(text, names), "there is no kind: Adapter called %s", kernel.Quote(text)))
 		}
 		spec.Adapter, spec.Config = known.Adapter, known.Config
 	case name == nil:

@@ -6,7 +6,6 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 	"github.com/hexdag/hexdag/host/types"
 )
 
@@ -60,7 +59,7 @@ func (r *reader) rest(spec *source.Section) {
 			if at == nil {
 				at = spec.At
 			}
-			r.warnAt(at, spelling.Suggest(name, spec.Asked()), "spec has the member %s, which has no effect", kernel.Quote(name))
+			r.warnAt(at, kernel.DidYouMean(name, spec.Asked()), "spec has the member %s, which has no effect", kernel.Quote(name))
 		}
 	}
 }
@@ -129,7 +128,7 @@ func (r *reader) readAllPorts(pl *Pipeline, spec *source.Section) {
 		for _, name := range s.M.Names {
 			kind := r.resolveKind(name)
 			if _, known := kinds()[kind]; !known {
-				r.Add(s.M.Members[name].Errorf(kernel.CodeUnknownKind, spelling.Suggest(name, kindNames()), "there is no node kind %s", kernel.Quote(name)))
+				r.Add(s.M.Members[name].Errorf(kernel.CodeUnknownKind, kernel.DidYouMean(name, kindNames()), "there is no node kind %s", kernel.Quote(name)))
 				continue
 			}
 			pl.TypePorts[kind] = r.readPorts(s.M.Members[name])
@@ -138,7 +137,7 @@ func (r *reader) readAllPorts(pl *Pipeline, spec *source.Section) {
 	if s := spec.Member("node_ports"); s != nil {
 		for _, name := range s.M.Names {
 			if pl.Node(name) == nil {
-				r.Add(s.M.Members[name].Errorf(kernel.CodePipeline, spelling.Suggest(name, nodeNames(pl.Graph)), "node_ports names %s, which does not exist", kernel.Quote(name)))
+				r.Add(s.M.Members[name].Errorf(kernel.CodePipeline, kernel.DidYouMean(name, nodeNames(pl.Graph)), "node_ports names %s, which does not exist", kernel.Quote(name)))
 				continue
 			}
 			pl.NodePorts[name] = r.readPorts(s.M.Members[name])
@@ -172,7 +171,7 @@ func (r *reader) readOutput(pl *Pipeline, spec *source.Section) map[string]Path 
 			continue
 		}
 		if pl.Node(path[0]) == nil {
-			r.warnAt(at, spelling.Suggest(path[0], nodeNames(pl.Graph)), "output %s names %s, which does not exist: it will be null", kernel.Quote(alias), kernel.Quote(path[0]))
+			r.warnAt(at, kernel.DidYouMean(path[0], nodeNames(pl.Graph)), "output %s names %s, which does not exist: it will be null", kernel.Quote(alias), kernel.Quote(path[0]))
 		}
 		paths[alias] = path
 	}
@@ -264,7 +263,7 @@ func (r *reader) capabilities(names []string, at *source.Value) []kernel.Capabil
 			for _, k := range kernel.Capabilities() {
 				known = append(known, string(k))
 			}
-			r.Add(at.Errorf(kernel.CodePipeline, spelling.Suggest(name, known), "there is no capability %s", kernel.Quote(name)))
+			r.Add(at.Errorf(kernel.CodePipeline, kernel.DidYouMean(name, known), "there is no capability %s", kernel.Quote(name)))
 			continue
 		}
 		list = append(list, c)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // readSystem reads a document of kind: System and the pipelines that it names.
@@ -94,7 +93,7 @@ func (r *reader) process(sys *System, s *source.Section, name string) *Process {
 		names[i] = p.Name
 	}
 	if at := s.Get(name); at != nil {
-		r.Add(at.Errorf(kernel.CodePipeline, spelling.Suggest(wanted, names), "there is no process %s", kernel.Quote(wanted)))
+		r.Add(at.Errorf(kernel.CodePipeline, kernel.DidYouMean(wanted, names), "there is no process %s", kernel.Quote(wanted)))
 	}
 	return nil
 }
@@ -142,7 +141,7 @@ func (r *reader) readPipeField(sys *System, name string, v *source.Value) PipeFi
 			continue
 		}
 		if pl := sys.Processes[p].Pipeline; pl != nil && pl.Node(ref.Path[1]) == nil {
-			r.Add(v.Errorf(kernel.CodePipeline, spelling.Suggest(ref.Path[1], nodeNames(pl.Graph)), "process %s has no node %s", kernel.Quote(ref.Path[0]), kernel.Quote(ref.Path[1])))
+			r.Add(v.Errorf(kernel.CodePipeline, kernel.DidYouMean(ref.Path[1], nodeNames(pl.Graph)), "process %s has no node %s", kernel.Quote(ref.Path[0]), kernel.Quote(ref.Path[1])))
 		}
 	}
 	return f

@@ -12,9 +12,16 @@ import (
 // Template is text with {{ path }} in it, filled in while the pipeline runs.
 // Whatever is not of that form is left as it is.
 type Template struct {
+	source   string
 	literals []string // one more than refs
 	refs     []Reference
 }
+
+// ParseTemplate reads a template that no file holds.
+func ParseTemplate(text string) *Template { return parseTemplate(text, nil) }
+
+// Source returns the template's text.
+func (t *Template) Source() string { return t.source }
 
 var placeholder = regexp.MustCompile(`\{\{\s*(\$?[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)\s*\}\}`)
 
@@ -24,7 +31,7 @@ func isTemplate(text string) bool {
 }
 
 func parseTemplate(text string, at *source.Value) *Template {
-	t := &Template{}
+	t := &Template{source: text}
 	last := 0
 	for _, m := range placeholder.FindAllStringSubmatchIndex(text, -1) {
 		t.literals = append(t.literals, text[last:m[0]])

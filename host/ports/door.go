@@ -21,13 +21,15 @@ type Door struct {
 	authorizer kernel.Authorizer
 	auditor    kernel.Auditor
 	ops        map[string]*Op
-	hooks      []registration
+	hooks      []Registration
 }
 
-type registration struct {
-	name    string
-	pattern func(op string) bool
-	hook    kernel.PortHook
+// Registration says what a hook is around, and what a failure of its own means.
+type Registration struct {
+	Name  string
+	Match func(op string) bool
+	Open  bool // let the call go on
+	Hook  kernel.PortHook
 }
 
 // NewDoor returns a door that asks authorizer about every call and records every
@@ -78,8 +80,15 @@ func DoorFrom(ctx context.Context, d *Door) *Door {
 
 // Hook puts a hook around the operations that match, inside those registered
 // before it.
-func (d *Door) Hook(name string, match func(op string) bool, hook kernel.PortHook) {
-	d.hooks = append(d.hooks, registration{name, match, hook})
+func (d *Door) Hook(r Registration) {
+	d.hooks = append(d.hooks, r)
+}
+
+// WithHooks returns a door with further hooks, inside those of d.
+func (d *Door) WithHooks(hooks ...Registration) *Door {
+	derived := *d
+	derived.hooks = append(slices.Clip(d.hooks), hooks...)
+	return &derived
 }
 
 // Ops returns the names of the operations, sorted.
@@ -146,6 +155,9 @@ func (p *passage) admit(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, p.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.arguments", Msg: err.Error()})
 	}
+	if err := p.capable(ctx); err != nil {
+		return nil, p.refuse(ctx, guarded, err, kernel.Reason{ID: "hexdag.caps", Msg: err.Error()})
+	}
 	for _, m := range p.call.Caller.Modules {
 		if err := m.Check(p.op.Name, guarded); err != nil {
 			return nil, p.refuse(ctx, guarded, err, kernel.Reason{ID: "hexdag.capability", Msg: err.Error()})
@@ -164,6 +176,16 @@ func (p *passage) admit(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	return guarded, nil
+}
+
+// capable refuses what the run as a whole may not do.
+func (p *passage) capable(ctx context.Context) error {
+	run := kernel.RunFrom(ctx)
+	c := kernel.CapabilityOf(p.op.Name)
+	if run == nil || c == "" || run.Caps.Allows(c) {
+		return nil
+	}
+	return &kernel.Error{Code: kernel.CodeDenied, What: "the run may not call " + p.op.Name, Why: "caps of the pipeline, or of the run that started it, deny " + string(c), Fix: "remove " + string(c) + " from spec.caps.deny, or add it to default_set"}
 }
 
 func policyError(op string, d kernel.Decision) error {

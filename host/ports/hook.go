@@ -2,6 +2,7 @@ package ports
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ const maxAttempts = 10
 
 // hooked runs the i-th hook that matches around the rest, the first outermost.
 func (p *passage) hooked(ctx context.Context, guarded map[string]string, i int) (*kernel.PortReply, error) {
-	for i < len(p.hooks) && !p.hooks[i].pattern(p.op.Name) {
+	for i < len(p.hooks) && !p.hooks[i].Match(p.op.Name) {
 		i++
 	}
 	if i == len(p.hooks) {
@@ -26,7 +27,7 @@ func (p *passage) hooked(ctx context.Context, guarded map[string]string, i int) 
 			return reply, err
 		}
 		if attempt == maxAttempts {
-			return nil, &kernel.Error{Code: kernel.CodeLimit, What: "hook " + hook.name + " had " + p.op.Name + " tried too often",
+			return nil, &kernel.Error{Code: kernel.CodeLimit, What: "hook " + hook.Name + " had " + p.op.Name + " tried too often",
 				Why: "the limit is 10 attempts of one call", Fix: "return deny or continue in the end"}
 		}
 		if err := sleep(ctx, delay); err != nil {
@@ -36,15 +37,18 @@ func (p *passage) hooked(ctx context.Context, guarded map[string]string, i int) 
 }
 
 // around is one attempt inside one hook. A positive delay asks for another.
-func (p *passage) around(ctx context.Context, guarded map[string]string, hook registration, i int) (*kernel.PortReply, time.Duration, error) {
-	v, err := hook.hook.BeforePort(ctx, p.call)
+func (p *passage) around(ctx context.Context, guarded map[string]string, hook Registration, i int) (*kernel.PortReply, time.Duration, error) {
+	ctx, err := deeper(ctx, hook.Name)
 	if err != nil {
 		return nil, 0, err
 	}
-	emitVerdict(ctx, p.call, hook.name, v)
+	v, err := hook.Hook.BeforePort(ctx, p.call)
+	if v, err = hook.judge(ctx, p.call, v, err); err != nil {
+		return nil, 0, err
+	}
 	switch v.Action {
 	case kernel.Deny:
-		return nil, 0, p.denied(ctx, guarded, hook.name, v.Reason)
+		return nil, 0, p.denied(ctx, guarded, hook.Name, v.Reason)
 	case kernel.RetryAfter:
 		return nil, max(v.Delay, time.Millisecond), nil
 	case kernel.Skip:
@@ -57,14 +61,13 @@ func (p *passage) around(ctx context.Context, guarded map[string]string, hook re
 		}
 	}
 	reply, callErr := inner.hooked(ctx, guarded, i+1)
-	v, err = hook.hook.AfterPort(ctx, inner.call, reply, callErr)
-	if err != nil {
+	v, err = hook.Hook.AfterPort(ctx, inner.call, reply, callErr)
+	if v, err = hook.judge(ctx, p.call, v, err); err != nil {
 		return nil, 0, err
 	}
-	emitVerdict(ctx, p.call, hook.name, v)
 	switch v.Action {
 	case kernel.Deny:
-		return nil, 0, p.denied(ctx, guarded, hook.name, v.Reason)
+		return nil, 0, p.denied(ctx, guarded, hook.Name, v.Reason)
 	case kernel.RetryAfter:
 		return nil, max(v.Delay, time.Millisecond), nil
 	case kernel.Replace:
@@ -77,6 +80,34 @@ func (p *passage) around(ctx context.Context, guarded map[string]string, hook re
 	return reply, 0, callErr
 }
 
+// judge reports a hook's verdict. Where a hook that may fail has failed, the
+// verdict is to continue.
+func (r *Registration) judge(ctx context.Context, call *kernel.PortCall, v kernel.Verdict, err error) (kernel.Verdict, error) {
+	if err == nil {
+		emitVerdict(ctx, call, r.Name, v)
+		return v, nil
+	}
+	if !r.Open || ctx.Err() != nil {
+		return v, err
+	}
+	kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Node, Op: call.Op, Module: r.Name, Action: "failed_open", Reason: err.Error()})
+	return kernel.Verdict{}, nil
+}
+
+// maxNesting is how deep hooks may call operations that are hooked: a hook on the
+// operation that it calls itself would otherwise go on for ever.
+const maxNesting = 16
+
+type nestingKey struct{}
+
+func deeper(ctx context.Context, hook string) (context.Context, error) {
+	depth, _ := ctx.Value(nestingKey{}).(int)
+	if depth == maxNesting {
+		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "hook " + hook + " runs inside itself too deeply", Why: fmt.Sprintf("the limit is %d", maxNesting), Fix: "do not hook the operations that the hook calls"}
+	}
+	return context.WithValue(ctx, nestingKey{}, depth+1), nil
+}
+
 // replace takes a hook's new arguments. They are another call than the one that
 // was admitted, so they are admitted anew.
 func (p *passage) replace(ctx context.Context, v kernel.Verdict) (map[string]string, error) {
@@ -85,7 +116,7 @@ func (p *passage) replace(ctx context.Context, v kernel.Verdict) (map[string]str
 		return nil, &kernel.Error{Code: kernel.CodeABI, What: "a hook replaced the arguments of " + p.op.Name + " by something that is no object", Fix: "patch below /args"}
 	}
 	changed := *p.call
-	changed.Args = args
+	changed.Args, changed.Encoding = args, nil
 	if v.Body != nil {
 		changed.Body = v.Body
 	}

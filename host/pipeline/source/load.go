@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // includeTag is the name of the one member that stands for another file.
@@ -161,7 +160,7 @@ func (l *loader) include(named *Value, dir string) (*Value, error) {
 		if m, ok := docs[0].V.(*Mapping); ok {
 			names = m.Names
 		}
-		return nil, named.Errorf(kernel.CodePipeline, spelling.Suggest(anchor, names), "%s has no member %s", kernel.Quote(file), kernel.Quote(anchor))
+		return nil, named.Errorf(kernel.CodePipeline, kernel.DidYouMean(anchor, names), "%s has no member %s", kernel.Quote(file), kernel.Quote(anchor))
 	}
 	return member, nil
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/spelling"
 )
 
 // problems collects a file's errors, so that a user sees all of them at once.
@@ -219,6 +218,6 @@ func (s *Section) Rest(notYet ...string) {
 			s.Add(at.Errorf(kernel.CodeNotYet, "remove it; README lists under 'Not yet' what is still to come", "%s of %s is part of hexDAG and not built yet", name, s.What))
 			continue
 		}
-		s.Add(at.Errorf(s.Code, spelling.Suggest(name, s.asked), "%s has no member %s", s.What, kernel.Quote(name)))
+		s.Add(at.Errorf(s.Code, kernel.DidYouMean(name, s.asked), "%s has no member %s", s.What, kernel.Quote(name)))
 	}
 }

@@ -2,7 +2,6 @@ package llm
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
@@ -17,7 +16,7 @@ import (
 // model did not count; parsed is there if a schema was given. Every answer is
 // charged to the run, also one that the schema refuses.
 func (p *Port) Ops() []ports.Op {
-	return []ports.Op{{Name: "llm.complete", Guards: []string{"model"}, Meter: meter, Func: p.complete}}
+	return []ports.Op{{Name: "llm.complete", Guards: []string{"model"}, Func: p.complete}}
 }
 
 func (p *Port) complete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -28,11 +27,28 @@ func (p *Port) complete(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 	if err != nil {
 		return nil, err
 	}
-	resp, err := p.Complete(ctx, req)
-	if err != nil {
-		if run := kernel.RunFrom(ctx); run != nil && resp != nil {
-			charge(run, resp.Usage.InputTokens, resp.Usage.OutputTokens)
+	run := kernel.RunFrom(ctx)
+	if run == nil {
+		resp, err := p.Complete(ctx, req)
+		if err != nil {
+			return nil, err
 		}
+		return &kernel.PortReply{Value: replyValue(req, resp)}, nil
+	}
+	settle, err := run.StartLLM(ctx, int64(req.MaxTokens))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.Complete(ctx, req)
+	var used Usage
+	model := req.Model
+	if resp != nil { // also an answer of no use was paid
+		used, model = resp.Usage, resp.Model
+	}
+	if serr := settle(model, int64(used.InputTokens), int64(used.OutputTokens)); err == nil {
+		err = serr
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &kernel.PortReply{Value: replyValue(req, resp)}, nil
@@ -57,27 +73,4 @@ func replyValue(req *Request, resp *Response) map[string]any {
 		value["parsed"] = resp.Parsed
 	}
 	return value
-}
-
-// meter charges what the reply says. A reply that a hook made may say nothing,
-// but never less than nothing.
-func meter(run *kernel.RunContext, reply *kernel.PortReply) {
-	value, _ := reply.Value.(map[string]any)
-	usage, _ := value["usage"].(map[string]any)
-	charge(run, tokens(usage["input_tokens"]), tokens(usage["output_tokens"]))
-}
-
-func tokens(v any) int64 {
-	text, _ := v.(json.Number)
-	n, err := text.Int64()
-	if err != nil {
-		return 0
-	}
-	return max(n, 0)
-}
-
-func charge(run *kernel.RunContext, input, output int64) {
-	run.Usage.LLMCalls.Add(1)
-	run.Usage.InputTokens.Add(input)
-	run.Usage.OutputTokens.Add(output)
 }

@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/agent"
+	"github.com/hexdag/hexdag/host/extension"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
+)
+
+// agent runs an agent_node's loop.
+func (w *worker) agent(ctx context.Context, b *pipeline.Agent, call *kernel.NodeCall) (kernel.Value, error) {
+	spec := &agent.Spec{Prompt: b.Prompt.Source(), Continuations: map[string]string{}, Output: w.n.Output, MaxSteps: b.MaxSteps, Style: agent.Style(b.Style)}
+	for phase, prompt := range b.Continuations {
+		spec.Continuations[phase] = prompt.Source()
+	}
+	scope := w.scope(call.Input)
+	render := func(prompt string, fields map[string]kernel.Value) (string, error) {
+		with := *scope
+		with.Given = fields
+		return pipeline.ParseTemplate(prompt).Render(&with)
+	}
+	return agent.Run(ctx, spec, agent.Deps{Model: model{w, b}, Tools: toolbox{w, w.toolsOf(b)}, Render: render}, call.Input)
+}
+
+// model is the run's model as an agent asks it.
+type model struct {
+	w *worker
+	b *pipeline.Agent
+}
+
+// Complete implements agent.Model.
+func (m model) Complete(ctx context.Context, messages []agent.Message) (string, error) {
+	turns := make([]any, len(messages))
+	for i, message := range messages {
+		turns[i] = map[string]any{"role": message.Role, "content": message.Content}
+	}
+	args := map[string]any{"messages": turns}
+	if m.b.Model != "" {
+		args["model"] = m.b.Model
+	}
+	reply, err := m.w.call(ctx, opComplete, args)
+	if err != nil {
+		return "", err
+	}
+	answer, _ := reply.Value.(map[string]any)
+	text, _ := answer["content"].(string)
+	return text, nil
+}
+
+// offered is a tool under the name that the agent knows it by: service:tool.
+type offered struct {
+	agent.Tool
+	call func(ctx context.Context, args map[string]any) (kernel.Value, error)
+}
+
+// toolbox is what an agent may call, and nothing else.
+type toolbox struct {
+	w     *worker
+	tools []offered
+}
+
+// List implements agent.Tools.
+func (t toolbox) List() []agent.Tool {
+	list := make([]agent.Tool, len(t.tools))
+	for i, tool := range t.tools {
+		list[i] = tool.Tool
+	}
+	return list
+}
+
+// Call implements agent.Tools.
+func (t toolbox) Call(ctx context.Context, name string, args map[string]any) (kernel.Value, error) {
+	i := slices.IndexFunc(t.tools, func(o offered) bool { return o.Name == name })
+	if i < 0 {
+		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no tool " + kernel.Quote(name)}
+	}
+	return t.tools[i].call(ctx, args)
+}
+
+// toolsOf returns the tools that an agent names, or, where it names none, those
+// of all services of its pipeline. Entities bring the tools of their states.
+func (w *worker) toolsOf(b *pipeline.Agent) []offered {
+	var tools []offered
+	r := w.g.r
+	names := b.Tools
+	if len(names) == 0 {
+		for _, name := range sortedServices(r.Services) {
+			names = append(names, name+":*")
+		}
+	}
+	for _, name := range names {
+		owner, tool := splitTool(name)
+		module := owner
+		if s, ok := r.Services[owner]; ok {
+			module = s.Module
+		}
+		if m := r.engine.modules[module]; m != nil {
+			tools = append(tools, w.moduleTools(m, owner, tool)...)
+		}
+	}
+	if len(b.Entities) > 0 {
+		tools = append(tools, w.entityTools(b.Entities)...)
+	}
+	return tools
+}
+
+func sortedServices(services map[string]pipeline.ServiceSpec) []string {
+	var names []string
+	for name := range services {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// splitTool splits "owner:tool", "owner.tool", "owner:*" or "owner".
+func splitTool(name string) (owner, tool string) {
+	i := strings.IndexAny(name, ":.")
+	if i < 0 {
+		return name, "*"
+	}
+	return name[:i], name[i+1:]
+}
+
+func (w *worker) moduleTools(m *extension.Module, owner, wanted string) []offered {
+	var tools []offered
+	for _, t := range m.Tools() {
+		if wanted != "*" && wanted != t.Name {
+			continue
+		}
+		name := t.Name
+		tools = append(tools, offered{
+			Tool: agent.Tool{Name: owner + ":" + name, Description: t.Description, Parameters: parametersOf(t)},
+			call: func(ctx context.Context, args map[string]any) (kernel.Value, error) {
+				return m.CallTool(ctx, name, args, w.n.Name, w.caller())
+			},
+		})
+	}
+	return tools
+}
+
+// parametersOf reads a tool's parameters from its schema.
+func parametersOf(t abi.Tool) []agent.Parameter {
+	v, err := kernel.DecodeJSON(t.InputSchema)
+	if err != nil {
+		return nil
+	}
+	schema, _ := v.(map[string]any)
+	properties, _ := schema["properties"].(map[string]any)
+	required, _ := schema["required"].([]any)
+	var parameters []agent.Parameter
+	for name, p := range properties {
+		described, _ := p.(map[string]any)
+		typ, _ := described["type"].(string)
+		parameters = append(parameters, agent.Parameter{Name: name, Type: typ, Required: slices.Contains(required, any(name))})
+	}
+	slices.SortFunc(parameters, func(a, b agent.Parameter) int { return strings.Compare(a.Name, b.Name) })
+	return parameters
+}
+
+// entityTools let an agent see and move entities of the types that it names.
+func (w *worker) entityTools(types []string) []offered {
+	guarded := func(op string) func(ctx context.Context, args map[string]any) (kernel.Value, error) {
+		return func(ctx context.Context, args map[string]any) (kernel.Value, error) {
+			entity, _ := args["entity"].(string)
+			if !slices.Contains(types, entity) {
+				return nil, &kernel.Error{Code: kernel.CodeDenied, What: "this agent may not reach entities of type " + kernel.Quote(entity), Why: "it names entities: " + strings.Join(types, ", "), Fix: "add it there"}
+			}
+			reply, err := w.call(ctx, op, args)
+			if err != nil {
+				return nil, err
+			}
+			return reply.Value, nil
+		}
+	}
+	id := []agent.Parameter{{Name: "entity", Type: "string", Required: true}, {Name: "entity_id", Type: "string", Required: true}}
+	to := append(slices.Clone(id), agent.Parameter{Name: "to_state", Type: "string", Required: true}, agent.Parameter{Name: "reason", Type: "string"})
+	return []offered{
+		{Tool: agent.Tool{Name: "entity_state:get_state", Description: "The state of an entity of type " + strings.Join(types, ", "), Parameters: id}, call: guarded("entity_state.get_state")},
+		{Tool: agent.Tool{Name: "entity_state:transition", Description: "Moves an entity of type " + strings.Join(types, ", ") + " to another state", Parameters: to}, call: guarded(opTransition)},
+	}
+}
+
+// tools refuses an agent that names tools which are not there.
+func (c *checker) tools(n *pipeline.Node, b *pipeline.Agent) {
+	for _, name := range b.Tools {
+		owner, tool := splitTool(name)
+		module := owner
+		if s, ok := c.pipeline.Services[owner]; ok {
+			module = s.Module
+		}
+		switch {
+		case c.engine.modules[module] == nil:
+			c.noModule(at(n), owner)
+		case tool != "*":
+			c.tool(at(n), module, tool)
+		}
+	}
+}

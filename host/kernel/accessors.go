@@ -1,0 +1,104 @@
+package kernel
+
+import "context"
+
+// The accessors of RunContext give Go code inside a run typed ways to the common
+// ports. Every call goes through the door, like a node's.
+
+// Call does an operation of a port on behalf of the run.
+func (r *RunContext) Call(ctx context.Context, op string, args map[string]any) (*PortReply, error) {
+	if r.Door == nil {
+		return nil, &Error{Code: CodeUnavailable, What: "the run has no ports", Where: Where{Run: r.RunID}, Fix: "call it from inside a run"}
+	}
+	return r.Door(ctx, &PortCall{Op: op, Args: args, Caller: Caller{Principal: r.Principal}})
+}
+
+func (r *RunContext) value(ctx context.Context, op string, args map[string]any) (Value, error) {
+	reply, err := r.Call(ctx, op, args)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Value, nil
+}
+
+// LLM returns the way to the model.
+func (r *RunContext) LLM() LLMAccess { return LLMAccess{r} }
+
+// LLMAccess asks the run's model.
+type LLMAccess struct{ run *RunContext }
+
+// Complete returns the model's answer to messages, each {role, content}.
+func (a LLMAccess) Complete(ctx context.Context, messages []any) (string, error) {
+	v, err := a.run.value(ctx, "llm.complete", map[string]any{"messages": messages})
+	if err != nil {
+		return "", err
+	}
+	answer, _ := v.(map[string]any)
+	text, _ := answer["content"].(string)
+	return text, nil
+}
+
+// Memory returns the way to the memory port.
+func (r *RunContext) Memory() MemoryAccess { return MemoryAccess{r} }
+
+// MemoryAccess reads and writes the tenant's memory.
+type MemoryAccess struct{ run *RunContext }
+
+// Get returns a value; nil where there is none.
+func (a MemoryAccess) Get(ctx context.Context, key string) (Value, error) {
+	v, err := a.run.value(ctx, "memory.get", map[string]any{"key": key})
+	if err != nil {
+		return nil, err
+	}
+	if answer, ok := v.(map[string]any); ok {
+		return answer["value"], nil
+	}
+	return v, nil
+}
+
+// Set keeps a value.
+func (a MemoryAccess) Set(ctx context.Context, key string, v Value) error {
+	_, err := a.run.Call(ctx, "memory.set", map[string]any{"key": key, "value": v})
+	return err
+}
+
+// Database returns the way to the database port.
+func (r *RunContext) Database() DatabaseAccess { return DatabaseAccess{r} }
+
+// DatabaseAccess asks the run's database.
+type DatabaseAccess struct{ run *RunContext }
+
+// Query does database.query with its arguments as they are.
+func (a DatabaseAccess) Query(ctx context.Context, args map[string]any) (Value, error) {
+	return a.run.value(ctx, "database.query", args)
+}
+
+// Artifacts returns the way to the artifact store.
+func (r *RunContext) Artifacts() ArtifactAccess { return ArtifactAccess{r} }
+
+// ArtifactAccess reads and writes the run's artifacts.
+type ArtifactAccess struct{ run *RunContext }
+
+// Store keeps a value under a name and returns what artifacts.store answers.
+func (a ArtifactAccess) Store(ctx context.Context, name string, v Value) (Value, error) {
+	return a.run.value(ctx, "artifacts.store", map[string]any{"name": name, "value": v})
+}
+
+// Governance returns the way to governance.
+func (r *RunContext) Governance() GovernanceAccess { return GovernanceAccess{r} }
+
+// GovernanceAccess asks governance.
+type GovernanceAccess struct{ run *RunContext }
+
+// Authorize asks whether the run's principal may do an action, and returns the decision.
+func (a GovernanceAccess) Authorize(ctx context.Context, action string, resource map[string]any) (*Decision, error) {
+	v, err := a.run.value(ctx, "governance.authorize", map[string]any{"action": action, "resource": resource})
+	if err != nil {
+		return nil, err
+	}
+	var d Decision
+	if err := FromValue(v, &d); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}

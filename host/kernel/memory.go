@@ -1,0 +1,62 @@
+package kernel
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+)
+
+// RunMemory is what the nodes of one run keep for each other. It may be used by
+// several goroutines.
+type RunMemory struct {
+	mu     sync.Mutex
+	values map[string]Value
+	size   int
+}
+
+// maxRunMemory is how many bytes of JSON a run may keep.
+const maxRunMemory = 8 << 20
+
+// Get returns a value.
+func (m *RunMemory) Get(key string) (Value, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.values[key]
+	return v, ok
+}
+
+// Set keeps values; either all of them or, with CodeLimit, none.
+func (m *RunMemory) Set(values map[string]Value) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	size := m.size
+	for key, v := range values {
+		text, err := EncodeJSON(v)
+		if err != nil {
+			return &Error{Code: CodeArguments, What: "pipeline_memory cannot keep " + Quote(key), Why: err.Error()}
+		}
+		size += len(key) + len(text)
+		if old, there := m.values[key]; there {
+			text, _ := EncodeJSON(old) // it was encoded when it was kept
+			size -= len(key) + len(text)
+		}
+	}
+	if size > maxRunMemory {
+		return &Error{Code: CodeLimit, What: "pipeline_memory of the run is full", Why: fmt.Sprintf("it would hold %d bytes, the limit is %d", size, maxRunMemory), Fix: "keep artifacts instead"}
+	}
+	if m.values == nil {
+		m.values = map[string]Value{}
+	}
+	maps.Copy(m.values, values)
+	m.size = size
+	return nil
+}
+
+// Snapshot returns all that is kept.
+func (m *RunMemory) Snapshot() map[string]Value {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	snapshot := make(map[string]Value, len(m.values))
+	maps.Copy(snapshot, m.values)
+	return snapshot
+}
