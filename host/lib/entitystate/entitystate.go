@@ -1,0 +1,258 @@
+// Package entitystate keeps the states of entities - orders, tickets, contracts -
+// that live longer than a run, and changes them by the rules of state machines.
+//
+// Every tenant has entities of its own. An entity is a type and an id; if a machine
+// governs its type, only the machine's transitions happen, else any does.
+//
+// # A transition, in its order
+//
+//  1. The entity is read. It has to be registered, and the machine and the guard
+//     to allow the change.
+//  2. The entity is claimed: until the claim ends, no other transition of it begins.
+//  3. The handlers of its type are called, in the order of their registration.
+//  4. State and history change, both at once, and an event says so.
+//
+// If a handler fails, the claim is given up; state and history are as they were,
+// which is also what everybody saw meanwhile. What earlier handlers did is not
+// undone. If the process dies, the claim ends by itself. Of several
+// transitions that begin in the same state, in however many processes, one happens.
+package entitystate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/memory"
+)
+
+// The causes of errors, for errors.Is.
+var (
+	ErrNotRegistered     = errors.New("not registered")       // CodeNotFound
+	ErrInvalidTransition = errors.New("invalid transition")   // CodeFailed: the machine, or a guard, does not allow it
+	ErrStale             = errors.New("the state is another") // CodeFailed: another transition came first; CodeRetry: one is going on
+)
+
+// Transitioned is the type of the event of a transition, in hexDAG's words. Its
+// Result is {entity_type, entity_id, from_state, to_state}.
+const Transitioned kernel.EventType = "StateTransitionEvent"
+
+// FreeState is the initial state of an entity that no machine governs.
+const FreeState = "created"
+
+// Change is a transition that is under way.
+type Change struct {
+	Tenant, Entity, ID string
+	From, To           string
+	Reason             string
+	Payload            kernel.Value
+	Node               string // that asked for it, if any
+}
+
+// Handler takes part in the transitions of a type. Its context ends with the
+// claim. An error keeps the transition from happening.
+type Handler func(ctx context.Context, c *Change) error
+
+// Options configures what New makes. The zero value is usable without guards.
+type Options struct {
+	// Guard reports whether an edge's guard holds. An error blocks the
+	// transition, too.
+	Guard func(ctx context.Context, guard string, c *Change) (bool, error)
+	// Claim is how long handlers have; 0 means ten minutes.
+	Claim time.Duration
+	// Now is the time; nil means time.Now.
+	Now func() time.Time
+}
+
+// States keeps entities. It may be used by several goroutines once its handlers
+// are registered. Errors are *kernel.Error: CodeArguments for names that
+// cannot be, those of the variables above, a handler's own, and those of the memory.
+type States struct {
+	memory   *memory.Memory
+	machines map[string]*Machine
+	handlers map[string][]Handler
+	opts     Options
+}
+
+// New returns the entities that are kept in m, out of reach of its own operations.
+// Errors are of CodeConfig.
+func New(m *memory.Memory, machines []Machine, opts Options) (*States, error) {
+	if opts.Claim <= 0 {
+		opts.Claim = 10 * time.Minute
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &States{memory: m, machines: map[string]*Machine{}, handlers: map[string][]Handler{}, opts: opts}
+	var problems []error
+	for _, machine := range machines {
+		err := machine.Check()
+		if _, twice := s.machines[machine.Entity]; twice && err == nil {
+			err = &kernel.Error{Code: kernel.CodeConfig, What: "there are two state machines " + quote(machine.Entity), Fix: "keep one of them"}
+		}
+		if opts.Guard == nil && hasGuard(&machine) && err == nil {
+			err = &kernel.Error{Code: kernel.CodeConfig, What: "state machine " + quote(machine.Entity) + " has guards, which nothing here evaluates", Fix: "remove them"}
+		}
+		problems = append(problems, err)
+		s.machines[machine.Entity] = &machine
+	}
+	return s, errors.Join(problems...)
+}
+
+func hasGuard(m *Machine) bool {
+	for _, edges := range m.Transitions {
+		for _, edge := range edges {
+			if edge.Guard != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Handle has h called in the transitions of a type, after those before it.
+func (s *States) Handle(entity string, h Handler) {
+	s.handlers[entity] = append(s.handlers[entity], h)
+}
+
+// Register puts an entity into its initial state: the one that is named, or
+// the machine's, or FreeState. An entity that is there begins anew.
+func (s *States) Register(ctx context.Context, tenant, entity, id, initial string) (state string, err error) {
+	if err := checkNames(entity, id); err != nil {
+		return "", err
+	}
+	machine := s.machines[entity]
+	if initial == "" {
+		initial = FreeState
+		if machine != nil {
+			initial = machine.Initial
+		}
+	}
+	if err := checkState(initial); err != nil {
+		return "", err
+	}
+	if machine != nil && !has(machine, initial) {
+		return "", &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%s/%s cannot begin in %s", quote(entity), quote(id), quote(initial)), Why: "it is no state of its machine", Fix: "leave it out for " + quote(machine.Initial), Err: ErrInvalidTransition}
+	}
+	r := newRecord(initial, s.opts.Now())
+	return initial, s.memory.Set(ctx, scope(tenant), key(entity, id), r.value(), 0)
+}
+
+// State returns an entity's state.
+func (s *States) State(ctx context.Context, tenant, entity, id string) (string, error) {
+	r, _, err := s.load(ctx, tenant, entity, id)
+	if err != nil {
+		return "", err
+	}
+	return r.State, nil
+}
+
+// History returns the latest changes of an entity, oldest first, at most
+// MaxHistory. The first of all comes from nowhere.
+func (s *States) History(ctx context.Context, tenant, entity, id string) ([]Entry, error) {
+	r, _, err := s.load(ctx, tenant, entity, id)
+	if err != nil {
+		return nil, err
+	}
+	return r.History, nil
+}
+
+// Summary is what is left of an entity that was cleaned up.
+type Summary struct {
+	FinalState  string
+	Lifetime    time.Duration
+	Transitions int64
+}
+
+// Cleanup removes an entity, whose transitions under way come to nothing.
+func (s *States) Cleanup(ctx context.Context, tenant, entity, id string) (*Summary, error) {
+	r, _, err := s.load(ctx, tenant, entity, id)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.memory.Delete(ctx, scope(tenant), key(entity, id))
+	if err == nil && !found {
+		err = notRegistered(entity, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Summary{FinalState: r.State, Lifetime: s.opts.Now().Sub(r.Created), Transitions: r.Transitions}, nil
+}
+
+// load returns an entity's record, and the value that it was read from.
+func (s *States) load(ctx context.Context, tenant, entity, id string) (*record, kernel.Value, error) {
+	if err := checkNames(entity, id); err != nil {
+		return nil, nil, err
+	}
+	value, found, err := s.memory.Get(ctx, scope(tenant), key(entity, id))
+	if err != nil {
+		return nil, nil, err
+	}
+	if !found {
+		return nil, nil, notRegistered(entity, id)
+	}
+	r, err := parseRecord(value)
+	if err != nil {
+		return nil, nil, &kernel.Error{Code: kernel.CodeFailed, What: "the state of " + quote(entity) + "/" + quote(id) + " cannot be read", Why: kernel.Quote(err.Error()), Fix: "register it anew", Err: err}
+	}
+	return r, value, nil
+}
+
+// scope keeps entities apart from what the tenant keeps in the memory by
+// itself, where a memory.set could reach them.
+func scope(tenant string) string { return "entity_state\x00" + tenant }
+
+// key of an entity; a type has no colon.
+func key(entity, id string) string { return entity + ":" + id }
+
+// maxID bounds an entity's id, and maxState a state, in bytes.
+const (
+	maxID    = 256
+	maxState = 64
+)
+
+func checkNames(entity, id string) error {
+	if !typeName.MatchString(entity) {
+		return argument("the entity type "+quote(entity)+" cannot be used", "it is 1 to 64 letters, digits, _, - and ., the first a letter or _")
+	}
+	return checkText("the entity's id", id, maxID)
+}
+
+func checkState(state string) error { return checkText("the state", state, maxState) }
+
+func checkText(what, text string, most int) error {
+	bad := text == "" || len(text) > most || !utf8.ValidString(text)
+	for _, r := range text {
+		bad = bad || !unicode.IsPrint(r)
+	}
+	if bad {
+		return argument(what+" "+quote(text)+" cannot be used", fmt.Sprintf("it is 1 to %d bytes of printable characters", most))
+	}
+	return nil
+}
+
+func has(m *Machine, state string) bool {
+	for _, s := range m.states() {
+		if s == state {
+			return true
+		}
+	}
+	return false
+}
+
+func argument(what, why string) error {
+	return &kernel.Error{Code: kernel.CodeArguments, What: what, Why: why}
+}
+
+func notRegistered(entity, id string) error {
+	return &kernel.Error{Code: kernel.CodeNotFound, What: fmt.Sprintf("Entity %s/%s is not registered", quote(entity), quote(id)), Fix: "register it first", Err: ErrNotRegistered}
+}
+
+func cannot(c *Change, why string) error {
+	return &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("Cannot transition %s/%s from %s to %s", quote(c.Entity), quote(c.ID), quote(c.From), quote(c.To)), Why: why, Fix: "see the entity's state machine", Err: ErrInvalidTransition}
+}

@@ -1,0 +1,75 @@
+package entitystate
+
+import (
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// MaxHistory is how many changes of an entity are kept: the latest.
+const MaxHistory = 100
+
+// maxReason bounds the reason of a change, in bytes.
+const maxReason = 512
+
+// Entry is a change of an entity's state.
+type Entry struct {
+	From   string    `json:"from,omitempty"` // "" is nowhere: the entity was registered
+	To     string    `json:"to"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// record is what is kept of an entity, as one value: state and history change
+// at once or not at all.
+type record struct {
+	State       string    `json:"state"`
+	Created     time.Time `json:"created"`
+	Transitions int64     `json:"transitions"`
+	History     []Entry   `json:"history"`
+	Claim       *claim    `json:"claim,omitempty"`
+}
+
+// claim says that a transition is under way.
+type claim struct {
+	Owner string    `json:"owner"` // random, so that no two claims are the same
+	Until time.Time `json:"until"`
+}
+
+func newRecord(initial string, now time.Time) *record {
+	now = now.UTC()
+	return &record{State: initial, Created: now, History: []Entry{{To: initial, At: now}}}
+}
+
+// changed returns the record after a change.
+func (r *record) changed(c *Change, now time.Time) *record {
+	history := append(r.History[:len(r.History):len(r.History)], Entry{From: c.From, To: c.To, At: now.UTC(), Reason: c.Reason})
+	return &record{State: c.To, Created: r.Created, Transitions: r.Transitions + 1, History: history[max(0, len(history)-MaxHistory):]}
+}
+
+// claimed returns the record with a claim in place of the one that it may have.
+func (r *record) claimed(owner string, until time.Time) *record {
+	copied := *r
+	copied.Claim = &claim{Owner: owner, Until: until.UTC()}
+	return &copied
+}
+
+// released returns the record without a claim.
+func (r *record) released() *record {
+	copied := *r
+	copied.Claim = nil
+	return &copied
+}
+
+func (r *record) value() kernel.Value {
+	v, err := kernel.ToValue(r)
+	if err != nil {
+		panic(err) // a record is made of texts, numbers and times of this century
+	}
+	return v
+}
+
+func parseRecord(v kernel.Value) (*record, error) {
+	var r record
+	return &r, kernel.FromValue(v, &r)
+}

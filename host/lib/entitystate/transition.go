@@ -1,0 +1,126 @@
+package entitystate
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// releaseTime is how long giving up a claim may take once the context has ended.
+const releaseTime = 5 * time.Second
+
+// Transition changes the state of an entity, as the package's documentation has
+// it. c says what is to change; its From is filled in.
+func (s *States) Transition(ctx context.Context, c *Change) error {
+	if err := checkState(c.To); err != nil {
+		return err
+	}
+	if c.Reason != "" {
+		if err := checkText("the reason", c.Reason, maxReason); err != nil {
+			return err
+		}
+	}
+	before, value, err := s.load(ctx, c.Tenant, c.Entity, c.ID)
+	if err != nil {
+		return err
+	}
+	c.From = before.State
+	now := s.opts.Now()
+	if err := s.allowed(ctx, before, c, now); err != nil {
+		return err
+	}
+	if len(s.handlers[c.Entity]) > 0 {
+		if before, value, err = s.handled(ctx, c, before, value, now); err != nil {
+			return err
+		}
+	}
+	if err := s.swap(ctx, c, value, before.changed(c, s.opts.Now())); err != nil {
+		return err
+	}
+	kernel.Emit(ctx, &kernel.Event{Type: Transitioned, Node: c.Node, Reason: kernel.Quote(c.Reason), Result: c.value()})
+	return nil
+}
+
+// value is a change as operations and events show it.
+func (c *Change) value() map[string]any {
+	return map[string]any{"entity_type": c.Entity, "entity_id": c.ID, "from_state": c.From, "to_state": c.To}
+}
+
+// allowed returns why a change cannot happen.
+func (s *States) allowed(ctx context.Context, r *record, c *Change, now time.Time) error {
+	machine := s.machines[c.Entity]
+	if machine != nil {
+		edge, err := machine.edge(c)
+		if err != nil {
+			return err
+		}
+		if edge.Guard != "" {
+			holds, err := s.opts.Guard(ctx, edge.Guard, c)
+			switch {
+			case err != nil:
+				return cannot(c, "its guard "+quote(edge.Guard)+" failed: "+kernel.Quote(err.Error()))
+			case !holds:
+				return cannot(c, "its guard "+quote(edge.Guard)+" does not hold")
+			}
+		}
+	}
+	if r.Claim != nil && r.Claim.Until.After(now) {
+		return &kernel.Error{Code: kernel.CodeRetry, What: fmt.Sprintf("another transition of %s/%s is under way", quote(c.Entity), quote(c.ID)), Why: "one happens at a time", Fix: "try again", Err: ErrStale}
+	}
+	return nil
+}
+
+// handled claims the entity and has the handlers called. It returns the entity as
+// it is to be changed, or the error of a handler once the claim is given up.
+func (s *States) handled(ctx context.Context, c *Change, before *record, value kernel.Value, now time.Time) (*record, kernel.Value, error) {
+	claimed := before.claimed(rand.Text(), now.Add(s.opts.Claim))
+	if err := s.swap(ctx, c, value, claimed); err != nil {
+		return nil, nil, err
+	}
+	ended := false
+	defer func() {
+		if !ended { // a handler panicked
+			_ = s.release(ctx, c, claimed)
+		}
+	}()
+	err := s.callHandlers(ctx, c)
+	ended = true
+	if err != nil {
+		return nil, nil, errors.Join(err, s.release(ctx, c, claimed))
+	}
+	return claimed, claimed.value(), nil
+}
+
+func (s *States) callHandlers(ctx context.Context, c *Change) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Claim)
+	defer cancel()
+	for _, h := range s.handlers[c.Entity] {
+		given := *c // a handler's own
+		if err := h(ctx, &given); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release gives up a claim, also after the context has ended. One that has ended
+// meanwhile, with whatever came after it, is nobody's to give up.
+func (s *States) release(ctx context.Context, c *Change, claimed *record) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	_, err := s.memory.CompareAndSwap(ctx, scope(c.Tenant), key(c.Entity, c.ID), claimed.value(), claimed.released().value(), 0)
+	return err
+}
+
+// swap keeps a record in place of the one that is expected, or fails.
+func (s *States) swap(ctx context.Context, c *Change, expected kernel.Value, r *record) error {
+	swapped, err := s.memory.CompareAndSwap(ctx, scope(c.Tenant), key(c.Entity, c.ID), expected, r.value(), 0)
+	if err == nil && !swapped {
+		err = &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%s/%s is no longer as it was in %s", quote(c.Entity), quote(c.ID), quote(c.From)), Why: "another transition came first", Fix: "read the state, and decide again", Err: ErrStale}
+	}
+	return err
+}
