@@ -175,7 +175,7 @@ func (b *batch) run(ctx context.Context, l numbered) {
 		result = &Result{Status: engine.Failed, Error: bad, Err: bad}
 	} else {
 		opts := b.opts.RunOptions
-		opts.Observer = b.observe
+		opts.Recorder = Tell(b.observe)
 		result = b.pipeline.Run(ctx, input, opts)
 	}
 	b.add(line, result)
@@ -195,8 +195,8 @@ func (b *batch) observe(e *Event) {
 	if e.Type == kernel.GovernanceDecided {
 		b.decided(e)
 	}
-	if b.opts.Observer != nil {
-		b.opts.Observer(e)
+	if b.opts.Recorder != nil {
+		b.opts.Recorder.Observe(e)
 	}
 }
 

@@ -48,7 +48,22 @@ type Options struct {
 	// program that calls CompileWorker, with its arguments. Without it, modules are
 	// compiled in this process, where only the static limits hold.
 	CompileWorker []string
+	// Functions are bodies of function nodes in Go, by the name that fn: gives them.
+	Functions map[string]Function
+	// NodeHooks and PortHooks are hooks in Go, outside those of the configuration;
+	// the first is outermost.
+	NodeHooks []NodeHook
+	PortHooks []PortHook
 }
+
+// Function is the body of a node in Go.
+type Function = engine.Function
+
+// NodeHook is a hook around nodes, in Go.
+type NodeHook = engine.NodeHook
+
+// PortHook is a hook around calls of ports, in Go.
+type PortHook = ports.Registration
 
 // CompileWorker is what a program that Options.CompileWorker names does with its
 // last argument and its standard input. It returns the exit code.
@@ -68,15 +83,17 @@ type Host struct {
 	audit   *auditlog.Log
 	fuel    *kernel.Budget // of the tenant; nil has no limit
 	modules []*extension.Module
+	byName  map[string]*extension.Module
+	opts    Options
 
-	mu      sync.Mutex                    // pipelines with ports of their own may be loaded at once
-	stores  map[string]string             // where ports keep what they keep, by port
-	closers []func(context.Context) error // in the order of opening
+	mu      sync.Mutex        // pipelines with ports of their own may be loaded at once
+	stores  map[string]string // where ports keep what they keep, by port
+	closers closers
 }
 
 // New opens everything that the configuration names. The caller closes the host.
 func New(ctx context.Context, cfg *Config, opts Options) (*Host, error) {
-	h := &Host{config: cfg, log: opts.Log, cache: opts.CacheDir, stores: map[string]string{}}
+	h := &Host{config: cfg, log: opts.Log, cache: opts.CacheDir, opts: opts, stores: map[string]string{}, byName: map[string]*extension.Module{}}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -96,31 +113,27 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	}
 	h.audit = log
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
-	h.onClose(func(context.Context) error { return log.Close() })
+	h.closers.add(func(context.Context) error { return log.Close() })
 	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Tenants: h.config.TenantLimits.TenantLimits}); err != nil {
 		return &kernel.Error{Code: kernel.CodeConfig, What: "the sandbox cannot start", Why: err.Error(), Fix: "see the reason", Err: err}
 	}
-	h.onClose(h.runtime.Close)
-	h.onClose(h.closeModules)
+	h.closers.add(h.runtime.Close)
+	h.closers.add(h.closeModules)
 	if err := h.openDoor(ctx); err != nil {
 		return err
 	}
-	modules, err := h.loadModules(ctx)
+	if err := h.loadModules(ctx); err != nil {
+		return err
+	}
+	nodeHooks, portHooks, err := h.hooks(h.config.Hooks)
 	if err != nil {
 		return err
 	}
-	hooks, err := h.hooks(modules)
-	if err != nil {
-		return err
+	for _, hook := range append(slices.Clone(opts.PortHooks), portHooks...) {
+		h.door.Hook(hook)
 	}
-	h.engine = engine.New(h.door, modules, hooks)
+	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: opts.Functions, Hooks: append(slices.Clone(opts.NodeHooks), nodeHooks...)})
 	return nil
-}
-
-func (h *Host) onClose(f func(context.Context) error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.closers = append(h.closers, f)
 }
 
 // storesIn notes where a port keeps what it keeps.
@@ -169,8 +182,7 @@ func (h *Host) openFolder(dir string) error {
 
 // loadModules loads every module of the configuration, and says all that is
 // wrong with them at once.
-func (h *Host) loadModules(ctx context.Context) (map[string]*extension.Module, error) {
-	modules := map[string]*extension.Module{}
+func (h *Host) loadModules(ctx context.Context) error {
 	var problems []error
 	for _, spec := range h.config.Modules {
 		m, err := extension.Load(ctx, h.runtime, h.door, h.log, extension.Spec{
@@ -181,7 +193,7 @@ func (h *Host) loadModules(ctx context.Context) (map[string]*extension.Module, e
 			problems = append(problems, kernel.At(err, spec.Where), refused)
 			continue
 		}
-		modules[spec.Name] = m
+		h.byName[spec.Name] = m
 		h.modules = append(h.modules, m)
 		grants := make([]string, len(spec.Grants))
 		for i, g := range spec.Grants {
@@ -190,7 +202,7 @@ func (h *Host) loadModules(ctx context.Context) (map[string]*extension.Module, e
 		err = h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Allow, Digest: m.Digest(), Detail: fmt.Sprint(grants)})
 		problems = append(problems, err)
 	}
-	return modules, errors.Join(problems...)
+	return errors.Join(problems...)
 }
 
 func (h *Host) closeModules(ctx context.Context) error {
@@ -199,28 +211,6 @@ func (h *Host) closeModules(ctx context.Context) error {
 		problems = append(problems, m.Close(ctx))
 	}
 	return errors.Join(problems...)
-}
-
-// hooks registers the port hooks at the door and returns the node hooks.
-func (h *Host) hooks(modules map[string]*extension.Module) ([]engine.NodeHook, error) {
-	var hooks []engine.NodeHook
-	var problems []error
-	for _, spec := range h.config.Hooks {
-		m, ok := modules[spec.Module]
-		if !ok {
-			continue // it did not load, which has been said
-		}
-		if len(spec.Ops) > 0 {
-			hook, err := m.PortHook()
-			problems = append(problems, place(err, spec.Where))
-			h.door.Hook(spec.Module, ports.MatchOps(spec.Ops), hook)
-			continue
-		}
-		hook, err := m.NodeHook()
-		problems = append(problems, place(err, spec.Where))
-		hooks = append(hooks, engine.NodeHook{Name: spec.Module, Nodes: spec.Nodes, Kinds: spec.Kinds, Hook: hook})
-	}
-	return hooks, errors.Join(problems...)
 }
 
 // place is kernel.At that leaves nil alone.
@@ -252,11 +242,4 @@ func (h *Host) StateDir() string { return h.state }
 func (h *Host) Modules() []*extension.Module { return h.modules }
 
 // Close ends what New opened. No run may be under way.
-func (h *Host) Close(ctx context.Context) error {
-	var problems []error
-	for _, f := range slices.Backward(h.closers) {
-		problems = append(problems, f(ctx))
-	}
-	h.closers = nil
-	return errors.Join(problems...)
-}
+func (h *Host) Close(ctx context.Context) error { return h.closers.close(ctx) }

@@ -6,12 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
+	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/pipeline"
 )
 
 // Result is the outcome of a run.
@@ -20,58 +19,59 @@ type Result = engine.Result
 // Event is something that happened in a run.
 type Event = kernel.Event
 
-// Pipeline is a loaded pipeline. It may run any number of times at once.
-type Pipeline struct {
-	*pipeline.Pipeline
-	host   *Host
-	engine *engine.Engine
-}
-
 // RunOptions says how to run. The zero value is usable.
 type RunOptions struct {
-	// Observer is told of every event, from several goroutines; nil means none.
-	Observer  func(*Event)
+	// Observer is told of events, in their order, from one goroutine of its own. One
+	// that is slow misses events rather than holding up the run; it is never
+	// told after Run has returned.
+	Observer func(*Event)
+	// Recorder keeps every event; nil means none.
+	Recorder  *Recorder
 	Principal string // who runs; "" means the configuration's
 	Labels    map[string]string
-	Parent    string // run_id of the run that starts this one
+	Parent    *kernel.RunContext // the run that starts this one
 }
 
-// Validate reads and checks a pipeline file without a host: its form and its
-// graph, not whether its modules and ports exist.
-func Validate(file string) (*pipeline.Pipeline, error) { return pipeline.Load(file) }
-
-// Load reads and checks a pipeline file against the host's modules and ports.
-func (h *Host) Load(ctx context.Context, file string) (*Pipeline, error) {
-	p, err := pipeline.Load(file)
-	if err != nil {
-		return nil, err
-	}
-	loaded := &Pipeline{Pipeline: p, host: h, engine: h.engine}
-	if len(p.Ports) > 0 {
-		ops, err := h.openPorts(ctx, p.Ports, file)
-		if err != nil {
-			return nil, err
-		}
-		loaded.engine = h.engine.WithDoor(h.door.With(ops...))
-	}
-	if err := loaded.engine.Check(p); err != nil {
-		return nil, err
-	}
-	return loaded, nil
-}
-
-// Run runs the pipeline to its end. What went wrong is in the result.
+// Run runs the pipeline to its end, or until it waits for an event. What went
+// wrong is in the result.
 func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result {
-	run := &kernel.RunContext{
-		RunID: newRunID(), ParentRunID: opts.Parent, PipelineName: p.Name, Tenant: p.host.tenant(),
-		Principal: orElse(opts.Principal, p.host.principal()), Labels: opts.Labels, Started: time.Now(), Observer: opts.Observer,
-		Budgets: p.host.budgets(),
-	}
+	run := p.host.newRun(p.Name, opts)
 	given, err := kernel.ToValue(input)
 	if err != nil {
 		return refused(run, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err})
 	}
+	return p.run(ctx, run, given, nil, opts)
+}
+
+// newRun is the identity of a new run.
+func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
+	run := &kernel.RunContext{
+		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(),
+		Budgets: h.budgets(),
+	}
+	run.Spending.Price = h.price
+	if opts.Parent != nil {
+		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
+	}
+	return run
+}
+
+// price answers what a model costs.
+func (h *Host) price(model string) (kernel.Price, bool) {
+	for _, p := range h.config.Prices {
+		if abi.Match(p.Model, model) {
+			return p.Price, true
+		}
+	}
+	return kernel.Price{}, false
+}
+
+// run runs or resumes, on record, and keeps what a suspended run goes on with.
+func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
 	record := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.run", Resource: p.Name, Effect: kernel.Allow}
+	if from != nil {
+		record.Action = "pipeline.resume"
+	}
 	if err := p.host.audit.Audit(ctx, &record); err != nil {
 		return refused(run, err)
 	}
@@ -80,14 +80,25 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 		ctx, cancel = context.WithTimeoutCause(ctx, deadline, fmt.Errorf("run_limits.deadline is %s", deadline))
 		defer cancel()
 	}
-	result := p.engine.Run(ctx, p.Pipeline, run, given)
+	observer, stop := observe(opts)
+	run.Observer = observer
+	result := p.plan.Run(ctx, run, input, from)
+	stop()
+	if err := p.keep(run, input, result); err != nil {
+		fail(result, err)
+	}
 	ended := record
 	ended.Time, ended.Action, ended.Effect, ended.Result = "", "pipeline.end", "", string(result.Status)
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
-		result.Status, result.Err = engine.Failed, err
-		errors.As(err, &result.Error)
+		fail(result, err)
 	}
 	return result
+}
+
+// fail turns a result into that of a failed run.
+func fail(result *Result, err error) {
+	result.Status, result.Err = engine.Failed, err
+	errors.As(err, &result.Error)
 }
 
 // budgets are those of one run.
@@ -126,24 +137,4 @@ func newRunID() string {
 	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
 	text := hex.EncodeToString(id[:])
 	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
-}
-
-// Recorder is an observer that keeps the events of a run.
-type Recorder struct {
-	mu     sync.Mutex
-	events []*Event
-}
-
-// Observe keeps an event.
-func (r *Recorder) Observe(e *Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
-
-// Events returns what was kept so far.
-func (r *Recorder) Events() []*Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]*Event(nil), r.events...)
 }

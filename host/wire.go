@@ -34,7 +34,7 @@ import (
 
 // opener opens an adapter with its configuration, whose paths are resolved
 // against dir, and returns the port's operations.
-type opener func(ctx context.Context, h *Host, config map[string]any, dir string) ([]ports.Op, error)
+type opener func(o opening, config map[string]any, dir string) ([]ports.Op, error)
 
 // adapters lists what can serve each port, by the adapter's names.
 func adapters() map[string]map[string]opener {
@@ -64,28 +64,11 @@ func (h *Host) openDoor(ctx context.Context) error {
 		specs["artifacts"] = pipeline.PortSpec{Adapter: "file"}
 	}
 	h.door = ports.NewDoor(authorizer, h.audit)
-	ops, err := h.openPorts(ctx, specs, h.config.File)
+	ops, err := opening{host: h, ctx: ctx, closers: &h.closers, file: h.config.File}.ports(specs)
 	if err != nil {
 		return err
 	}
 	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...))
-}
-
-// openPorts opens ports and returns their operations; file is where they are named.
-func (h *Host) openPorts(ctx context.Context, specs map[string]pipeline.PortSpec, file string) ([]ports.Op, error) {
-	var ops []ports.Op
-	var problems []error
-	for _, name := range slices.Sorted(maps.Keys(specs)) {
-		spec := specs[name]
-		open, err := adapterOf(name, spec)
-		if err == nil {
-			var offered []ports.Op
-			offered, err = open(ctx, h, maps.Clone(spec.Config), filepath.Dir(file))
-			ops = append(ops, offered...)
-		}
-		problems = append(problems, place(err, spec.Where))
-	}
-	return ops, errors.Join(problems...)
 }
 
 func adapterOf(port string, spec pipeline.PortSpec) (opener, error) {
@@ -108,7 +91,7 @@ func resolvePath(config map[string]any, key, dir string) {
 	}
 }
 
-func openMock(_ context.Context, h *Host, config map[string]any, dir string) ([]ports.Op, error) {
+func openMock(o opening, config map[string]any, dir string) ([]ports.Op, error) {
 	resolvePath(config, "rules_file", dir)
 	if file, ok := config["rules_file"].(string); ok {
 		rules, err := pipeline.ReadData(file)
@@ -124,58 +107,58 @@ func openMock(_ context.Context, h *Host, config map[string]any, dir string) ([]
 		return nil, err
 	}
 	port := llm.New(d)
-	h.onClose(func(context.Context) error { return port.Close() })
+	o.closers.add(func(context.Context) error { return port.Close() })
 	return port.Ops(), nil
 }
 
-func openOpenAI(_ context.Context, h *Host, config map[string]any, _ string) ([]ports.Op, error) {
+func openOpenAI(o opening, config map[string]any, _ string) ([]ports.Op, error) {
 	d, err := openaillm.FromConfig(config)
 	if err != nil {
 		return nil, err
 	}
 	port := llm.New(d)
-	h.onClose(func(context.Context) error { return port.Close() })
+	o.closers.add(func(context.Context) error { return port.Close() })
 	return port.Ops(), nil
 }
 
-func openSQLite(ctx context.Context, h *Host, config map[string]any, dir string) ([]ports.Op, error) {
+func openSQLite(o opening, config map[string]any, dir string) ([]ports.Op, error) {
 	resolvePath(config, "path", dir)
 	resolvePath(config, "seed", dir)
-	d, err := sqlitedb.FromConfig(ctx, config)
+	d, err := sqlitedb.FromConfig(o.ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	port := database.New(d)
-	h.onClose(func(context.Context) error { return port.Close() })
+	o.closers.add(func(context.Context) error { return port.Close() })
 	return port.Ops(), nil
 }
 
-func openMemoryDatabase(_ context.Context, h *Host, config map[string]any, _ string) ([]ports.Op, error) {
+func openMemoryDatabase(o opening, config map[string]any, _ string) ([]ports.Op, error) {
 	d, err := memdb.FromConfig(config)
 	if err != nil {
 		return nil, err
 	}
 	port := database.New(d)
-	h.onClose(func(context.Context) error { return port.Close() })
+	o.closers.add(func(context.Context) error { return port.Close() })
 	return port.Ops(), nil
 }
 
-func openFileArtifacts(_ context.Context, h *Host, config map[string]any, dir string) ([]ports.Op, error) {
+func openFileArtifacts(o opening, config map[string]any, dir string) ([]ports.Op, error) {
 	resolvePath(config, "root", dir)
 	root, _ := config["root"].(string)
 	if root == "" {
-		root = filepath.Join(h.state, "artifacts")
+		root = filepath.Join(o.host.state, "artifacts")
 	}
 	bucket, err := fileartifacts.OpenBucket(root)
 	if err != nil {
 		return nil, err
 	}
-	h.onClose(func(context.Context) error { return bucket.Close() })
-	h.storesIn("artifacts", root)
+	o.closers.add(func(context.Context) error { return bucket.Close() })
+	o.host.storesIn("artifacts", root)
 	return artifacts.New(bucket, artifacts.Options{}).Ops(), nil
 }
 
-func openMemoryArtifacts(context.Context, *Host, map[string]any, string) ([]ports.Op, error) {
+func openMemoryArtifacts(opening, map[string]any, string) ([]ports.Op, error) {
 	return artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(), nil
 }
 
@@ -217,13 +200,13 @@ func (h *Host) openRego(ctx context.Context, spec pipeline.PortSpec) (governance
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the cache of compiled policies cannot be opened", Why: err.Error(), Fix: "set HOME to a folder that you own", Err: err}
 	}
-	h.onClose(cache.Close)
+	h.closers.add(cache.Close)
 	opts.Cache = cache
 	p, err := loadPolicy(ctx, c, dir, opts)
 	if err != nil {
 		return nil, err
 	}
-	h.onClose(func(context.Context) error { return p.Close() })
+	h.closers.add(func(context.Context) error { return p.Close() })
 	return rego.New(p, c.Entrypoint)
 }
 

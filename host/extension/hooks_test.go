@@ -22,7 +22,7 @@ func (s *site) through(t *testing.T, m *extension.Module, body []byte) (*kernel.
 		t.Fatal(err)
 	}
 	door := s.door.With()
-	door.Hook("guest", ports.MatchOps([]string{"test.*"}), hook)
+	door.Hook(ports.Registration{Name: "guest", Match: ports.MatchOps([]string{"test.*"}), Hook: hook})
 	return door.Call(inRun(), &kernel.PortCall{Op: "test.echo", Args: map[string]any{"topic": "orders"}, Body: body, Caller: kernel.Caller{Principal: "alice"}})
 }
 
@@ -86,7 +86,7 @@ func TestAHookCannotWidenTheCallersRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	door := s.door.With()
-	door.Hook("guest", ports.MatchOps([]string{"test.*"}), hook)
+	door.Hook(ports.Registration{Name: "guest", Match: ports.MatchOps([]string{"test.*"}), Hook: hook})
 	narrow := kernel.ModuleRights{Name: "narrow", Check: func(_ string, args map[string]string) error {
 		if args["topic"] == "orders" {
 			return nil

@@ -74,6 +74,7 @@ type Event struct {
 	ToState   string  `json:"to_state,omitempty"`
 	System    string  `json:"system,omitempty"`
 	Process   string  `json:"process,omitempty"`
+	Dropped   int64   `json:"dropped,omitempty"` // events that a slow observer was not told of
 }
 
 // Observer is told of events. It must return soon and must not change the event.

@@ -42,7 +42,7 @@ func newSite(t *testing.T, hooks ...hook) *site {
 	s := &site{}
 	s.Door = newDoor(t, allowing(), &s.audit, echo(&s.calls))
 	for i, h := range hooks {
-		s.Hook(string(rune('a'+i)), ports.MatchOps([]string{"test.*"}), h)
+		s.Hook(ports.Registration{Name: string(rune('a'+i)), Match: ports.MatchOps([]string{"test.*"}), Hook: h})
 	}
 	return s
 }

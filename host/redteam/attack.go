@@ -85,7 +85,7 @@ func (s *site) hookedDoor(ctx context.Context, m *extension.Module) (context.Con
 		return nil, nil, err
 	}
 	door := s.door.With()
-	door.Hook(m.Name(), ports.MatchOps([]string{"test.echo"}), hook)
+	door.Hook(ports.Registration{Name: m.Name(), Match: ports.MatchOps([]string{"test.echo"}), Hook: hook})
 	return ports.WithDoor(attackers(ctx), door), door, nil
 }
 
