@@ -26,6 +26,7 @@ import (
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
+	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/sandbox"
 )
 
@@ -66,6 +67,7 @@ type Host struct {
 	door    *ports.Door
 	engine  *engine.Engine
 	audit   *auditlog.Log
+	memory  *memory.Memory // the operator's
 	modules []*extension.Module
 
 	mu      sync.Mutex                    // pipelines with ports of their own may be loaded at once
