@@ -157,11 +157,11 @@ func TestLoadRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.write(t, "p.yaml", "kind: Pipeline\nmetadata: {name: p}\nspec:\n"+test.nodes)
-			_, err := h.Load(t.Context(), s.path("p.yaml"))
+			_, err := h.Load(t.Context(), s.path("p.yaml"), host.LoadOptions{})
 			wantError(t, err, test.code, test.words...)
 		})
 	}
-	_, err := h.Load(t.Context(), s.path("no.yaml"))
+	_, err := h.Load(t.Context(), s.path("no.yaml"), host.LoadOptions{})
 	if kernel.CodeOf(err).Class() != kernel.ClassBadInput || !strings.Contains(err.Error(), "no.yaml") {
 		t.Errorf("a file that is not there: %v", err)
 	}

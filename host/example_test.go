@@ -46,7 +46,7 @@ func Example() {
 		panic(err)
 	}
 	defer h.Close(ctx)
-	p, err := h.Load(ctx, filepath.Join(dir, "pipeline.yaml"))
+	p, err := h.Load(ctx, filepath.Join(dir, "pipeline.yaml"), host.LoadOptions{})
 	if err != nil {
 		panic(err)
 	}

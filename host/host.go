@@ -26,6 +26,7 @@ import (
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
+	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/sandbox"
 )
 
@@ -82,6 +83,7 @@ type Host struct {
 	engine  *engine.Engine
 	audit   *auditlog.Log
 	fuel    *kernel.Budget // of the tenant; nil has no limit
+	memory  *memory.Memory // the operator's
 	modules []*extension.Module
 	byName  map[string]*extension.Module
 	opts    Options
@@ -112,6 +114,9 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	h.audit = log
+	if err := h.recoverSuspended(); err != nil { // the log's lock makes the state folder this process's
+		return errors.Join(err, log.Close())
+	}
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.closers.add(func(context.Context) error { return log.Close() })
 	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Tenants: h.config.TenantLimits.TenantLimits}); err != nil {

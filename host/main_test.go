@@ -88,7 +88,7 @@ func (s site) open(t *testing.T) *host.Host {
 func (s site) load(t *testing.T, h *host.Host, nodes ...string) *host.Pipeline {
 	t.Helper()
 	s.write(t, "pipeline.yaml", "kind: Pipeline\nmetadata: {name: test}\nspec:\n  nodes:\n    - "+strings.Join(nodes, "\n    - ")+"\n")
-	p, err := h.Load(t.Context(), s.path("pipeline.yaml"))
+	p, err := h.Load(t.Context(), s.path("pipeline.yaml"), host.LoadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

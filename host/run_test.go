@@ -113,7 +113,7 @@ func TestVerifyAudit(t *testing.T) {
 func TestRunOptions(t *testing.T) {
 	s := newSite(t, puppets)
 	var rec host.Recorder
-	res := s.load(t, s.open(t), pull("good"), store).Run(t.Context(), map[string]any{"a": 1.5}, host.RunOptions{Observer: rec.Observe, Principal: "bob", Parent: "p-1"})
+	res := s.load(t, s.open(t), pull("good"), store).Run(t.Context(), map[string]any{"a": 1.5}, host.RunOptions{Observer: rec.Observe, Principal: "bob", Parent: &kernel.RunContext{RunID: "p-1"}})
 	if res.Err != nil || res.Counters["good"] != 1 || res.Usage.PortCalls != 2 || len(res.NodeResults) != 2 {
 		t.Fatalf("result %+v", res)
 	}
@@ -193,7 +193,7 @@ func TestHostAtOnce(t *testing.T) {
 			"  ports: {llm: {adapter: mock, config: {responses: [answer]}}, artifacts: {adapter: memory}}\n"+
 			"  nodes:\n    - "+pull("good")+"\n    - "+store+"\n    - {kind: llm_node, metadata: {name: l}, dependencies: [], spec: {human_message: hi}}\n")
 		all.Go(func() {
-			p, err := h.Load(t.Context(), s.path(name))
+			p, err := h.Load(t.Context(), s.path(name), host.LoadOptions{})
 			if err != nil {
 				t.Error(err)
 				return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -162,7 +163,7 @@ func (h *Host) readSuspended(run string) (*suspended, error) {
 		return nil, unreadableRun(file, err)
 	}
 	if s.Version != suspendedVersion {
-		return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the run was suspended by another version", Where: kernel.Where{File: file, Run: run}, Why: "its file is of version " + kernel.Number(int64(s.Version)).String() + ", this one reads 1", Fix: "resume it with the version that suspended it"}
+		return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the run was suspended by another version", Where: kernel.Where{File: file, Run: run}, Why: fmt.Sprintf("its file is of version %d, this one reads %d", s.Version, suspendedVersion), Fix: "resume it with the version that suspended it"}
 	}
 	if s.Tenant != h.tenant() {
 		return nil, noSuchRun(run)
@@ -274,6 +275,26 @@ func (h *Host) claim(run string) (*suspended, error) {
 		return nil, unreadableRun(h.suspendedFile(run), err)
 	}
 	return s, nil
+}
+
+// recoverSuspended gives up the claims of a process that died: what it was
+// resuming waits again, unless it had been kept anew.
+func (h *Host) recoverSuspended() error {
+	claimed, err := filepath.Glob(filepath.Join(h.suspendedDir(), "*.json.resuming"))
+	if err != nil {
+		return nil // the pattern is right, so there is no such error
+	}
+	for _, file := range claimed {
+		waits := strings.TrimSuffix(file, ".resuming")
+		giveUp := os.Rename
+		if _, err := os.Stat(waits); err == nil {
+			giveUp = func(file, _ string) error { return os.Remove(file) }
+		}
+		if err := giveUp(file, waits); err != nil {
+			return unreadableRun(file, err)
+		}
+	}
+	return nil
 }
 
 func (h *Host) unclaim(run string) error {

@@ -14,6 +14,8 @@ import (
 	"github.com/hexdag/hexdag/host/extension/policy"
 	"github.com/hexdag/hexdag/host/extension/policy/regoc"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/entitystate"
+	"github.com/hexdag/hexdag/host/lib/pipelinememory"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
@@ -45,6 +47,12 @@ func adapters() map[string]map[string]opener {
 		},
 		"database":  {"sqlite": openSQLite, "memory": openMemoryDatabase},
 		"artifacts": {"file": openFileArtifacts, "memory": openMemoryArtifacts},
+		"memory": {
+			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
+			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
+		},
+		"http":     {"http": openHTTP},
+		"api_call": {"http": openHTTP},
 	}
 }
 
@@ -63,12 +71,19 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if _, named := specs["artifacts"]; !named {
 		specs["artifacts"] = pipeline.PortSpec{Adapter: "file"}
 	}
+	if _, named := specs["memory"]; !named {
+		specs["memory"] = pipeline.PortSpec{Adapter: "memory"}
+	}
 	h.door = ports.NewDoor(authorizer, h.audit)
 	ops, err := opening{host: h, ctx: ctx, closers: &h.closers, file: h.config.File}.ports(specs)
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...))
+	entities, err := entitystate.New(h.memory, nil, entitystate.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(entities.Ops()...), h.door.Register(pipelinememory.Ops()...))
 }
 
 func adapterOf(port string, spec pipeline.PortSpec) (opener, error) {
@@ -242,5 +257,5 @@ func memoryOps() []ports.Op {
 	if db, err := memdb.New(memdb.Config{}); err == nil {
 		ops = append(ops, database.New(db).Ops()...)
 	}
-	return ops
+	return append(ops, emptyOps()...)
 }

@@ -36,11 +36,11 @@ func bench(t *testing.T, methods map[string]kernel.PortFunc, hooks ...NodeHook) 
 			t.Fatal(err)
 		}
 	}
-	return New(door, nil, hooks)
+	return New(Options{Door: door, Hooks: hooks})
 }
 
-// graph makes a pipeline of nodes "name:method:dep,dep".
-func graph(t *testing.T, settings string, nodes ...string) *pipeline.Pipeline {
+// parse makes a pipeline of nodes "name:method:dep,dep".
+func parse(t *testing.T, settings string, nodes ...string) *pipeline.Pipeline {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("kind: Pipeline\nmetadata: {name: t}\nspec:\n" + settings + "  nodes:\n")
@@ -49,7 +49,7 @@ func graph(t *testing.T, settings string, nodes ...string) *pipeline.Pipeline {
 		deps, extra, _ := strings.Cut(part[2], ";")
 		fmt.Fprintf(&b, "    - {kind: service_call_node, metadata: {name: %s}, dependencies: [%s], spec: {service: t, method: %s%s}}\n", part[0], deps, part[1], extra)
 	}
-	p, err := pipeline.Parse("t.yaml", []byte(b.String()))
+	p, err := pipeline.Parse("t.yaml", []byte(b.String()), pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,11 @@ func (r *recorder) of(types ...kernel.EventType) []string {
 
 func runGraph(ctx context.Context, e *Engine, p *pipeline.Pipeline, input kernel.Value) (*Result, *recorder) {
 	r := &recorder{}
-	return e.Run(ctx, p, &kernel.RunContext{RunID: "r1", PipelineName: "t", Tenant: "x", Principal: "u", Started: time.Now(), Observer: r.observe}, input), r
+	plan, err := e.Plan(p, Doors{}, nil)
+	if err != nil {
+		panic(err) // a test's own pipeline
+	}
+	return plan.Run(ctx, &kernel.RunContext{RunID: "r1", PipelineName: "t", Tenant: "x", Principal: "u", Started: time.Now(), Observer: r.observe}, input, nil), r
 }
 
 func answer(v kernel.Value) kernel.PortFunc {
@@ -96,7 +100,7 @@ func failing(code kernel.Code) kernel.PortFunc {
 
 func TestEvents(t *testing.T) {
 	e := bench(t, map[string]kernel.PortFunc{"ok": answer(json.Number("1"))})
-	res, rec := runGraph(t.Context(), e, graph(t, "", "a:ok:", "b:ok:a"), nil)
+	res, rec := runGraph(t.Context(), e, parse(t, "", "a:ok:", "b:ok:a"), nil)
 	if res.Status != Completed || res.Err != nil {
 		t.Fatalf("%s %v", res.Status, res.Err)
 	}
@@ -132,7 +136,7 @@ func TestNoWaveBarrier(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if res, _ := runGraph(ctx, e, graph(t, "", "slow:slow:", "quick:ok:", "after:release:quick"), nil); res.Status != Completed {
+	if res, _ := runGraph(ctx, e, parse(t, "", "slow:slow:", "quick:ok:", "after:release:quick"), nil); res.Status != Completed {
 		t.Fatalf("the second wave waited for the first: %v", res.Err)
 	}
 }
@@ -151,7 +155,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	for i := range 30 {
 		nodes = append(nodes, fmt.Sprintf("n%d:work:", i))
 	}
-	res, _ := runGraph(t.Context(), e, graph(t, "  orchestrator: {max_concurrent_nodes: 4}\n", nodes...), nil)
+	res, _ := runGraph(t.Context(), e, parse(t, "  orchestrator: {max_concurrent_nodes: 4}\n", nodes...), nil)
 	if res.Status != Completed || most.Load() != 4 || len(res.NodeResults) != 30 {
 		t.Errorf("%s, %d at once, %d results", res.Status, most.Load(), len(res.NodeResults))
 	}
@@ -171,7 +175,7 @@ func TestFailureKeepsSiblings(t *testing.T) {
 			return nil, &kernel.Error{Code: kernel.CodeFailed, What: "it went wrong"}
 		},
 	})
-	res, rec := runGraph(t.Context(), e, graph(t, "", "a:ok:", "b:slow:", "c:bad:", "d:ok:c"), nil)
+	res, rec := runGraph(t.Context(), e, parse(t, "", "a:ok:", "b:slow:", "c:bad:", "d:ok:c"), nil)
 	if res.Status != Failed || res.NodeResults["a"] != "kept" || res.NodeResults["b"] != "kept too" {
 		t.Errorf("%s %v", res.Status, res.NodeResults)
 	}
@@ -195,7 +199,7 @@ func TestSeveralFailuresAreListed(t *testing.T) {
 		return nil, &kernel.Error{Code: kernel.CodeFailed, What: "it went wrong"}
 	}
 	e := bench(t, map[string]kernel.PortFunc{"bad": bad})
-	res, _ := runGraph(t.Context(), e, graph(t, "", "a:bad:", "b:bad:"), nil)
+	res, _ := runGraph(t.Context(), e, parse(t, "", "a:bad:", "b:bad:"), nil)
 	if res.Error == nil || !strings.Contains(res.Error.Error(), "node a") || !strings.Contains(res.Error.Error(), "node b") {
 		t.Errorf("%v", res.Err)
 	}
@@ -218,7 +222,7 @@ func TestRetries(t *testing.T) {
 			}
 			return &kernel.PortReply{}, nil
 		}})
-		res, rec := runGraph(t.Context(), e, graph(t, "", "a:flaky:;"+tc.extra), nil)
+		res, rec := runGraph(t.Context(), e, parse(t, "", "a:flaky:;"+tc.extra), nil)
 		if res.Status != tc.want || calls != tc.calls {
 			t.Errorf("%q: %s after %d calls, want %s after %d", tc.extra, res.Status, calls, tc.want, tc.calls)
 		}
@@ -234,7 +238,7 @@ func TestDenialIsNotRetried(t *testing.T) {
 		calls++
 		return nil, &kernel.Error{Code: kernel.CodeDenied, What: "no"}
 	}})
-	if res, _ := runGraph(t.Context(), e, graph(t, "", "a:no:;, max_retries: 5, retry_delay: 0.001"), nil); res.Status != Denied || calls != 1 {
+	if res, _ := runGraph(t.Context(), e, parse(t, "", "a:no:;, max_retries: 5, retry_delay: 0.001"), nil); res.Status != Denied || calls != 1 {
 		t.Errorf("%s after %d calls", res.Status, calls)
 	}
 }
@@ -257,7 +261,7 @@ func waits(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error) {
 
 func TestTimeouts(t *testing.T) {
 	e := bench(t, map[string]kernel.PortFunc{"wait": waits, "ok": answer("x")})
-	res, rec := runGraph(t.Context(), e, graph(t, "", "a:wait:;, timeout: 0.02"), nil)
+	res, rec := runGraph(t.Context(), e, parse(t, "", "a:wait:;, timeout: 0.02"), nil)
 	if res.Status != Failed || res.Error.Code != kernel.CodeTimeout || !strings.Contains(res.Error.Error(), "timeout of node a is 20ms") {
 		t.Errorf("%s %v", res.Status, res.Err)
 	}
@@ -265,7 +269,7 @@ func TestTimeouts(t *testing.T) {
 		t.Errorf("events %v", got)
 	}
 	start := time.Now()
-	res, _ = runGraph(t.Context(), e, graph(t, "  orchestrator: {pipeline_timeout: 0.05}\n", "a:ok:", "b:wait:a", "c:ok:b"), nil)
+	res, _ = runGraph(t.Context(), e, parse(t, "  orchestrator: {pipeline_timeout: 0.05}\n", "a:ok:", "b:wait:a", "c:ok:b"), nil)
 	if res.Status != Cancelled || res.NodeResults["a"] != "x" || time.Since(start) > 5*time.Second {
 		t.Errorf("%s %v after %s", res.Status, res.NodeResults, time.Since(start))
 	}
@@ -277,7 +281,7 @@ func TestCancel(t *testing.T) {
 		cancel()
 		return &kernel.PortReply{Value: "done"}, nil
 	}})
-	res, rec := runGraph(ctx, e, graph(t, "", "a:wait:", "b:cancel:", "c:wait:b"), nil)
+	res, rec := runGraph(ctx, e, parse(t, "", "a:wait:", "b:cancel:", "c:wait:b"), nil)
 	if res.Status != Cancelled || res.NodeResults["b"] != "done" || res.Error == nil {
 		t.Errorf("%s %v %v", res.Status, res.NodeResults, res.Err)
 	}
@@ -288,7 +292,7 @@ func TestCancel(t *testing.T) {
 
 func TestPanicFailsTheNode(t *testing.T) {
 	e := bench(t, map[string]kernel.PortFunc{"panic": func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) { panic("boom") }})
-	res, _ := runGraph(t.Context(), e, graph(t, "", "a:panic:"), nil)
+	res, _ := runGraph(t.Context(), e, parse(t, "", "a:panic:"), nil)
 	if res.Status != Failed || res.Error.Code != kernel.CodeInternal || !strings.Contains(res.Error.What, "boom") {
 		t.Errorf("%s %v", res.Status, res.Err)
 	}
@@ -345,7 +349,7 @@ func TestHooks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := bench(t, map[string]kernel.PortFunc{"echo": echo}, tc.hooks...)
-			res, _ := runGraph(t.Context(), e, graph(t, "", "a:echo:"), map[string]any{"x": "in"})
+			res, _ := runGraph(t.Context(), e, parse(t, "", "a:echo:"), map[string]any{"x": "in"})
 			if res.Status != tc.status || res.NodeResults["a"] != tc.want {
 				t.Errorf("%s %v %v", res.Status, res.NodeResults, res.Err)
 			}
@@ -360,7 +364,7 @@ func TestAfterHookSeesTheFailureAndMayReplaceIt(t *testing.T) {
 		return kernel.Verdict{Action: kernel.Replace, Value: "rescued"}
 	}}}
 	e := bench(t, map[string]kernel.PortFunc{"bad": failing(kernel.CodeFailed)}, rescue)
-	res, _ := runGraph(t.Context(), e, graph(t, "", "a:bad:"), nil)
+	res, _ := runGraph(t.Context(), e, parse(t, "", "a:bad:"), nil)
 	if res.Status != Completed || res.NodeResults["a"] != "rescued" || seen == nil {
 		t.Errorf("%s %v, saw %v", res.Status, res.NodeResults, seen)
 	}
@@ -376,11 +380,11 @@ spec:
     - {kind: function_node, metadata: {name: b}, spec: {fn: nobody.tool}}
     - {kind: service_call_node, metadata: {name: c}, spec: {service: t, method: nope}}
     - {kind: service_call_node, metadata: {name: d}, spec: {service: t, method: ok}}
-`))
+`), pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = e.Check(p)
+	_, err = e.Plan(p, Doors{}, nil)
 	for _, s := range []string{"missing required port 'llm'", "t.yaml:5", "there is no module nobody", "t.yaml:6", "no operation t.nope", "t.yaml:7"} {
 		if err == nil || !strings.Contains(err.Error(), s) {
 			t.Errorf("%v does not say %s", err, s)
@@ -390,7 +394,7 @@ spec:
 
 func TestManyRunsAtOnce(t *testing.T) {
 	e := bench(t, map[string]kernel.PortFunc{"ok": answer("x")})
-	p := graph(t, "", "a:ok:", "b:ok:a", "c:ok:a", "d:ok:b,c")
+	p := parse(t, "", "a:ok:", "b:ok:a", "c:ok:a", "d:ok:b,c")
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {

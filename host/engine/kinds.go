@@ -150,14 +150,22 @@ func (w *worker) reduce(ctx context.Context, f *pipeline.Function, list []any, c
 
 // function runs a module's node_run or tool, or a function of the program's.
 func (w *worker) function(ctx context.Context, f *pipeline.Function, call *kernel.NodeCall) (kernel.Value, error) {
-	if own, ok := w.g.r.engine.functions[f.String()]; ok {
+	return w.g.r.engine.Call(ctx, f, call)
+}
+
+// Call runs a function on behalf of the run that ctx carries.
+func (e *Engine) Call(ctx context.Context, f *pipeline.Function, call *kernel.NodeCall) (kernel.Value, error) {
+	if own, ok := e.functions[f.String()]; ok {
 		return own(ctx, call)
 	}
-	m := w.g.r.engine.modules[f.Module]
-	if f.Tool == "" {
+	m := e.modules[f.Module]
+	switch {
+	case m == nil:
+		return nil, &kernel.Error{Code: kernel.CodeModuleNotFound, What: "there is no module " + kernel.Quote(f.Module), Fix: "configure it under spec.modules of the configuration (--config)"}
+	case f.Tool == "":
 		return m.RunNode(ctx, call)
 	}
-	return m.CallTool(ctx, f.Tool, m.Arguments(f.Tool, call.Input), call.Name, w.caller())
+	return m.CallTool(ctx, f.Tool, m.Arguments(f.Tool, call.Input), call.Name, kernel.Caller{Principal: kernel.RunFrom(ctx).Principal})
 }
 
 // complete asks the model. With a schema the answer is its object, else its text.

@@ -26,7 +26,7 @@ func data(name, rest string) string {
 
 func mustParse(t *testing.T, text string) *Pipeline {
 	t.Helper()
-	p, err := Parse("p.yaml", []byte(text))
+	p, err := Parse("p.yaml", []byte(text), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,9 +76,9 @@ func TestBadFiles(t *testing.T) {
 		"a list":              {"- a\n", kernel.CodePipeline, 1, []string{"must be a mapping", "this is a list"}},
 		"unknown manifest":    {"kind: Pipline\n", kernel.CodePipeline, 1, []string{"no kind Pipline", "did you mean Pipeline?"}},
 		"unknown node kind":   {spec("    - {kind: lllm_node, metadata: {name: a}, spec: {}}\n"), kernel.CodeUnknownKind, 6, []string{"lllm_node", "did you mean llm_node?"}},
-		"later node kind":     {spec("    - {kind: agent_node, metadata: {name: a}, spec: {}}\n"), kernel.CodeNotYet, 6, []string{"agent_node", "not built yet"}},
+		"agent without prompt": {spec("    - {kind: agent_node, metadata: {name: a}, spec: {}}\n"), kernel.CodePipeline, 6, []string{"agent_node", "needs main_prompt"}},
 		"field at node level": {spec("    - {kind: data_node, metadata: {name: a}, when: x, spec: {output: 1}}\n"), kernel.CodePipeline, 6, []string{"when is not a valid node-level field", "move it inside spec"}},
-		"later field":         {spec("    - {kind: data_node, metadata: {name: a}, spec: {output: 1, when: x}}\n"), kernel.CodeNotYet, 6, []string{"when", "not built yet"}},
+		"bad when":            {spec("    - {kind: data_node, metadata: {name: a}, spec: {output: 1, when: 'x = 1'}}\n"), kernel.CodeExpression, 6, []string{"x = 1"}},
 		"misspelt field":      {spec("    - {kind: data_node, metadata: {name: a}, spec: {outptu: 1}}\n"), kernel.CodePipeline, 6, []string{"needs output"}},
 		"twice":               {spec(data("a", "") + data("a", "")), kernel.CodePipeline, 7, []string{"two nodes are called a", "p.yaml:6"}},
 		"missing dependency":  {spec(data("analyzer", "") + data("b", ", dependencies: [analyser]")), kernel.CodePipeline, 7, []string{"depends on analyser", "did you mean analyzer?"}},
@@ -87,14 +87,14 @@ func TestBadFiles(t *testing.T) {
 		"reserved name":       {spec(data("input", "")), kernel.CodePipeline, 6, []string{"reserved"}},
 		"import path":         {spec("    - {kind: function_node, metadata: {name: a}, spec: {fn: myapp.nodes.run}}\n"), kernel.CodePipeline, 6, []string{"import paths run no code here", "fn: module.tool"}},
 		"!py":                 {spec("    - kind: data_node\n      metadata: {name: a}\n      spec:\n        output: !py |\n          print(1)\n"), kernel.CodePipeline, 9, []string{"nothing in a file runs"}},
-		"expression":          {spec("    - {kind: service_call_node, metadata: {name: a}, spec: {service: s, method: m, input_mapping: {x: '$input.a + 1'}}}\n"), kernel.CodeNotYet, 6, []string{"$input.a + 1", "expressions are not built yet"}},
+		"expression":          {spec("    - {kind: service_call_node, metadata: {name: a}, spec: {service: s, method: m, input_mapping: {x: '$input.a +'}}}\n"), kernel.CodeExpression, 6, []string{"$input.a +"}},
 		"same key twice":      {"kind: Pipeline\nkind: Pipeline\n", kernel.CodeSyntax, 2, nil},
 		"strict without map":  {spec("    - {kind: data_node, metadata: {name: a}, spec: {output: 1, strict_mapping: true}}\n"), kernel.CodePipeline, 6, []string{"strict_mapping needs input_mapping"}},
 		"alias bomb":          {bomb(), kernel.CodeSyntax, 0, []string{"more than 100000 values"}},
 		"bad port":            {spec(data("a", "")) + "  ports: {llm: mock}\n", kernel.CodePipeline, 7, []string{"llm must be a mapping"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := Parse("p.yaml", []byte(tc.text))
+			p, err := Parse("p.yaml", []byte(tc.text), Options{})
 			if err == nil {
 				t.Fatalf("taken: %v", p)
 			}
@@ -126,7 +126,7 @@ func bomb() string {
 }
 
 func TestAllErrorsAtOnce(t *testing.T) {
-	_, err := Parse("p.yaml", []byte(spec("    - {kind: nope, metadata: {name: a}}\n    - {kind: llm_node, metadata: {name: b}, spec: {}}\n"+data("c", ", dependencies: [x]"))))
+	_, err := Parse("p.yaml", []byte(spec("    - {kind: nope, metadata: {name: a}}\n    - {kind: llm_node, metadata: {name: b}, spec: {}}\n"+data("c", ", dependencies: [x]"))), Options{})
 	for _, s := range []string{"p.yaml:6", "nope", "p.yaml:7", "human_message", "p.yaml:8", "depends on x"} {
 		if err == nil || !strings.Contains(err.Error(), s) {
 			t.Errorf("%v does not say %s", err, s)
@@ -156,7 +156,7 @@ func TestPrepare(t *testing.T) {
 		"two dependencies: by name":                 {two + data("n", ", dependencies: [a, b]"), `{}`, `{"a":{"k":"va"},"b":{"k":null}}`},
 		"ambient input fills in":                    {data("a", "") + data("n", ""), `{"id":"c1","k":"no"}`, `{"id":"c1","k":"va"}`},
 		"ambient input rescues null":                {data("b", "") + data("n", ""), `{"k":"yes"}`, `{"k":"yes"}`},
-		"a mapping adds":                            {two + service("x: a.k", ""), `{"i":1}`, `{"a":{"k":"va"},"b":{"k":null},"i":1,"input":{"i":1},"x":"va"}`},
+		"a mapping adds":                            {two + service("x: a.k", ""), `{"i":1}`, `{"a":{"k":"va"},"i":1,"input":{"i":1},"x":"va"}`}, // and not b, which it does not depend on
 		"a strict mapping is all":                   {two + service("x: a.k, y: {z: [$input.i, 7]}", ", strict_mapping: true"), `{"i":1}`, `{"x":"va","y":{"z":[1,7]}}`},
 		"a missing deep segment is null":            {two + service("x: a.none.more", ", strict_mapping: true"), `{}`, `{"x":null}`},
 		"default":                                   {two + service(`x: "b.k | default('n/a')", y: "a.k | default(3)"`, ", strict_mapping: true"), `{}`, `{"x":"n/a","y":"va"}`},
@@ -167,7 +167,7 @@ func TestPrepare(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := mustParse(t, spec(tc.nodes))
 			results := map[string]kernel.Value{"a": jsonValue(t, `{"k":"va"}`), "b": jsonValue(t, `{"k":null}`)}
-			got, err := p.Nodes[len(p.Nodes)-1].Prepare(jsonValue(t, tc.input), results)
+			got, err := p.Nodes[len(p.Nodes)-1].Prepare(&Given{Input: jsonValue(t, tc.input), Results: ResultMap(results)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,10 +182,9 @@ func TestPrepare(t *testing.T) {
 func TestMappingErrors(t *testing.T) {
 	for mapping, says := range map[string]string{
 		`x: "b.k | required"`: "required and missing",
-		`x: nonexistent.k`:    "does not exist",
 	} {
 		p := mustParse(t, spec(data("a", "")+data("b", ", dependencies: []")+"    - {kind: service_call_node, metadata: {name: n}, spec: {service: s, method: m, input_mapping: {"+mapping+"}}}\n"))
-		_, err := p.Nodes[2].Prepare(map[string]any{}, map[string]kernel.Value{"a": nil, "b": jsonValue(t, `{"k":null}`)})
+		_, err := p.Nodes[2].Prepare(&Given{Input: map[string]any{}, Results: ResultMap{"a": nil, "b": jsonValue(t, `{"k":null}`)}})
 		if kernel.CodeOf(err) != kernel.CodeInput || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", mapping, err)
 		}
@@ -193,20 +192,22 @@ func TestMappingErrors(t *testing.T) {
 }
 
 func TestTemplate(t *testing.T) {
-	scope := ScopeOf(map[string]any{"name": "Ann", "n": json.Number("3"), "b": true, "none": nil, "list": []any{"a", json.Number("1")}, "input": map[string]any{"x": "in"}})
+	scope := (&Node{}).ScopeOf(map[string]any{"name": "Ann", "n": json.Number("3"), "b": true, "none": nil, "list": []any{"a", json.Number("1")}, "input": map[string]any{"x": "in"}}, nil, nil)
 	for text, want := range map[string]string{
 		"Hi {{name}}, {{ n }} {{b}} {{none}}": "Hi Ann, 3 True None",
 		"{{ list }} {{ list.0 }}":             "['a', 1] a",
 		"{{ $input.x }}":                      "in",
 		"{{ name | upper }} {{ 1 }}":          "{{ name | upper }} {{ 1 }}",
-		"{{ input.x }}{{ name.missing }}":     "inNone",
+		"{{ input.x }}":                       "in",
 	} {
-		if got, err := parseTemplate(text).Render(scope); err != nil || got != want {
+		if got, err := ParseTemplate(text).Render(scope); err != nil || got != want {
 			t.Errorf("%s: %q, %v", text, got, err)
 		}
 	}
-	if _, err := parseTemplate("{{ nobody }}").Render(scope); err == nil || !strings.Contains(err.Error(), "nobody") {
-		t.Errorf("a missing name: %v", err)
+	for _, missing := range []string{"nobody", "name.missing", "none.deep", "list.7"} {
+		if _, err := ParseTemplate("{{ " + missing + " }}").Render(scope); err == nil || !strings.Contains(err.Error(), missing) {
+			t.Errorf("%s: %v", missing, err)
+		}
 	}
 }
 
@@ -274,7 +275,7 @@ func FuzzParse(f *testing.F) {
 		if len(text) > 1<<12 {
 			return
 		}
-		p, err := Parse("f.yaml", []byte(text))
+		p, err := Parse("f.yaml", []byte(text), Options{})
 		if (p == nil) == (err == nil) {
 			t.Fatalf("pipeline %v, error %v", p, err)
 		}

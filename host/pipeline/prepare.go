@@ -122,7 +122,16 @@ func (n *Node) enclose(given kernel.Value, g *Given) kernel.Value {
 			continue
 		}
 		v, found := g.Results.Result(name)
-		if name == "$input" || name == "input" {
+		switch name {
+		case "$input":
+			if n.adds("input") {
+				continue // it is there under that name
+			}
+			v, found = g.Input, true
+			if _, taken := fields["input"]; !taken {
+				name = "input"
+			}
+		case "input":
 			v, found = g.Input, true
 		}
 		if !found {
@@ -142,6 +151,11 @@ func (n *Node) enclose(given kernel.Value, g *Given) kernel.Value {
 		missing[whole] = given
 	}
 	return missing
+}
+
+// adds reports whether the mapping gives the node the run's input under a name.
+func (n *Node) adds(name string) bool {
+	return n.mapping != nil && !n.strict && n.mapping.members[name] == nil
 }
 
 // ScopeOf returns the scope of a node's own templates and expressions, for what

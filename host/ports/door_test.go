@@ -11,9 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/entitystate"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
@@ -21,9 +23,13 @@ import (
 	"github.com/hexdag/hexdag/host/ports/database/memdb"
 	"github.com/hexdag/hexdag/host/ports/governance"
 	"github.com/hexdag/hexdag/host/ports/governance/allowall"
+	"github.com/hexdag/hexdag/host/ports/httpport"
 	"github.com/hexdag/hexdag/host/ports/llm"
 	"github.com/hexdag/hexdag/host/ports/llm/mockllm"
+	"github.com/hexdag/hexdag/host/ports/memory"
+	"github.com/hexdag/hexdag/host/ports/memory/memstore"
 	"github.com/hexdag/hexdag/host/ports/metrics"
+	"github.com/hexdag/hexdag/host/ports/middleware"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,8 +45,18 @@ func everyOp(t *testing.T) []ports.Op {
 	if err != nil {
 		t.Fatal(err)
 	}
+	web, err := httpport.New(httpport.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remembered := memory.New(memstore.New(), memory.Options{})
+	entities, err := entitystate.New(remembered, nil, entitystate.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
-		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops())
+		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
+		remembered.Ops(), entities.Ops(), web.Ops())
 }
 
 // A port that is not among everyOp would go untested: the sources are the witness.
@@ -51,7 +67,7 @@ func TestEveryOpIsEnumerated(t *testing.T) {
 	}
 	named := regexp.MustCompile(`(?:Name:\s*|Op[A-Z]\w+\s*=\s*)"([a-z_]+\.[a-z_]+)"`)
 	found := 0
-	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+	look := func(file string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
 			return err
 		}
@@ -63,7 +79,8 @@ func TestEveryOpIsEnumerated(t *testing.T) {
 			}
 		}
 		return err
-	})
+	}
+	err := errors.Join(filepath.WalkDir(".", look), filepath.WalkDir("../lib", look))
 	if err != nil || found < len(enumerated) {
 		t.Errorf("%d operations found in the sources, %d enumerated (%v)", found, len(enumerated), err)
 	}
@@ -251,10 +268,11 @@ func TestADerivedDoorIsGated(t *testing.T) {
 	audit := &recorder{}
 	door := newDoor(t, allowing(), audit, echo(&own))
 	denied := 0
-	door.Hook("guard", ports.MatchOps([]string{"test.*"}), hook{before: func(*kernel.PortCall) (kernel.Verdict, error) {
+	deny := hook{before: func(*kernel.PortCall) (kernel.Verdict, error) {
 		denied++
 		return kernel.Verdict{Action: kernel.Deny}, nil
-	}})
+	}}
+	door.Hook(ports.Registration{Name: "guard", Match: ports.MatchOps([]string{"test.*"}), Hook: deny})
 	derived := door.With(echo(&other))
 	_, err := derived.Call(context.Background(), calling("test.echo", rights("m")))
 	_, hookErr := derived.Call(context.Background(), calling("test.echo"))
@@ -289,5 +307,63 @@ func TestGrantsNameGuardedArguments(t *testing.T) {
 	}
 	if err := newDoor(t, allowing(), &recorder{}).Register(everyOp(t)[0], everyOp(t)[0]); err == nil {
 		t.Error("an operation is registered twice")
+	}
+}
+
+// What an operation does twice is known of each: a retry that guesses wrongly
+// does something twice, and a cache that does gives a tenant's answer to another run.
+func TestEveryOpHasAnEffect(t *testing.T) {
+	effects := map[string]middleware.Effect{}
+	for _, op := range everyOp(t) {
+		effects[op.Name] = middleware.EffectOf(op.Name, nil)
+	}
+	want := map[string]middleware.Effect{
+		"api_call.delete": middleware.Repeatable, "api_call.get": middleware.Cacheable, "api_call.patch": middleware.Once, "api_call.post": middleware.Once,
+		"api_call.put": middleware.Repeatable, "api_call.request": middleware.Cacheable, "http.request": middleware.Cacheable, // GET, without a method
+		"artifacts.delete": middleware.Repeatable, "artifacts.list": middleware.Repeatable, "artifacts.retrieve": middleware.Repeatable, "artifacts.store": middleware.Repeatable,
+		"database.describe_table": middleware.Cacheable, "database.insert": middleware.Once, "database.list_tables": middleware.Cacheable, "database.query": middleware.Cacheable,
+		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
+		"governance.authorize": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
+		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.set": middleware.Repeatable,
+	}
+	if diff := cmp.Diff(want, effects); diff != "" {
+		t.Errorf("an operation is new, or has another effect: add it to EffectOf, and here (-want +got)\n%s", diff)
+	}
+}
+
+// A derived argument is what capabilities match, governance is asked about and
+// the record names, whatever the call says of it.
+func TestDerivedArguments(t *testing.T) {
+	var calls []kernel.PortCall
+	op := echo(&calls)
+	op.Derive = func(args map[string]any) map[string]string {
+		if url, ok := args["url"].(string); ok {
+			return map[string]string{"topic": "host of " + url}
+		}
+		return nil
+	}
+	for _, c := range []struct {
+		args map[string]any
+		want string
+	}{
+		{map[string]any{"url": "u", "topic": "forged", "key": "forged"}, "host of u"},
+		{map[string]any{"topic": "forged"}, ""},
+		{map[string]any{"url": 1, "topic": 7}, ""},
+	} {
+		var checked map[string]string
+		m := kernel.ModuleRights{Name: "m", Check: func(_ string, args map[string]string) error { checked = args; return nil }}
+		d, audit := allowing(), &recorder{}
+		if _, err := newDoor(t, d, audit, op).Call(context.Background(), &kernel.PortCall{Op: op.Name, Args: c.args, Caller: kernel.Caller{Modules: []kernel.ModuleRights{m}}}); err != nil {
+			t.Fatal(err)
+		}
+		_, forged := checked["key"]
+		if checked["topic"] != c.want || forged || d.asked[0].Resource.ID != c.want || audit.records[0].Resource != c.want {
+			t.Errorf("%v: checked %v, asked about %q, recorded %q", c.args, checked, d.asked[0].Resource.ID, audit.records[0].Resource)
+		}
+	}
+	op.Derive = func(map[string]any) map[string]string { return map[string]string{"topic": strings.Repeat("x", 2000)} }
+	_, err := newDoor(t, allowing(), &recorder{}, op).Call(context.Background(), calling(op.Name))
+	if kernel.CodeOf(err) != kernel.CodeArguments {
+		t.Errorf("a long one: %v", err)
 	}
 }

@@ -12,25 +12,29 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
 type runFlags struct {
-	input, config, each string
-	asJSON, tolerate    bool
-	concurrency         int
+	input, config, each, env string
+	asJSON, tolerate, wait   bool
+	concurrency              int
 }
 
 func runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run FILE",
-		Short: "Run a pipeline, once or for every line of a file",
-		Long: `Run a pipeline, once or for every line of a file of JSON objects.
+		Short: "Run a pipeline or a system, once or for every line of a file",
+		Long: `Run a pipeline, once or for every line of a file of JSON objects, or a system of
+pipelines. A system that follows entities is given {entity, entity_id, to_state,
+reason?, payload?} as its input.
 
 The operator's configuration (modules, grants, hooks, ports) is --config, or else
 hexdag.yaml beside FILE. With --json, a single run prints one line, a JSON document
@@ -47,16 +51,26 @@ hexdag run pipeline.yaml --each tickets.jsonl`,
 	cmd.Flags().IntVar(&f.concurrency, "concurrency", 4, "with --each, how many runs at once")
 	cmd.Flags().BoolVar(&f.tolerate, "tolerate-failures", false, "with --each, exit with 0 also where some lines failed")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&f.env, "env", "", "of several pipelines in FILE, the one with this metadata.namespace")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "where the run waits for an event, stay until the time to wait is over")
 	cmd.MarkFlagsMutuallyExclusive("input", "each")
 	return cmd
 }
 
 func runPipeline(cmd *cobra.Command, file string, f runFlags) error {
-	err := withPipeline(cmd, file, f, func(ctx context.Context, p *host.Pipeline) error {
+	err := withHost(cmd, file, f, func(ctx context.Context, h *host.Host, system bool) error {
+		if system {
+			return runSystem(ctx, cmd, h, file, f)
+		}
+		p, err := h.Load(ctx, file, host.LoadOptions{Environment: f.env})
+		if err != nil {
+			return err
+		}
+		printWarnings(cmd.ErrOrStderr(), p.Warnings)
 		if f.each != "" {
 			return runEach(ctx, cmd, p, f)
 		}
-		return runOnce(ctx, cmd, p, f)
+		return runOnce(ctx, cmd, h, p, f)
 	})
 	var already shown
 	if err != nil && f.asJSON && f.each == "" && !errors.As(err, &already) {
@@ -82,13 +96,15 @@ type document struct {
 	Events []*host.Event `json:"events"`
 }
 
-func withPipeline(cmd *cobra.Command, file string, f runFlags, use func(context.Context, *host.Pipeline) error) (err error) {
+// withHost opens the host for a pipeline's or a system's file.
+func withHost(cmd *cobra.Command, file string, f runFlags, use func(ctx context.Context, h *host.Host, system bool) error) (err error) {
 	ctx := cmd.Context()
 	cfg, err := configFor(file, f.config)
 	if err != nil {
 		return err
 	}
-	if _, err := host.Validate(file); err != nil {
+	read, err := host.Validate(file, host.LoadOptions{Environment: f.env})
+	if err != nil {
 		return err // before anything is opened
 	}
 	h, err := host.New(ctx, cfg, hostOptions(cmd))
@@ -96,11 +112,7 @@ func withPipeline(cmd *cobra.Command, file string, f runFlags, use func(context.
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
-	p, err := h.Load(ctx, file)
-	if err != nil {
-		return err
-	}
-	return use(ctx, p)
+	return use(ctx, h, read.System != nil)
 }
 
 // configFor returns the configuration: the named one, hexdag.yaml beside the
@@ -109,35 +121,31 @@ func configFor(file, config string) (*host.Config, error) {
 	beside := filepath.Join(filepath.Dir(file), "hexdag.yaml")
 	if config == "" {
 		if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
-			return &host.Config{File: beside}, nil
+			return &host.Config{File: beside, Env: []string{"*"}}, nil // who runs is the operator
 		}
 		config = beside
 	}
 	return host.LoadConfig(config)
 }
 
-func runOnce(ctx context.Context, cmd *cobra.Command, p *host.Pipeline, f runFlags) error {
-	input, err := readValue(cmd, "input", f.input)
+func runOnce(ctx context.Context, cmd *cobra.Command, h *host.Host, p *host.Pipeline, f runFlags) error {
+	input, err := readInput(cmd, f)
 	if err != nil {
 		return err
 	}
-	if input == nil {
-		input = map[string]any{}
-	}
 	recorder := &host.Recorder{}
-	observers := []func(*host.Event){recorder.Observe}
+	opts := host.RunOptions{Recorder: recorder}
 	stop := func() {}
 	if !f.asJSON {
-		var observe func(*host.Event)
-		observe, stop = watch(cmd.ErrOrStderr(), p, 0)
-		observers = append(observers, observe)
+		opts.Observer, stop = watch(cmd.ErrOrStderr(), p, 0)
 	}
-	result := p.Run(ctx, input, host.RunOptions{Observer: func(e *host.Event) {
-		for _, observe := range observers {
-			observe(e)
-		}
-	}})
+	result := p.Run(ctx, input, opts)
 	stop()
+	if f.wait {
+		if result, err = await(ctx, h, result, opts); err != nil {
+			return err
+		}
+	}
 	if f.asJSON {
 		if err := writeJSON(cmd.OutOrStdout(), document{result, recorder.Events()}); err != nil {
 			return err
@@ -151,6 +159,119 @@ func runOnce(ctx context.Context, cmd *cobra.Command, p *host.Pipeline, f runFla
 		return err
 	}
 	return result.Err
+}
+
+func readInput(cmd *cobra.Command, f runFlags) (any, error) {
+	input, err := readValue(cmd, "input", f.input)
+	if input == nil {
+		input = map[string]any{}
+	}
+	return input, err
+}
+
+// await stays with a run that waits until its time to wait is over.
+func await(ctx context.Context, h *host.Host, result *host.Result, opts host.RunOptions) (*host.Result, error) {
+	for result.Status == engine.Suspended {
+		ctx, cancel := context.WithCancel(ctx)
+		var went *host.Result
+		var problem error
+		h.WatchWaits(ctx, time.Second, opts, func(r *host.Result, err error) {
+			if err != nil || r.RunID == result.RunID {
+				went, problem = r, err
+				cancel()
+			}
+		})
+		cancel()
+		if problem != nil {
+			return nil, problem
+		}
+		if went == nil {
+			return result, nil // ^C: it goes on waiting
+		}
+		result = went
+	}
+	return result, nil
+}
+
+// runSystem runs a system, or moves one of its entities.
+func runSystem(ctx context.Context, cmd *cobra.Command, h *host.Host, file string, f runFlags) error {
+	if f.each != "" || f.wait {
+		return &kernel.Error{Code: kernel.CodeInput, What: "a system runs once", Fix: "leave out --each and --wait"}
+	}
+	s, err := h.LoadSystem(ctx, file, host.LoadOptions{Environment: f.env})
+	if err != nil {
+		return err
+	}
+	defer s.Close(context.WithoutCancel(ctx))
+	printWarnings(cmd.ErrOrStderr(), s.Warnings)
+	input, err := readInput(cmd, f)
+	if err != nil {
+		return err
+	}
+	recorder := &host.Recorder{}
+	if len(s.Machines) > 0 {
+		return moveEntity(ctx, cmd, s, input, recorder, f)
+	}
+	result := s.Run(ctx, input, host.RunOptions{Recorder: recorder})
+	if f.asJSON {
+		err = writeJSON(cmd.OutOrStdout(), struct {
+			*host.SystemResult
+			Events []*host.Event `json:"events"`
+		}{result, recorder.Events()})
+	} else {
+		for _, name := range result.Order {
+			fmt.Fprintf(cmd.OutOrStdout(), "process %s\n", kernel.Quote(name))
+			err = errors.Join(err, printResult(cmd.OutOrStdout(), result.Processes[name]))
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "system %s %s\n", kernel.Quote(s.Name), result.Status)
+	}
+	if err == nil && result.Err != nil && f.asJSON {
+		return shown{result.Err}
+	}
+	return errors.Join(err, result.Err)
+}
+
+func moveEntity(ctx context.Context, cmd *cobra.Command, s *host.System, input any, recorder *host.Recorder, f runFlags) error {
+	var move host.Move
+	v, err := kernel.ToValue(input)
+	if err == nil {
+		err = kernel.FromValue(v, &move)
+	}
+	if err != nil || move.Entity == "" || move.ID == "" || move.To == "" {
+		return &kernel.Error{Code: kernel.CodeInput, What: "this system follows entities, and the input moves none", Why: fmt.Sprint(err), Fix: `pass {"entity": ..., "entity_id": ..., "to_state": ..., "reason"?: ..., "payload"?: ...}`}
+	}
+	result, err := s.Transition(ctx, move, host.RunOptions{Recorder: recorder})
+	if f.asJSON {
+		doc := struct {
+			Moved  bool          `json:"moved"`
+			Result *host.Result  `json:"result"`
+			Events []*host.Event `json:"events"`
+		}{err == nil, result, recorder.Events()}
+		if werr := writeJSON(cmd.OutOrStdout(), doc); werr != nil || err == nil {
+			return werr
+		}
+		return err
+	}
+	if result != nil {
+		if perr := printResult(cmd.OutOrStdout(), result); perr != nil {
+			return perr
+		}
+	}
+	if err == nil {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s is %s\n", kernel.Quote(move.Entity), kernel.Quote(move.ID), kernel.Quote(move.To))
+	}
+	return err
+}
+
+// printWarnings writes what works and is likely not meant.
+func printWarnings(w io.Writer, warnings []*kernel.Error) {
+	for _, e := range warnings {
+		fmt.Fprintf(w, "warning: %s: %s", e.Where, e.What)
+		if e.Fix != "" {
+			fmt.Fprintf(w, " (%s)", e.Fix)
+		}
+		fmt.Fprintln(w)
+	}
 }
 
 // printResult writes a run's output, or the results of its nodes where the
@@ -173,8 +294,13 @@ func printResult(w io.Writer, result *host.Result) error {
 	if err := json.Indent(&indented, text, "", "  "); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s\nrun %s %s\n", indented.String(), result.RunID, result.Status)
-	return err
+	if _, err = fmt.Fprintf(w, "%s\nrun %s %s\n", indented.String(), result.RunID, result.Status); err != nil {
+		return err
+	}
+	for _, wait := range result.Waits {
+		fmt.Fprintf(w, "waits for %s (hexdag resume %s --data JSON)\n", kernel.Quote(wait.EventKey), result.RunID)
+	}
+	return nil
 }
 
 func runEach(ctx context.Context, cmd *cobra.Command, p *host.Pipeline, f runFlags) error {
@@ -186,7 +312,7 @@ func runEach(ctx context.Context, cmd *cobra.Command, p *host.Pipeline, f runFla
 	opts := host.BatchOptions{File: f.each, Concurrency: f.concurrency}
 	stop := func() {}
 	if f.asJSON {
-		opts.Observer = eventLines(cmd.OutOrStdout())
+		opts.Recorder = host.Tell(eventLines(cmd.OutOrStdout()))
 	} else {
 		var view *view
 		view, stop = newView(cmd.ErrOrStderr(), p, total)

@@ -1,0 +1,148 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/hexdag/hexdag/host/expr"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/entitystate"
+	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports"
+)
+
+// states returns the operations of entities under a pipeline's state machines;
+// none where it has no machine.
+func (o opening) states(machines []*pipeline.Machine) ([]ports.Op, error) {
+	if len(machines) == 0 {
+		return nil, nil
+	}
+	states, err := o.host.newStates(machines)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range machines {
+		if m.OnChange != nil {
+			states.Handle(m.Entity, o.host.onChange(m.OnChange))
+		}
+	}
+	return registering(states.Ops(), machines), nil
+}
+
+// newStates returns the tenant's entities under state machines, with their guards
+// and what their states require.
+func (h *Host) newStates(machines []*pipeline.Machine) (*entitystate.States, error) {
+	list := make([]entitystate.Machine, len(machines))
+	for i, m := range machines {
+		list[i] = entitystate.Machine{Entity: m.Entity, Initial: m.Initial, States: m.States, Transitions: map[string][]entitystate.Edge{}}
+		for from, edges := range m.Edges {
+			for _, e := range edges {
+				edge := entitystate.Edge{To: e.To}
+				if e.Guard != nil {
+					edge.Guard = e.Guard.Text
+				}
+				list[i].Transitions[from] = append(list[i].Transitions[from], edge)
+			}
+		}
+	}
+	states, err := entitystate.New(h.memory, list, entitystate.Options{Guard: guard})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range machines {
+		if len(m.Requires) > 0 {
+			states.Handle(m.Entity, requires(m))
+		}
+	}
+	return states, nil
+}
+
+// guard evaluates an edge's guard: the payload's fields go by their names, and
+// none of them stands in for what the transition itself is.
+func guard(_ context.Context, text string, c *entitystate.Change) (bool, error) {
+	program, err := expr.Compile(text)
+	if err != nil {
+		return false, err
+	}
+	scope := expr.Map{}
+	if fields, ok := c.Payload.(map[string]any); ok {
+		for name, v := range fields {
+			scope[name] = v
+		}
+	}
+	for name, v := range map[string]kernel.Value{
+		"payload": c.Payload, "input": c.Payload, "entity_type": c.Entity, "entity_id": c.ID, "from_state": c.From, "to_state": c.To, "reason": c.Reason,
+	} {
+		scope[name] = v
+	}
+	return program.Predicate(scope)
+}
+
+// requires refuses to enter a state without the fields that it requires.
+func requires(m *pipeline.Machine) entitystate.Handler {
+	return func(_ context.Context, c *entitystate.Change) error {
+		fields, _ := c.Payload.(map[string]any)
+		var missing []string
+		for _, name := range m.Requires[c.To] {
+			if fields[name] == nil {
+				missing = append(missing, name)
+			}
+		}
+		if len(missing) == 0 {
+			return nil
+		}
+		return &kernel.Error{Code: kernel.CodeFailed, What: "state " + kernel.Quote(c.To) + " of " + kernel.Quote(c.Entity) + " requires " + list(missing), Why: "the transition's payload lacks them, or they are null", Fix: "pass them in payload"}
+	}
+}
+
+func list(names []string) string {
+	text := ""
+	for i, name := range names {
+		if i > 0 {
+			text += ", "
+		}
+		text += kernel.Quote(name)
+	}
+	return text
+}
+
+// onChange has a module told of transitions: its tool is given {entity_type,
+// entity_id, from_state, to_state, reason, payload}.
+func (h *Host) onChange(f *pipeline.Function) entitystate.Handler {
+	return func(ctx context.Context, c *entitystate.Change) error {
+		call := &kernel.NodeCall{Name: c.Node, Kind: "transition", Attempt: 1, Input: changeValue(c)}
+		_, err := h.engine.Call(ctx, f, call)
+		return err
+	}
+}
+
+func changeValue(c *entitystate.Change) map[string]any {
+	return map[string]any{"entity_type": c.Entity, "entity_id": c.ID, "from_state": c.From, "to_state": c.To, "reason": c.Reason, "payload": c.Payload}
+}
+
+// registering has an entity that a machine governs begin in the machine's initial
+// state when it is first moved.
+func registering(ops []ports.Op, machines []*pipeline.Machine) []ports.Op {
+	byName := map[string]ports.Op{}
+	for _, op := range ops {
+		byName[op.Name] = op
+	}
+	transition, register := byName["entity_state.transition"].Func, byName["entity_state.register"].Func
+	i := slices.IndexFunc(ops, func(op ports.Op) bool { return op.Name == "entity_state.transition" })
+	ops[i].Func = func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+		reply, err := transition(ctx, call)
+		entity, _ := call.Args["entity"].(string)
+		governed := slices.ContainsFunc(machines, func(m *pipeline.Machine) bool { return m.Entity == entity })
+		if !governed || !errors.Is(err, entitystate.ErrNotRegistered) {
+			return reply, err
+		}
+		first := *call
+		first.Args = map[string]any{"entity": entity, "entity_id": call.Args["entity_id"]}
+		if _, err := register(ctx, &first); err != nil {
+			return nil, err
+		}
+		return transition(ctx, call)
+	}
+	return ops
+}

@@ -1,0 +1,93 @@
+// Package pipelinememory lets the nodes of one run keep values for each other. What
+// is kept ends with the run; what should live longer belongs into the memory port.
+package pipelinememory
+
+import (
+	"context"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
+)
+
+// Ops returns the operations for the door, about the run that calls:
+//
+//	pipeline_memory.get {key, default?} -> the value, or the default, or null
+//	pipeline_memory.set {key, value} -> {key, stored: true}
+//	pipeline_memory.update {field: value, ...} -> {keys_updated}
+//	pipeline_memory.snapshot {} -> {key: value, ...}
+//
+// A capability can restrict the key of get and set.
+func Ops() []ports.Op {
+	key := []string{"key"}
+	return []ports.Op{
+		{Name: "pipeline_memory.get", Guards: key, Func: get},
+		{Name: "pipeline_memory.set", Guards: key, Func: set},
+		{Name: "pipeline_memory.update", Func: update},
+		{Name: "pipeline_memory.snapshot", Func: snapshot},
+	}
+}
+
+func runOf(ctx context.Context) (*kernel.RunContext, error) {
+	if run := kernel.RunFrom(ctx); run != nil {
+		return run, nil
+	}
+	return nil, &kernel.Error{Code: kernel.CodeUnavailable, What: "pipeline_memory is there inside a run only", Fix: "use the memory port"}
+}
+
+func keyOf(call *kernel.PortCall) (string, error) {
+	key, _ := call.Args["key"].(string)
+	if key == "" || len(key) > 512 {
+		return "", &kernel.Error{Code: kernel.CodeArguments, What: call.Op + " needs a key", Why: "it is text of 1 to 512 bytes", Fix: "pass key"}
+	}
+	return key, nil
+}
+
+func get(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	run, err := runOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := keyOf(call)
+	if err != nil {
+		return nil, err
+	}
+	v, ok := run.Kept.Get(key)
+	if !ok {
+		v = call.Args["default"]
+	}
+	return &kernel.PortReply{Value: v}, nil
+}
+
+func set(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	run, err := runOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := keyOf(call)
+	if err != nil {
+		return nil, err
+	}
+	if err := run.Kept.Set(map[string]kernel.Value{key: call.Args["value"]}); err != nil {
+		return nil, err
+	}
+	return &kernel.PortReply{Value: map[string]any{"key": key, "stored": true}}, nil
+}
+
+func update(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	run, err := runOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := run.Kept.Set(call.Args); err != nil {
+		return nil, err
+	}
+	return &kernel.PortReply{Value: map[string]any{"keys_updated": kernel.Number(int64(len(call.Args)))}}, nil
+}
+
+func snapshot(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error) {
+	run, err := runOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &kernel.PortReply{Value: run.Kept.Snapshot()}, nil
+}

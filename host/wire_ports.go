@@ -1,0 +1,109 @@
+package host
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/entitystate"
+	"github.com/hexdag/hexdag/host/lib/pipelinememory"
+	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/httpport"
+	"github.com/hexdag/hexdag/host/ports/memory"
+	"github.com/hexdag/hexdag/host/ports/memory/driver"
+	"github.com/hexdag/hexdag/host/ports/memory/memstore"
+	"github.com/hexdag/hexdag/host/ports/memory/sqlitestore"
+)
+
+// memoryConfig is the configuration of the memory port's adapters.
+type memoryConfig struct {
+	memory.Options
+	Path string `json:"path"` // of sqlite; memory.db in the host's state if empty
+}
+
+func readMemoryConfig(config map[string]any) (*memoryConfig, error) {
+	var c memoryConfig
+	if err := kernel.FromValue(config, &c); err != nil {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of memory cannot be used", Why: kernel.Quote(err.Error()), Fix: "it takes max_key_bytes, max_value_bytes, max_keys, max_bytes and, for sqlite, path", Err: err}
+	}
+	return &c, c.Check()
+}
+
+func openProcessMemory(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+	c, err := readMemoryConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	if c.Path != "" {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the adapter memory keeps nothing in a file", Why: "path is set", Fix: "use the adapter sqlite, or remove path"}
+	}
+	return o.keepMemory(memstore.New(), c), nil
+}
+
+func openSQLiteMemory(o opening, config map[string]any, dir string) ([]ports.Op, error) {
+	resolvePath(config, "path", dir)
+	c, err := readMemoryConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	if c.Path == "" {
+		c.Path = filepath.Join(o.host.state, "memory.db")
+	}
+	store, err := sqlitestore.Open(o.ctx, c.Path)
+	if err != nil {
+		return nil, err
+	}
+	o.host.storesIn("memory", c.Path)
+	return o.keepMemory(store, c), nil
+}
+
+// keepMemory has a store closed in the end. The operator's is where the states of
+// entities are kept.
+func (o opening) keepMemory(store driver.Store, c *memoryConfig) []ports.Op {
+	m := memory.New(store, c.Options)
+	o.closers.add(func(context.Context) error { return m.Close() })
+	if !o.own && o.host.memory == nil {
+		o.host.memory = m
+	}
+	return m.Ops()
+}
+
+func openHTTP(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+	p, err := httpport.FromConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	o.closers.add(func(context.Context) error { return p.Close() })
+	return p.Ops(), nil
+}
+
+// checkEgress: what may leave the host is the operator's to say, and said once.
+func checkEgress(specs map[string]pipeline.PortSpec, operator bool) error {
+	web, isWeb := specs["http"]
+	api, isAPI := specs["api_call"]
+	switch {
+	case isWeb && isAPI:
+		return place(&kernel.Error{Code: kernel.CodeConfig, What: "http and api_call are one port under two names", Fix: "configure one of them; it serves both"}, api.Where)
+	case !operator && (isWeb || isAPI):
+		if isAPI {
+			web = api
+		}
+		return place(&kernel.Error{Code: kernel.CodeConfig, What: "a pipeline cannot bring its own http port", Why: "what may leave the host is the operator's to say", Fix: "have the operator configure it in hexdag.yaml, and list the hosts there"}, web.Where)
+	}
+	return nil
+}
+
+// emptyOps are the operations of ports that start empty: nothing is remembered,
+// and nothing reachable.
+func emptyOps() []ports.Op {
+	m := memory.New(memstore.New(), memory.Options{})
+	ops := append(m.Ops(), pipelinememory.Ops()...)
+	if entities, err := entitystate.New(m, nil, entitystate.Options{}); err == nil {
+		ops = append(ops, entities.Ops()...)
+	}
+	if web, err := httpport.New(httpport.Config{}); err == nil {
+		ops = append(ops, web.Ops()...)
+	}
+	return ops
+}
