@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/big"
 	"strconv"
-
 )
 
 var numberFunctions = []*function{
@@ -118,7 +117,7 @@ func (m *machine) roundFloat(f float64, places int) (value, *fault) {
 	if fault != nil {
 		return null, fault
 	}
-	return finite(near)
+	return finite(math.Copysign(near, f))
 }
 
 // powerModulo is pow(a, b, mod), of integers.
@@ -233,4 +232,3 @@ func (m *machine) sum(items, start value) (value, *fault) {
 	}
 	return total, f
 }
-
