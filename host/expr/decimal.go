@@ -97,9 +97,6 @@ func rational(v value) (*big.Rat, bool) {
 }
 
 func (m *machine) decimalArithmetic(op string, a, b value) (value, *fault) {
-	if f := m.spend(64); f != nil {
-		return null, f
-	}
 	a, f := m.toDecimal(a)
 	if f != nil {
 		return null, f
@@ -109,6 +106,11 @@ func (m *machine) decimalArithmetic(op string, a, b value) (value, *fault) {
 		return null, f
 	}
 	x, y, out := a.decimal(), b.decimal(), new(apd.Decimal)
+	for _, v := range []value{a, b} {
+		if f := m.reach(v); f != nil {
+			return null, f
+		}
+	}
 	if y.IsZero() && (op == "/" || op == "//" || op == "%") {
 		return null, divisionByZero()
 	}
@@ -136,6 +138,16 @@ func (m *machine) decimalArithmetic(op string, a, b value) (value, *fault) {
 		return null, badDecimal(err.Error())
 	}
 	return checkDecimal(out)
+}
+
+// reach counts the exact use of a number: how far the digits of a Decimal reach from
+// its point is what computing with it costs.
+func (m *machine) reach(v value) *fault {
+	cost := 16
+	if d := v.decimal(); d != nil {
+		cost += (int(max(d.Exponent, -d.Exponent)) + d.Coeff.BitLen()/4) / 4
+	}
+	return m.spend(cost)
 }
 
 // reduce drops zeros at the end of an exact quotient, down to the exponent that its
