@@ -24,7 +24,7 @@ func (m *machine) arithmetic(op string, a, b value) (value, *fault) {
 	case a.isInteger() && b.isInteger():
 		return m.intArithmetic(op, a, b)
 	case a.isNumber() && b.isNumber() && a.kind != kindDecimal && b.kind != kindDecimal:
-		return floatArithmetic(op, a, b)
+		return m.floatArithmetic(op, a, b)
 	}
 	return m.collectionArithmetic(op, a, b)
 }
@@ -79,6 +79,11 @@ func magnitude(n int64) uint64 {
 }
 
 func unsupported(op string, a, b value) *fault {
+	for _, v := range []value{a, b} {
+		if v.kind == kindForeign {
+			return unusable(v)
+		}
+	}
 	fix := "convert one of them: str(x), int(x), float(x)"
 	if a.kind == kindNone || b.kind == kindNone {
 		fix = "give null a value: default(x, 0)"
@@ -114,6 +119,9 @@ func (m *machine) intArithmetic(op string, a, b value) (value, *fault) {
 		n.Mul(x, y)
 	case "/":
 		f, _ := new(big.Rat).SetFrac(x, y).Float64()
+		if f == 0 && y.Sign() < 0 != (x.Sign() < 0) {
+			f = math.Copysign(0, -1)
+		}
 		return finite(f)
 	case "//":
 		n, _ = floorDivide(x, y)
@@ -177,7 +185,7 @@ func toFloat(v value) (float64, *fault) {
 	return float64(v.n), nil
 }
 
-func floatArithmetic(op string, a, b value) (value, *fault) {
+func (m *machine) floatArithmetic(op string, a, b value) (value, *fault) {
 	x, f := toFloat(a)
 	if f != nil {
 		return null, f
@@ -194,6 +202,9 @@ func floatArithmetic(op string, a, b value) (value, *fault) {
 	case "*":
 		return floatValue(x * y), nil
 	case "**":
+		if f := m.spend(40); f != nil {
+			return null, f
+		}
 		return floatPower(x, y)
 	}
 	if y == 0 {
@@ -243,11 +254,41 @@ func floatPower(x, y float64) (value, *fault) {
 	if x < 0 && !math.IsInf(x, 0) && y != math.Trunc(y) {
 		return null, wrong("a fractional power of a negative number is complex", "use abs(x)")
 	}
-	f := math.Pow(x, y)
+	f := power(x, y)
 	if math.IsInf(f, 0) && !math.IsInf(x, 0) && !math.IsInf(y, 0) {
 		return finite(f)
 	}
 	return floatValue(f), nil
+}
+
+// power is x**y. Where y is an integer, or has few binary places, it is computed
+// with digits to spare, so that the last one is right, as C's libraries have it.
+func power(x, y float64) float64 {
+	const precision, largest, places = 160, 1 << 16, 4
+	whole, rest := math.Modf(y)
+	scaled := math.Abs(rest) * (1 << places)
+	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) || math.IsNaN(y) || math.Abs(whole) > largest || scaled != math.Trunc(scaled) {
+		return math.Pow(x, y)
+	}
+	base := new(big.Float).SetPrec(precision).SetFloat64(x)
+	out := new(big.Float).SetPrec(precision).SetInt64(1)
+	root := new(big.Float).SetPrec(precision).Copy(base)
+	for bit := uint64(1 << (places - 1)); bit > 0 && scaled != 0; bit >>= 1 {
+		if root.Sqrt(root); uint64(scaled)&bit != 0 {
+			out.Mul(out, root)
+		}
+	}
+	for n := uint64(math.Abs(whole)); n > 0; n >>= 1 {
+		if n&1 != 0 {
+			out.Mul(out, base)
+		}
+		base.Mul(base, base)
+	}
+	if y < 0 {
+		out.Quo(big.NewFloat(1), out)
+	}
+	f, _ := out.Float64()
+	return f
 }
 
 func finite(f float64) (value, *fault) {

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"math"
 	"slices"
 	"unicode/utf8"
 )
@@ -91,12 +92,15 @@ func makeRange(args []value, names []string) (value, *fault) {
 	}
 	bounds := [3]int64{0, 0, 1}
 	for i, v := range args {
+		if v.kind == kindBig {
+			v = intValue(math.MaxInt64)
+		}
 		n, f := integerArgument(v, "a bound of range")
 		if f != nil {
 			return null, f
 		}
 		if n > maxSpan || n < -maxSpan {
-			return null, beyond("a bound of range that is too big", maxSpan, "", "use smaller ones")
+			return null, beyond("a bound of range that is too big", maxSpan, "either way", "use smaller ones")
 		}
 		bounds[i] = n
 	}

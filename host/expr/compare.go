@@ -197,8 +197,10 @@ func (m *machine) orderNumbers(a, b value) (ordering, *fault) {
 	case a.isInteger() && b.isInteger():
 		return ordering(a.big().Cmp(b.big())), m.spend(1)
 	}
-	if f := m.spend(32); f != nil {
-		return incomparable, f
+	for _, v := range []value{a, b} {
+		if f := m.reach(v); f != nil {
+			return incomparable, f
+		}
 	}
 	x, xOK := rational(a)
 	y, yOK := rational(b)

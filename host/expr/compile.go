@@ -29,7 +29,7 @@ func (c *compiler) expression(n node) eval {
 	c.depth++
 	defer func() { c.depth-- }()
 	if c.depth > 2*maxDepth && c.err == nil {
-		c.err = syntaxError(c.source, n.pos(), "it nests deeper than "+grouped(2*maxDepth)+" levels", "split it into several expressions")
+		c.err = syntaxError(c.source, n.pos(), "it nests deeper than the limit of "+grouped(2*maxDepth)+" levels", "split it into several expressions")
 	}
 	if c.err != nil {
 		return nil

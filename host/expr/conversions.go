@@ -115,7 +115,7 @@ func (m *machine) toInt(v, base value) (value, *fault) {
 	case v.kind == kindFloat:
 		return truncate(v.float())
 	case v.kind == kindDecimal:
-		if f := m.spend(32); f != nil {
+		if f := m.reach(v); f != nil {
 			return null, f
 		}
 		r, ok := rational(v)

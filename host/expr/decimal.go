@@ -38,15 +38,22 @@ func (m *machine) parseDecimal(s string) (value, *fault) {
 		return null, beyond("a number of "+grouped(len(s))+" characters", maxDigits, "characters", "use a shorter one")
 	}
 	d, _, err := apd.NewFromString(strings.ReplaceAll(strings.TrimSpace(s), "_", ""))
+	if err != nil && strings.Contains(err.Error(), "exponent") {
+		return null, farDecimal()
+	}
 	if err != nil {
 		return null, badDecimal("this text is no number")
 	}
 	return checkDecimal(d)
 }
 
+func farDecimal() *fault {
+	return beyond("a Decimal's exponent is too big", maxSpread, "either way", "use smaller numbers")
+}
+
 func checkDecimal(d *apd.Decimal) (value, *fault) {
 	if d.Form == apd.Finite && (d.Exponent > maxSpread || d.Exponent < -maxSpread) {
-		return null, badDecimal("the exponent is beyond the limit")
+		return null, farDecimal()
 	}
 	return decimalValue(d), nil
 }
@@ -90,9 +97,6 @@ func rational(v value) (*big.Rat, bool) {
 }
 
 func (m *machine) decimalArithmetic(op string, a, b value) (value, *fault) {
-	if f := m.spend(64); f != nil {
-		return null, f
-	}
 	a, f := m.toDecimal(a)
 	if f != nil {
 		return null, f
@@ -102,6 +106,11 @@ func (m *machine) decimalArithmetic(op string, a, b value) (value, *fault) {
 		return null, f
 	}
 	x, y, out := a.decimal(), b.decimal(), new(apd.Decimal)
+	for _, v := range []value{a, b} {
+		if f := m.reach(v); f != nil {
+			return null, f
+		}
+	}
 	if y.IsZero() && (op == "/" || op == "//" || op == "%") {
 		return null, divisionByZero()
 	}
@@ -114,7 +123,10 @@ func (m *machine) decimalArithmetic(op string, a, b value) (value, *fault) {
 	case "*":
 		_, err = decimals.Mul(out, x, y)
 	case "/":
-		_, err = decimals.Quo(out, x, y)
+		var inexact apd.Condition
+		if inexact, err = decimals.Quo(out, x, y); err == nil && !inexact.Inexact() {
+			reduce(out, x.Exponent-y.Exponent)
+		}
 	case "//":
 		_, err = decimals.QuoInteger(out, x, y)
 	case "%":
@@ -126,6 +138,30 @@ func (m *machine) decimalArithmetic(op string, a, b value) (value, *fault) {
 		return null, badDecimal(err.Error())
 	}
 	return checkDecimal(out)
+}
+
+// reach counts the exact use of a number: how far the digits of a Decimal reach from
+// its point is what computing with it costs.
+func (m *machine) reach(v value) *fault {
+	cost := 16
+	if d := v.decimal(); d != nil {
+		cost += (int(max(d.Exponent, -d.Exponent)) + d.Coeff.BitLen()/4) / 4
+	}
+	return m.spend(cost)
+}
+
+// reduce drops zeros at the end of an exact quotient, down to the exponent that its
+// operands have.
+func reduce(d *apd.Decimal, exponent int32) {
+	ten, digit := apd.NewBigInt(10), new(apd.BigInt)
+	for d.Exponent < exponent && !d.IsZero() {
+		rest, _ := new(apd.BigInt).QuoRem(&d.Coeff, ten, digit)
+		if digit.Sign() != 0 {
+			return
+		}
+		d.Coeff.Set(rest)
+		d.Exponent++
+	}
 }
 
 func (m *machine) decimalPower(x, y *apd.Decimal) (value, *fault) {

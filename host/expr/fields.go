@@ -3,6 +3,7 @@ package expr
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -131,8 +132,7 @@ func (s *fields) convert(v value, to byte) (value, *fault) {
 		text, f = s.m.repr(v)
 	case 'a':
 		if text, f = s.m.repr(v); f == nil {
-			text = strings.Trim(strconv.QuoteToASCII(strings.ReplaceAll(text, `\`, "\x00")), `"`)
-			text = strings.NewReplacer(`\x00`, `\`, `\"`, `"`).Replace(text)
+			text, f = s.m.ascii(text)
 		}
 	default:
 		return null, badField("a conversion is !r, !s or !a")
@@ -230,4 +230,23 @@ func (s *fields) argument(name string) (value, *fault) {
 		return null, badField("there is no argument " + grouped(n) + ": " + grouped(positional) + " are given")
 	}
 	return s.args[n], nil
+}
+
+// ascii escapes what is not ASCII in a text that repr made.
+func (m *machine) ascii(text string) (string, *fault) {
+	if isASCII(text) {
+		return text, nil
+	}
+	if f := m.write(4 * len(text)); f != nil {
+		return "", f
+	}
+	var out []byte
+	for _, r := range text {
+		if r < utf8.RuneSelf {
+			out = append(out, byte(r))
+		} else {
+			out = appendEscaped(out, r)
+		}
+	}
+	return string(out), nil
 }

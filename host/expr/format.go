@@ -5,15 +5,14 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/cockroachdb/apd/v3"
 )
 
-// spec is Python's format specification: [[fill]align][sign][#][0][width][grouping][.precision][type].
+// spec is Python's format specification: [[fill]align][sign][z][#][0][width][grouping][.precision][type].
 type spec struct {
 	fill      string
 	align     byte // < > ^ =, or 0
 	sign      byte // + - or a space
+	plusZero  bool // z: a negative zero has no sign
 	alternate bool
 	zero      bool // a zero before the width
 	width     int
@@ -32,6 +31,9 @@ func parseSpec(text string) (spec, *fault) {
 	}
 	if rest != "" && strings.IndexByte("+- ", rest[0]) >= 0 {
 		s.sign, rest = rest[0], rest[1:]
+	}
+	if strings.HasPrefix(rest, "z") {
+		s.plusZero, rest = true, rest[1:]
 	}
 	if strings.HasPrefix(rest, "#") {
 		s.alternate, rest = true, rest[1:]
@@ -80,7 +82,7 @@ func formatNumber(s, name string) (n int, rest string, f *fault) {
 	if end > 0 {
 		var err error
 		if n, err = strconv.Atoi(s[:end]); err != nil || n > maxWidth {
-			return 0, s, beyond("a format's "+name+" is too big", maxWidth, "", "use a smaller one")
+			return 0, s, beyond("a format's "+name+" is too big", maxWidth, "characters", "use a smaller one")
 		}
 	}
 	return n, s[end:], nil
@@ -117,7 +119,7 @@ func (m *machine) format(v value, text string) (string, *fault) {
 func quoteByte(c byte) string { return strings.Trim(quoteRune(rune(c)), "'") }
 
 func (m *machine) formatText(text string, s spec) (string, *fault) {
-	if s.kind != 0 && s.kind != 's' || s.align == '=' || s.sign != '-' || s.alternate || s.grouping != 0 {
+	if s.kind != 0 && s.kind != 's' || s.align == '=' || s.sign != '-' || s.alternate || s.plusZero || s.grouping != 0 {
 		return "", badFormat("text has the formats s, <, > and ^ alone")
 	}
 	if f := m.write(len(text) + s.width*utf8.UTFMax); f != nil {
@@ -134,8 +136,8 @@ func (m *machine) formatText(text string, s spec) (string, *fault) {
 }
 
 func (m *machine) formatInt(v value, s spec) (string, *fault) {
-	if s.precision >= 0 {
-		return "", badFormat("an integer's format has no precision")
+	if s.precision >= 0 || s.plusZero {
+		return "", badFormat("an integer's format has no precision and no z")
 	}
 	n := v.big()
 	if f := m.spend(n.BitLen() / 8); f != nil {
@@ -143,7 +145,7 @@ func (m *machine) formatInt(v value, s spec) (string, *fault) {
 	}
 	sign := s.signOf(n.Sign() < 0)
 	if s.kind == 'c' {
-		if !n.IsInt64() || n.Int64() > utf8.MaxRune || !utf8.ValidRune(rune(n.Int64())) {
+		if !n.IsInt64() || n.Int64() < 0 || n.Int64() > utf8.MaxRune || !utf8.ValidRune(rune(n.Int64())) {
 			return "", badFormat("this integer is no character")
 		}
 		return pad("", string(rune(n.Int64())), 1, s), nil
@@ -254,8 +256,13 @@ func (m *machine) formatFloat(v value, s spec) (string, *fault) {
 	if fault != nil {
 		return "", fault
 	}
-	sign := s.signOf(math.Signbit(f) && !math.IsNaN(f))
+	negative := math.Signbit(f) && !math.IsNaN(f)
+	if s.kind == '%' {
+		f *= 100
+	}
 	body := floatDigits(math.Abs(f), s)
+	negative = negative && !(s.plusZero && isZeroText(body))
+	sign := s.signOf(negative)
 	if s.kind == 'E' || s.kind == 'F' || s.kind == 'G' {
 		body = strings.ToUpper(body)
 	}
@@ -265,6 +272,8 @@ func (m *machine) formatFloat(v value, s spec) (string, *fault) {
 	}
 	return s.assemble(sign, body[:whole], body[whole:], 3), nil
 }
+
+func isZeroText(digits string) bool { return strings.Trim(digits, "0.eE+-%") == "" }
 
 // floatDigits is f, which is not negative, as the specification says, but for padding.
 func floatDigits(f float64, s spec) string {
@@ -288,7 +297,7 @@ func floatDigits(f float64, s spec) string {
 	case 'f', 'F':
 		return point(strconv.FormatFloat(f, 'f', precision, 64), s.alternate)
 	case '%':
-		return point(strconv.FormatFloat(f*100, 'f', precision, 64), s.alternate) + "%"
+		return point(strconv.FormatFloat(f, 'f', precision, 64), s.alternate) + "%"
 	case 0:
 		if precision < 0 {
 			return floatText(f)
@@ -340,44 +349,4 @@ func trimZeros(text string) string {
 		return text
 	}
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
-}
-
-// formatDecimal rounds exactly, where a float would not.
-func (m *machine) formatDecimal(v value, s spec) (string, *fault) {
-	d := v.decimal()
-	if d.Form != apd.Finite {
-		return s.assemble(s.signOf(d.Negative), strings.TrimPrefix(d.String(), "-"), "", 3), nil
-	}
-	suffix := ""
-	abs := new(apd.Decimal).Abs(d)
-	if s.kind == '%' {
-		abs.Exponent += 2
-		suffix = "%"
-	}
-	var body string
-	switch s.kind {
-	case 'e', 'E', 'g', 'G', 'n':
-		f, fault := decimalFloat(decimalValue(abs))
-		if fault != nil {
-			return "", fault
-		}
-		body = floatDigits(f, s)
-	default:
-		if s.precision >= 0 {
-			r, fault := rounded(abs, int32(s.precision))
-			if fault != nil {
-				return "", fault
-			}
-			abs = r
-		}
-		body = abs.Text('f')
-		if s.kind == 0 && s.precision < 0 {
-			body = abs.String()
-		}
-	}
-	whole, rest, found := strings.Cut(body, ".")
-	if found {
-		rest = "." + rest
-	}
-	return s.assemble(s.signOf(d.Negative), whole, rest+suffix, 3), nil
 }

@@ -205,14 +205,14 @@ func (l *lexer) apart(start int) {
 
 func (l *lexer) number() {
 	start := l.at
-	rest := strings.ToLower(l.source[l.at:])
+	rest := strings.ToLower(l.source[l.at:min(l.at+2, len(l.source))])
 	base := ""
 	switch {
-	case strings.HasPrefix(rest, "0x"):
+	case rest == "0x":
 		base = "0123456789abcdef_"
-	case strings.HasPrefix(rest, "0o"):
+	case rest == "0o":
 		base = "01234567_"
-	case strings.HasPrefix(rest, "0b"):
+	case rest == "0b":
 		base = "01_"
 	}
 	if base != "" {

@@ -5,17 +5,17 @@ import "strconv"
 // The limits. What an expression costs is counted, not timed, so that the same
 // expression over the same data ends in the same way on every machine.
 const (
-	maxSource = 64 << 10  // bytes of an expression
-	maxDepth  = 100       // how deep an expression nests
-	maxNested = 256       // how deep a value nests
-	maxSteps  = 250_000   // operations of one evaluation
-	maxItems  = 100_000   // of a list, tuple, set, dict
-	maxText   = 1 << 20   // bytes of a string that an expression makes
-	maxBits   = 4096      // of an integer
-	maxDigits = 1300      // of a number's text
-	maxWidth  = 1000      // width and precision in a format
-	maxResult = 8 << 20   // bytes of the result as JSON
-	maxSpread = 2000      // a Decimal's exponent, up or down
+	maxSource = 64 << 10 // bytes of an expression
+	maxDepth  = 100      // how deep an expression nests
+	maxNested = 256      // how deep a value nests
+	maxSteps  = 250_000  // operations of one evaluation
+	maxItems  = 100_000  // of a list, tuple, set, dict
+	maxText   = 1 << 20  // bytes of a string that an expression makes
+	maxBits   = 4096     // of an integer
+	maxDigits = 1300     // of a number's text
+	maxWidth  = 1000     // width and precision in a format
+	maxResult = 8 << 20  // bytes of the result as JSON
+	maxSpread = 2000     // a Decimal's exponent, up or down
 
 	scanBytes  = 128 // of text that is read count as a step
 	writeBytes = 16  // of text that is made count as a step

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/big"
 	"strconv"
-
 )
 
 var numberFunctions = []*function{
@@ -59,7 +58,7 @@ func (m *machine) round(v, digits value) (value, *fault) {
 	case v.kind == kindFloat:
 		return m.roundFloat(v.float(), int(places))
 	case v.kind == kindDecimal:
-		if f := m.spend(64); f != nil {
+		if f := m.reach(v); f != nil {
 			return null, f
 		}
 		d, f := rounded(v.decimal(), int32(places))
@@ -96,10 +95,11 @@ func (m *machine) roundFloat(f float64, places int) (value, *fault) {
 		return floatValue(f), nil
 	}
 	if places >= 0 {
-		if fault := m.spend(8); fault != nil {
+		places = min(places, 400) // no float has more digits that count
+		_, exponent := math.Frexp(f)
+		if fault := m.spend(4 + (places+max(exponent, 0)/3)/8); fault != nil {
 			return null, fault
 		}
-		places = min(places, 400) // no float has more digits that count
 		near, err := strconv.ParseFloat(strconv.FormatFloat(f, 'f', places, 64), 64)
 		if err != nil {
 			return finite(near)
@@ -118,7 +118,7 @@ func (m *machine) roundFloat(f float64, places int) (value, *fault) {
 	if fault != nil {
 		return null, fault
 	}
-	return finite(near)
+	return finite(math.Copysign(near, f))
 }
 
 // powerModulo is pow(a, b, mod), of integers.
@@ -233,4 +233,3 @@ func (m *machine) sum(items, start value) (value, *fault) {
 	}
 	return total, f
 }
-

@@ -95,7 +95,7 @@ func (p *parser) expect(op, after string, opened int) {
 func (p *parser) deeper() (leave func(), ok bool) {
 	p.depth++
 	if p.depth > maxDepth {
-		p.fail(p.peek().at, "it nests deeper than "+grouped(maxDepth)+" levels", "split it into several expressions")
+		p.fail(p.peek().at, "it nests deeper than the limit of "+grouped(maxDepth)+" levels", "split it into several expressions")
 	}
 	return func() { p.depth-- }, p.depth <= maxDepth
 }

@@ -196,13 +196,19 @@ func appendQuoted(dst []byte, s string) []byte {
 			dst = fmt.Appendf(dst, `\x%02x`, s[i])
 		case unicode.IsPrint(r):
 			dst = utf8.AppendRune(dst, r)
-		case r < 0x100:
-			dst = fmt.Appendf(dst, `\x%02x`, r)
-		case r < 0x10000:
-			dst = fmt.Appendf(dst, `\u%04x`, r)
 		default:
-			dst = fmt.Appendf(dst, `\U%08x`, r)
+			dst = appendEscaped(dst, r)
 		}
 	}
 	return append(dst, quote)
+}
+
+func appendEscaped(dst []byte, r rune) []byte {
+	switch {
+	case r < 0x100:
+		return fmt.Appendf(dst, `\x%02x`, r)
+	case r < 0x10000:
+		return fmt.Appendf(dst, `\u%04x`, r)
+	}
+	return fmt.Appendf(dst, `\U%08x`, r)
 }

@@ -114,7 +114,7 @@ func hashFloat(f float64) hash {
 
 // hashDecimal agrees with integers and floats where a Decimal equals one.
 func (m *machine) hashDecimal(v value) (hash, *fault) {
-	if f := m.spend(32); f != nil {
+	if f := m.reach(v); f != nil {
 		return hash{}, f
 	}
 	if r, ok := rational(v); ok {
