@@ -106,6 +106,9 @@ func appendForeign(dst []byte, v value) ([]byte, *fault) {
 // unusable is the fault of computing with what is no value.
 func unusable(v value) *fault {
 	if number, ok := v.ref.(json.Number); ok {
+		if _, ok := isJSONNumber(string(number)); !ok {
+			return wrong("the scope gave the number "+quoted(string(number))+", which is not JSON", "give it values as encoding/json decodes them")
+		}
 		return beyond("a number of "+grouped(len(number))+" characters", maxDigits, "characters", "use a shorter one")
 	}
 	return wrong(fmt.Sprintf("the scope gave a %T, which is not JSON", v.ref), "give it values as encoding/json decodes them")
