@@ -28,7 +28,7 @@ var expressions = []struct {
 	{
 		"chain",
 		`0 < score <= 1 and tier in ['gold', 'silver']`,
-		`0 < score and score <= 1 and tier in ['gold', 'silver']`,
+		`0 < score <= 1 and tier in ['gold', 'silver']`,
 		`0.0 < score && score <= 1.0 && tier in ['gold', 'silver']`,
 		true,
 	},

@@ -379,6 +379,9 @@ func TestStr(t *testing.T) {
 	if got := Str([]any{long}); got != "["+string(long)+"]" {
 		t.Errorf("a long number is shown as %.40s", got)
 	}
+	if got := Repr([]any{struct{ secret string }{"s3cret"}}); got != "<the scope gave a struct { secret string }, which is not JSON>" {
+		t.Errorf("what is no JSON is shown as %s", got)
+	}
 	if got := Str(strings.Repeat("x", 5<<20)); len(got) != 5<<20 {
 		t.Errorf("a long text has %d bytes", len(got))
 	}

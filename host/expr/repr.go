@@ -24,7 +24,7 @@ func Str(v kernel.Value) string { return show(v, (*machine).str) }
 func show(v kernel.Value, as func(*machine, value) (string, *fault)) string {
 	s, f := as(&machine{steps: math.MaxInt, textLimit: math.MaxInt}, from(v))
 	if f != nil {
-		return fmt.Sprint(v) // no value of JSON
+		return "<" + f.why + ">" // no value of JSON
 	}
 	return s
 }
