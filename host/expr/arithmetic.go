@@ -88,7 +88,7 @@ func unsupported(op string, a, b value) *fault {
 	if a.kind == kindNone || b.kind == kindNone {
 		fix = "give null a value: default(x, 0)"
 	}
-	return wrong("unsupported operand types for "+op+": "+typeName(a)+" and "+typeName(b), fix)
+	return wrong("unsupported operand types for "+op+": "+aType(a)+" and "+aType(b), fix)
 }
 
 func divisionByZero() *fault {
@@ -323,7 +323,7 @@ func (m *machine) negate(v value, op byte) (value, *fault) {
 		}
 		return v, nil
 	}
-	return null, wrong("bad operand type for unary "+string(op)+": "+typeName(v), "convert it first: int(x), float(x)")
+	return null, wrong("bad operand type for unary "+string(op)+": "+aType(v), "convert it first: int(x), float(x)")
 }
 
 // collectionArithmetic joins, repeats, subtracts and formats.

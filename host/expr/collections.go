@@ -28,7 +28,7 @@ func (m *machine) length(v value) (value, *fault) {
 	case kindList, kindTuple, kindSet, kindDict, kindRange:
 		return intValue(int64(count(v))), nil
 	}
-	return null, wrong("a "+typeName(v)+" has no len", "give null a value: len(default(x, []))")
+	return null, wrong(aType(v)+" has no len", "give null a value: len(default(x, []))")
 }
 
 // quantify is any where found is true, and all where it is false: it looks for an
@@ -177,7 +177,7 @@ func (m *machine) slice(v value, limits [3]value) (value, *fault) {
 		}
 	case kindList, kindTuple, kindRange:
 	default:
-		return null, wrong("a "+typeName(v)+" cannot be sliced", "slice a list or text")
+		return null, wrong(aType(v)+" cannot be sliced", "slice a list or text")
 	}
 	s, f := sliceBounds(limits, int64(size))
 	if f != nil {

@@ -216,8 +216,7 @@ func near(v value, finite *big.Rat) float64 {
 	case finite != nil:
 		return float64(finite.Sign())
 	case v.kind == kindDecimal:
-		f, _ := decimalFloat(v)
-		return f
+		return decimalFloat(v)
 	}
 	return v.float()
 }

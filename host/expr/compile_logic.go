@@ -100,6 +100,9 @@ func (c *compiler) conditional(n *conditional) eval {
 
 func (c *compiler) sequence(n *sequence) eval {
 	items, kind := c.all(n.items), n.kind
+	if v, ok := constant(n); ok {
+		return func(*machine) (value, *fault) { return v, nil }
+	}
 	return func(m *machine) (value, *fault) {
 		all := make([]value, len(items))
 		for i, item := range items {
@@ -110,6 +113,19 @@ func (c *compiler) sequence(n *sequence) eval {
 		}
 		return value{kind: kind, ref: all}, nil
 	}
+}
+
+// constant is a list or tuple of literals: it is made once, as values never change.
+func constant(n *sequence) (value, bool) {
+	all := make([]value, len(n.items))
+	for i, item := range n.items {
+		l, ok := item.(*literal)
+		if !ok {
+			return null, false
+		}
+		all[i] = l.value
+	}
+	return value{kind: n.kind, ref: all}, true
 }
 
 func (c *compiler) mapping(n *mapping) eval {

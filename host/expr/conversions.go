@@ -105,7 +105,7 @@ func (m *machine) addPairs(out *table, v value) *fault {
 
 func (m *machine) toInt(v, base value) (value, *fault) {
 	if given(base) && v.kind != kindText {
-		return null, wrong("int with a base takes text, not a "+typeName(v), "pass text such as 'ff', or no base")
+		return null, wrong("int with a base takes text, not "+aType(v), "pass text such as 'ff', or no base")
 	}
 	switch {
 	case v.isSmall():
@@ -126,7 +126,7 @@ func (m *machine) toInt(v, base value) (value, *fault) {
 	case v.kind == kindText:
 		return m.parseInt(v.text(), base)
 	}
-	return null, wrong("int takes text or a number, not a "+typeName(v), "give null a value: int(default(x, 0))")
+	return null, wrong("int takes text or a number, not "+aType(v), "give null a value: int(default(x, 0))")
 }
 
 func truncate(f float64) (value, *fault) {
@@ -195,12 +195,11 @@ func (m *machine) convertFloat(v value) (value, *fault) {
 		f, fault := toFloat(v)
 		return floatValue(f), fault
 	case kindDecimal:
-		f, fault := decimalFloat(v)
-		return floatValue(f), fault
+		return floatValue(decimalFloat(v)), nil
 	case kindText:
 		return m.parseFloat(v.text())
 	}
-	return null, wrong("float takes text or a number, not a "+typeName(v), "give null a value: float(default(x, 0))")
+	return null, wrong("float takes text or a number, not "+aType(v), "give null a value: float(default(x, 0))")
 }
 
 func (m *machine) parseFloat(s string) (value, *fault) {

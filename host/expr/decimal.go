@@ -30,7 +30,7 @@ func (m *machine) toDecimal(v value) (value, *fault) {
 	case v.kind == kindMissing:
 		return null, isMissing(v)
 	}
-	return null, wrong("a "+typeName(v)+" is no Decimal", "pass a number, or text such as '2.25'")
+	return null, wrong(aType(v)+" is no Decimal", "pass a number, or text such as '2.25'")
 }
 
 func (m *machine) parseDecimal(s string) (value, *fault) {
@@ -188,22 +188,22 @@ func negateDecimal(v value) value {
 	return decimalValue(out)
 }
 
-func decimalFloat(v value) (float64, *fault) {
+func decimalFloat(v value) float64 {
 	if r, ok := rational(v); ok {
 		f, _ := r.Float64()
 		if f == 0 && v.decimal().Negative {
 			f = math.Copysign(0, -1)
 		}
-		return f, nil
+		return f
 	}
 	d := v.decimal()
 	switch {
 	case d.Form == apd.Infinite && d.Negative:
-		return math.Inf(-1), nil
+		return math.Inf(-1)
 	case d.Form == apd.Infinite:
-		return math.Inf(1), nil
+		return math.Inf(1)
 	}
-	return math.NaN(), nil
+	return math.NaN()
 }
 
 // rounded is a Decimal with as many digits after the point, half to even.

@@ -6,7 +6,6 @@ package expr
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -145,7 +144,6 @@ func (p *Program) failed(f *fault) error {
 
 // missing is the error of an expression that is a name nobody knows.
 func (p *Program) missing(v value, s Scope) error {
-	const most = 30
 	names := slices.Clone(s.Names())
 	slices.Sort(names)
 	root, _, _ := strings.Cut(v.text(), ".")
@@ -153,15 +151,12 @@ func (p *Program) missing(v value, s Scope) error {
 	if known, ok := map[string]string{"true": "True", "false": "False", "null": "None", "none": "None"}[root]; ok {
 		fix = "write " + known
 	}
-	list := strings.Join(names[:min(len(names), most)], ", ")
-	if len(names) > most {
-		list += ", and " + strconv.Itoa(len(names)-most) + " more"
-	}
-	if list == "" {
-		list = "none"
+	list := "there are no names here"
+	if len(names) > 0 {
+		list = "available names: " + kernel.Quote(strings.Join(names, ", "))
 	}
 	return &kernel.Error{
 		Code: kernel.CodeExpressionFailed, What: "the expression failed: " + kernel.Quote(p.source),
-		Why: v.text() + " is missing; available names: " + kernel.Quote(list), Fix: fix,
+		Why: v.text() + " is missing; " + list, Fix: fix,
 	}
 }

@@ -111,9 +111,9 @@ func (m *machine) format(v value, text string) (string, *fault) {
 	case v.isNumber() && (s.kind == 0 || strings.IndexByte("eEfFgGn%", s.kind) >= 0):
 		return m.formatFloat(v, s)
 	case v.isNumber():
-		return "", badFormat("a " + typeName(v) + " has no format '" + quoteByte(s.kind) + "'")
+		return "", badFormat(aType(v) + " has no format '" + quoteByte(s.kind) + "'")
 	}
-	return "", badFormat("a " + typeName(v) + " has no formats")
+	return "", badFormat(aType(v) + " has no formats")
 }
 
 func quoteByte(c byte) string { return strings.Trim(quoteRune(rune(c)), "'") }
@@ -261,7 +261,9 @@ func (m *machine) formatFloat(v value, s spec) (string, *fault) {
 		f *= 100
 	}
 	body := floatDigits(math.Abs(f), s)
-	negative = negative && !(s.plusZero && isZeroText(body))
+	if s.plusZero && isZeroText(body) {
+		negative = false
+	}
 	sign := s.signOf(negative)
 	if s.kind == 'E' || s.kind == 'F' || s.kind == 'G' {
 		body = strings.ToUpper(body)

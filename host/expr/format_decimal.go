@@ -24,7 +24,7 @@ func (m *machine) formatDecimal(v value, s spec) (string, *fault) {
 	if end < 0 {
 		end = len(body)
 	}
-	negative := d.Negative && !(s.plusZero && isZeroText(body))
+	negative := d.Negative && (!s.plusZero || !isZeroText(body))
 	return s.assemble(s.signOf(negative), body[:end], body[end:], 3), nil
 }
 

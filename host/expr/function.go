@@ -117,7 +117,7 @@ func integerArgument(v value, name string) (int64, *fault) {
 	if v.isSmall() {
 		return v.n, nil
 	}
-	return 0, wrong(name+" is a "+typeName(v)+", and an integer is due", "convert it: int(x)")
+	return 0, wrong(name+" is "+aType(v)+", and an integer is due", "convert it: int(x)")
 }
 
 var nullFunctions = []*function{

@@ -207,12 +207,12 @@ func (l *lexer) number() {
 	start := l.at
 	rest := strings.ToLower(l.source[l.at:min(l.at+2, len(l.source))])
 	base := ""
-	switch {
-	case rest == "0x":
+	switch rest {
+	case "0x":
 		base = "0123456789abcdef_"
-	case rest == "0o":
+	case "0o":
 		base = "01234567_"
-	case rest == "0b":
+	case "0b":
 		base = "01_"
 	}
 	if base != "" {

@@ -68,7 +68,7 @@ var methodTable = []*function{
 }
 
 func noMethod(v value, name string) *fault {
-	return wrong("a "+typeName(v)+" has no method "+name, "convert it first, such as with str(x)")
+	return wrong(aType(v)+" has no method "+name, "convert it first, such as with str(x)")
 }
 
 func onDict(name string, do func(m *machine, args []value) (value, *fault)) run {

@@ -37,7 +37,7 @@ func (m *machine) abs(v value) (value, *fault) {
 	case v.isNumber():
 		return m.negate(v, '+')
 	}
-	return null, wrong("abs takes a number, not a "+typeName(v), "give null a value: abs(default(x, 0))")
+	return null, wrong("abs takes a number, not "+aType(v), "give null a value: abs(default(x, 0))")
 }
 
 func (m *machine) round(v, digits value) (value, *fault) {
@@ -70,7 +70,7 @@ func (m *machine) round(v, digits value) (value, *fault) {
 		}
 		return decimalValue(d), nil
 	}
-	return null, wrong("round takes a number, not a "+typeName(v), "give null a value: round(default(x, 0))")
+	return null, wrong("round takes a number, not "+aType(v), "give null a value: round(default(x, 0))")
 }
 
 // roundInt rounds to a power of ten, half to even.
@@ -114,11 +114,7 @@ func (m *machine) roundFloat(f float64, places int) (value, *fault) {
 	if fault != nil {
 		return null, fault
 	}
-	near, fault := decimalFloat(decimalValue(d))
-	if fault != nil {
-		return null, fault
-	}
-	return finite(math.Copysign(near, f))
+	return finite(math.Copysign(decimalFloat(decimalValue(d)), f))
 }
 
 // powerModulo is pow(a, b, mod), of integers.
@@ -195,7 +191,7 @@ func noKey(name string) *fault {
 }
 
 func noOrder(a, b value) *fault {
-	return wrong("a "+typeName(a)+" and a "+typeName(b)+" have no order", "make them of one type, or leave nulls out: [x for x in items if x is not None]")
+	return wrong(aType(a)+" and "+aType(b)+" have no order", "make them of one type, or leave nulls out: [x for x in items if x is not None]")
 }
 
 // sum adds as Python does: floats with a compensation for what rounding loses.

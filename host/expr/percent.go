@@ -137,10 +137,10 @@ func (m *machine) percentValue(v value, s spec) (string, *fault) {
 		return m.formatText(text.text(), s)
 	case 'd', 'i', 'u', 'o', 'x', 'X':
 		if !v.isNumber() {
-			return "", badPercent("a number is due, not a " + typeName(v))
+			return "", badPercent("a number is due, not " + aType(v))
 		}
 		if !v.isInteger() && s.kind != 'd' && s.kind != 'i' && s.kind != 'u' {
-			return "", badPercent("an integer is due, not a " + typeName(v))
+			return "", badPercent("an integer is due, not " + aType(v))
 		}
 		n, f := m.toInt(v, value{})
 		if f != nil {
@@ -149,7 +149,7 @@ func (m *machine) percentValue(v value, s spec) (string, *fault) {
 		return m.percentInt(n, s)
 	case 'f', 'F', 'e', 'E', 'g', 'G':
 		if !v.isNumber() {
-			return "", badPercent("a number is due, not a " + typeName(v))
+			return "", badPercent("a number is due, not " + aType(v))
 		}
 		n, f := m.convertFloat(v)
 		if f != nil {
@@ -165,7 +165,7 @@ func (m *machine) percentValue(v value, s spec) (string, *fault) {
 			return m.formatInt(v, s)
 		}
 	}
-	return "", badPercent("there is no conversion %" + quoteByte(s.kind) + " for a " + typeName(v))
+	return "", badPercent("there is no conversion %" + quoteByte(s.kind) + " for " + aType(v))
 }
 
 // percentInt has a precision, unlike format: the least number of digits.

@@ -24,7 +24,7 @@ func Str(v kernel.Value) string { return show(v, (*machine).str) }
 func show(v kernel.Value, as func(*machine, value) (string, *fault)) string {
 	s, f := as(&machine{steps: math.MaxInt, textLimit: math.MaxInt}, from(v))
 	if f != nil {
-		return fmt.Sprint(v) // no value of JSON
+		return "<" + f.why + ">" // no value of JSON
 	}
 	return s
 }
@@ -106,6 +106,9 @@ func appendForeign(dst []byte, v value) ([]byte, *fault) {
 // unusable is the fault of computing with what is no value.
 func unusable(v value) *fault {
 	if number, ok := v.ref.(json.Number); ok {
+		if _, ok := isJSONNumber(string(number)); !ok {
+			return wrong("the scope gave the number "+quoted(string(number))+", which is not JSON", "give it values as encoding/json decodes them")
+		}
 		return beyond("a number of "+grouped(len(number))+" characters", maxDigits, "characters", "use a shorter one")
 	}
 	return wrong(fmt.Sprintf("the scope gave a %T, which is not JSON", v.ref), "give it values as encoding/json decodes them")

@@ -142,7 +142,7 @@ func (w *writer) name(key value) (string, *fault) {
 		}
 		return s, w.room(len(s) + 3)
 	}
-	return "", wrong("a member's name is a "+typeName(key)+", and JSON's names are text", "use text as keys: str(x)")
+	return "", wrong("a member's name is "+aType(key)+", and JSON's names are text", "use text as keys: str(x)")
 }
 
 // measure counts data of the scope that is a part of the result, as often as it is:

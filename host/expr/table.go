@@ -95,7 +95,7 @@ func (m *machine) hash(v value, depth int) (hash, *fault) {
 	case kindTuple:
 		return m.hashTuple(v, depth)
 	}
-	return hash{}, wrong("a "+typeName(v)+" cannot be a key or an item of a set", "use text, a number or a tuple")
+	return hash{}, wrong(aType(v)+" cannot be a key or an item of a set", "use text, a number or a tuple")
 }
 
 func hashFloat(f float64) hash {
@@ -189,7 +189,7 @@ func notIterable(v value) *fault {
 	if v.kind == kindMissing {
 		return isMissing(v)
 	}
-	return wrong("a "+typeName(v)+" has no items", "use a list; default(x, []) stands in for null")
+	return wrong(aType(v)+" has no items", "use a list; default(x, []) stands in for null")
 }
 
 func (m *machine) step() *fault {

@@ -78,7 +78,7 @@ func textArgument(v value, name string) (string, *fault) {
 	if v.kind == kindText {
 		return v.text(), nil
 	}
-	return "", wrong(name+" is a "+typeName(v)+", and text is due", "convert it: str(x)")
+	return "", wrong(name+" is "+aType(v)+", and text is due", "convert it: str(x)")
 }
 
 // onText applies change to text, or to what str makes of anything else.
@@ -220,7 +220,7 @@ func (m *machine) join(sep string, items value, convert bool) (value, *fault) {
 			return isMissing(v)
 		}
 		if v.kind != kindText && !convert {
-			return wrong("an item to join is a "+typeName(v), "write join(sep, items), which converts them")
+			return wrong("an item to join is "+aType(v), "write join(sep, items), which converts them")
 		}
 		s, f := m.str(v)
 		if f != nil {

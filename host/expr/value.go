@@ -91,8 +91,8 @@ func (v value) isSequence() bool {
 }
 
 // from takes a value of the scope as it is: what is inside it is taken when it is reached.
-func from(v kernel.Value) value {
-	switch v := v.(type) {
+func from(raw kernel.Value) value {
+	switch v := raw.(type) {
 	case nil:
 		return null
 	case bool:
@@ -100,11 +100,11 @@ func from(v kernel.Value) value {
 	case json.Number:
 		return fromNumber(v)
 	case string:
-		return value{kind: kindText, ref: any(v)}
+		return value{kind: kindText, ref: raw} // as it is boxed already
 	case []any:
-		return value{kind: kindList, ref: any(v)}
+		return value{kind: kindList, ref: raw}
 	case map[string]any:
-		return value{kind: kindDict, ref: any(v)}
+		return value{kind: kindDict, ref: raw}
 	case int:
 		return intValue(int64(v))
 	case int64:
@@ -112,7 +112,7 @@ func from(v kernel.Value) value {
 	case float64:
 		return floatValue(v)
 	}
-	return value{kind: kindForeign, ref: v}
+	return value{kind: kindForeign, ref: raw}
 }
 
 func fromNumber(number json.Number) value {
@@ -139,15 +139,14 @@ func fromNumber(number json.Number) value {
 
 func fromLongNumber(number json.Number) value {
 	s := string(number)
-	foreign := value{kind: kindForeign, ref: number}
 	whole, ok := isJSONNumber(s)
 	if !ok || len(s) > maxDigits {
-		return foreign
+		return value{kind: kindForeign, ref: number}
 	}
 	if whole {
 		n, _ := new(big.Int).SetString(s, 10)
 		if n.BitLen() > maxBits {
-			return foreign
+			return value{kind: kindForeign, ref: number}
 		}
 		return bigValue(n)
 	}
@@ -191,6 +190,20 @@ func isJSONNumber(s string) (whole, ok bool) {
 // typeName is what Python calls the type of v.
 func typeName(v value) string {
 	return [...]string{"nothing", "missing", "NoneType", "bool", "int", "int", "float", "Decimal", "str", "list", "tuple", "set", "dict", "range", "datetime", "unsupported value"}[v.kind]
+}
+
+// aType is typeName as a sentence has it.
+func aType(v value) string {
+	switch name := typeName(v); name {
+	case "NoneType":
+		return "None"
+	case "missing", "nothing":
+		return name
+	case "int", "unsupported value":
+		return "an " + name
+	default:
+		return "a " + name
+	}
 }
 
 // truth is Python's truthiness; what is missing is false.
