@@ -122,7 +122,7 @@ func (x triage) run(t *testing.T, config string, concurrency int) outcome {
 			t.Error(err)
 		}
 	}()
-	p, err := h.Load(ctx, x.path("pipeline.yaml"))
+	p, err := h.Load(ctx, x.path("pipeline.yaml"), host.LoadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

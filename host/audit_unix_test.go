@@ -80,14 +80,14 @@ func TestNothingHappensUnrecorded(t *testing.T) {
 				fill(t, log)
 			}
 			started := 0
-			res := p.Run(t.Context(), nil, host.RunOptions{Observer: func(e *host.Event) {
+			res := p.Run(t.Context(), nil, host.RunOptions{Recorder: host.Tell(func(e *host.Event) {
 				if e.Type == kernel.NodeStarted {
 					started++
 				}
 				if e.Type == test.when {
 					fill(t, log)
 				}
-			}})
+			})})
 			if res.Status == engine.Completed || res.Err == nil {
 				t.Fatalf("the run went on: %+v", res)
 			}

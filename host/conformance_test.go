@@ -40,12 +40,12 @@ type golden struct {
 // documented are the results of the cases whose recorded ones are bugs: what the
 // documentation says instead. Nodes that are not named are as recorded, or free.
 var documented = map[string]map[string]string{
-	"single_dep_qualified_name_fails":               {"a": `{"y":2}`, "b": `{"z":20}`},
+	"single_dep_qualified_name_fails":                {"a": `{"y":2}`, "b": `{"z":20}`},
 	"mapping_default_modifier_rejected_by_validator": {"a": `{"n":null}`, "b": `{"o":"d"}`},
-	"while_state_update_is_boolean_bug":             {"r": `{"result":[{"i":0},{"i":1},{"i":2}],"metadata":{"mode":"while","iterations":3,"stopped_by":"condition","final_state":{"n":3,"iteration":3},"successful":3,"failed":0,"errors":null}}`},
-	"composite_dollar_input_rejected":               {"r": `{"result":{"condition_met":true},"metadata":{"mode":"if-else","condition_met":true,"branch_taken":"if"}}`},
-	"llm_single_dep_qualified_fails":                {"a": `{"topic":"T"}`, "q": `"R1"`},
-	"agent_tool_end_json":                           {"ag": `{"answer":"done"}`},
+	"while_state_update_is_boolean_bug":              {"r": `{"result":[{"i":0},{"i":1},{"i":2}],"metadata":{"mode":"while","iterations":3,"stopped_by":"condition","final_state":{"n":3,"iteration":3},"successful":3,"failed":0,"errors":null}}`},
+	"composite_dollar_input_rejected":                {"r": `{"result":{"condition_met":true},"metadata":{"mode":"if-else","condition_met":true,"branch_taken":"if"}}`},
+	"llm_single_dep_qualified_fails":                 {"a": `{"topic":"T"}`, "q": `"R1"`},
+	"agent_tool_end_json":                            {"ag": `{"answer":"done"}`},
 }
 
 func TestConformance(t *testing.T) {

@@ -296,4 +296,3 @@ func (c *closers) close(ctx context.Context) error {
 	c.list = nil
 	return errors.Join(problems...)
 }
-

@@ -27,6 +27,7 @@ type Spending struct {
 	Price func(model string) (Price, bool)
 
 	mu       sync.Mutex
+	calls    float64 // of models, those that failed included
 	reserved float64 // tokens
 	cost     float64 // US dollars
 	warned   map[string]bool
@@ -39,7 +40,7 @@ func (s *Spending) Cost() float64 {
 	return s.cost
 }
 
-// StartLLM admits a call of a model and counts it; tokens is what it may take at
+// StartLLM admits a call of a model; tokens is what it may take at
 // most, 0 if that is not known. done is called with what it took.
 func (r *RunContext) StartLLM(ctx context.Context, tokens int64) (done func(model string, input, output int64) error, err error) {
 	s := &r.Spending
@@ -51,7 +52,7 @@ func (r *RunContext) StartLLM(ctx context.Context, tokens int64) (done func(mode
 		limit       *float64
 		used, wants float64
 	}{
-		{"max_llm_calls", s.Limits.LLMCalls, float64(r.Usage.LLMCalls.Load()), 1},
+		{"max_llm_calls", s.Limits.LLMCalls, s.calls, 1},
 		{"max_total_tokens", s.Limits.Tokens, used + s.reserved, math.Max(float64(tokens), 1)},
 		{"max_cost_usd", s.Limits.CostUSD, s.cost, math.SmallestNonzeroFloat64},
 	} {
@@ -59,13 +60,16 @@ func (r *RunContext) StartLLM(ctx context.Context, tokens int64) (done func(mode
 			return nil, err
 		}
 	}
-	r.Usage.LLMCalls.Add(1)
+	s.calls++
 	s.reserved += float64(tokens)
 	return func(model string, input, output int64) error { return r.endLLM(ctx, model, tokens, input, output) }, nil
 }
 
-// endLLM settles a call.
+// endLLM settles a call. One that took nothing got no answer.
 func (r *RunContext) endLLM(ctx context.Context, model string, reserved, input, output int64) error {
+	if input+output > 0 {
+		r.Usage.LLMCalls.Add(1)
+	}
 	r.Usage.InputTokens.Add(input)
 	r.Usage.OutputTokens.Add(output)
 	s := &r.Spending
@@ -78,7 +82,7 @@ func (r *RunContext) endLLM(ctx context.Context, model string, reserved, input, 
 		price, known = s.Price(model)
 	}
 	s.cost += (float64(input)*price.InputPerMillion + float64(output)*price.OutputPerMillion) / 1e6
-	s.warn(ctx, "max_llm_calls", s.Limits.LLMCalls, float64(r.Usage.LLMCalls.Load()))
+	s.warn(ctx, "max_llm_calls", s.Limits.LLMCalls, s.calls)
 	s.warn(ctx, "max_total_tokens", s.Limits.Tokens, float64(r.Usage.InputTokens.Load()+r.Usage.OutputTokens.Load()))
 	s.warn(ctx, "max_cost_usd", s.Limits.CostUSD, s.cost)
 	if s.Limits.CostUSD != nil && !known && input+output > 0 {

@@ -42,7 +42,7 @@ func newSite(t *testing.T, hooks ...hook) *site {
 	s := &site{}
 	s.Door = newDoor(t, allowing(), &s.audit, echo(&s.calls))
 	for i, h := range hooks {
-		s.Hook(ports.Registration{Name: string(rune('a'+i)), Match: ports.MatchOps([]string{"test.*"}), Hook: h})
+		s.Hook(ports.Registration{Name: string(rune('a' + i)), Match: ports.MatchOps([]string{"test.*"}), Hook: h})
 	}
 	return s
 }
@@ -231,10 +231,11 @@ func TestOrderOfHooks(t *testing.T) {
 // Where the record of a patched call cannot be written, the call does not happen.
 func TestAuditFailureAfterAPatch(t *testing.T) {
 	s := newSite(t)
-	s.Hook("late", ports.MatchOps([]string{"**"}), hook{before: func(*kernel.PortCall) (kernel.Verdict, error) {
+	late := hook{before: func(*kernel.PortCall) (kernel.Verdict, error) {
 		s.audit.err = errors.New("disk full")
 		return kernel.Verdict{Action: kernel.Replace, Value: map[string]any{"topic": "orders"}}, nil
-	}})
+	}}
+	s.Hook(ports.Registration{Name: "late", Match: ports.MatchOps([]string{"**"}), Hook: late})
 	if _, err := s.echo(context.Background(), "orders"); kernel.CodeOf(err) != kernel.CodeAudit || len(s.calls) > 0 {
 		t.Errorf("reached %d times, %v", len(s.calls), err)
 	}

@@ -238,23 +238,59 @@ func TestErrorsGetCodes(t *testing.T) {
 	}
 }
 
-func TestMeterChargesReplies(t *testing.T) {
-	f := &fake{content: "hi"}
-	op := complete(t, f)
+func TestRunsAreCharged(t *testing.T) {
 	run := &kernel.RunContext{}
-	reply, err := call(kernel.WithRun(t.Context(), run), t, f, `{"messages": [{"role": "user", "content": "hi"}]}`)
-	if err != nil {
-		t.Fatal(err)
+	ctx := kernel.WithRun(t.Context(), run)
+	for range 3 {
+		if _, err := call(ctx, t, &fake{content: "hi"}, `{"messages": [{"role": "user", "content": "hi"}]}`); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if got := run.Usage.Snapshot(); got != (kernel.UsageSnapshot{}) {
-		t.Errorf("the call itself charged %+v, which the door does", got)
+	if _, err := call(ctx, t, &fake{err: errors.New("no answer")}, `{"messages": [{"role": "user", "content": "hi"}]}`); err == nil {
+		t.Fatal("an answer")
 	}
-	op.Meter(run, reply)
-	op.Meter(run, &kernel.PortReply{Value: map[string]any{"usage": map[string]any{"input_tokens": json.Number("-900"), "output_tokens": "7"}}})
-	op.Meter(run, &kernel.PortReply{Value: "a hook's"})
-	want := kernel.UsageSnapshot{LLMCalls: 3, InputTokens: 10, OutputTokens: 5}
+	want := kernel.UsageSnapshot{LLMCalls: 3, InputTokens: 30, OutputTokens: 15}
 	if got := run.Usage.Snapshot(); got != want {
 		t.Errorf("usage %+v, want %+v", got, want)
+	}
+}
+
+func TestLimitsOfRuns(t *testing.T) {
+	limit := func(n float64) *float64 { return &n }
+	price := func(model string) (kernel.Price, bool) {
+		return kernel.Price{InputPerMillion: 100_000, OutputPerMillion: 200_000}, model != "unknown" // 2 dollars a call
+	}
+	for name, tc := range map[string]struct {
+		limits kernel.Limits
+		calls  int // that are admitted
+		says   string
+	}{
+		"none":              {kernel.Limits{}, 5, ""},
+		"no calls at all":   {kernel.Limits{LLMCalls: limit(0)}, 0, "limits.max_llm_calls is 0"},
+		"calls":             {kernel.Limits{LLMCalls: limit(2)}, 2, "limits.max_llm_calls is 2, and 2 of it is used"},
+		"tokens":            {kernel.Limits{Tokens: limit(31)}, 3, "limits.max_total_tokens is 31, and 45 of it is used"},
+		"money":             {kernel.Limits{CostUSD: limit(3)}, 2, "limits.max_cost_usd is 3, and 4 of it is used"},
+		"no money whatever": {kernel.Limits{CostUSD: limit(0)}, 0, "limits.max_cost_usd is 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var events []kernel.EventType
+			run := &kernel.RunContext{Observer: func(e *kernel.Event) { events = append(events, e.Type) }}
+			run.Spending.Limits, run.Spending.Price = tc.limits, price
+			ctx := kernel.WithRun(t.Context(), run)
+			admitted := 0
+			var err error
+			for admitted < 5 && err == nil {
+				if _, err = call(ctx, t, &fake{content: "hi"}, `{"messages": [{"role": "user", "content": "hi"}]}`); err == nil {
+					admitted++
+				}
+			}
+			if admitted != tc.calls || (err == nil) != (tc.says == "") || err != nil && (kernel.CodeOf(err) != kernel.CodeLimit || !strings.Contains(err.Error(), tc.says)) {
+				t.Errorf("%d calls, then %v", admitted, err)
+			}
+			if exceeded := slices.Contains(events, kernel.ResourceLimitExceeded); exceeded != (err != nil) {
+				t.Errorf("events %v", events)
+			}
+		})
 	}
 }
 
