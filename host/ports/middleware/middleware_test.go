@@ -440,3 +440,29 @@ func (allow) Authorize(context.Context, *kernel.AccessRequest) (kernel.Decision,
 	return kernel.Decision{Effect: kernel.Allow}, nil
 }
 func (allow) Audit(context.Context, *kernel.AuditRecord) error { return nil }
+
+// BenchmarkCall is what each middleware adds to a call that goes well.
+func BenchmarkCall(b *testing.B) {
+	ctx := tenant(context.Background(), "acme", "r")
+	c := &kernel.PortCall{Op: complete, Args: map[string]any{"messages": []any{map[string]any{"role": "user", "content": "hi"}}}}
+	answer := &kernel.PortReply{Value: map[string]any{"content": "ok"}}
+	f := func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) { return answer, nil }
+	for _, name := range []string{"", "RetryWithBackoff", "CircuitBreaker", "Timeout", "ResponseCache"} {
+		wrapped := kernel.PortFunc(f)
+		if name != "" {
+			m, err := middleware.New(name, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			wrapped = m(complete, f)
+		}
+		b.Run("with-"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := wrapped(ctx, c); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
