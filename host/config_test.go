@@ -151,7 +151,7 @@ func TestLoadRefuses(t *testing.T) {
 		"tool":       {"  nodes:\n    - {kind: function_node, metadata: {name: n}, spec: {fn: a.push}}\n", kernel.CodeModuleExport, []string{"p.yaml:5:", "module a@", "no tool push", "pull"}},
 		"body":       {"  nodes:\n    - {kind: function_node, metadata: {name: n}, spec: {fn: m}}\n", kernel.CodeModuleExport, []string{"p.yaml:5:", "node_run"}},
 		"port":       {"  nodes:\n    - {kind: llm_node, metadata: {name: n}, spec: {human_message: x}}\n", kernel.CodePipeline, []string{"p.yaml:5:", "port 'llm'"}},
-		"operation":  {"  nodes:\n    - {kind: service_call_node, metadata: {name: n}, spec: {service: artifacts, method: burn}}\n", kernel.CodePipeline, []string{"p.yaml:5:", "artifacts.burn", "did you mean artifacts.}},
+		"operation":  {"  nodes:\n    - {kind: service_call_node, metadata: {name: n}, spec: {service: artifacts, method: burn}}\n", kernel.CodePipeline, []string{"p.yaml:5:", "artifacts.burn", "did you mean artifacts."}},
 		"kind":       {"  nodes:\n    - {kind: lmm_node, metadata: {name: n}}\n", kernel.CodeUnknownKind, []string{"p.yaml:5:", "lmm_node", "llm_node"}},
 		"governance": {"  ports: {governance: {adapter: allow_all}}\n  nodes: []\n", kernel.CodeConfig, []string{"p.yaml:4:", "operator alone"}},
 	} {

@@ -10,6 +10,9 @@ func DidYouMean(name string, known []string) string {
 	if best := Nearest(name, known); best != "" {
 		return "did you mean " + Quote(best) + "?"
 	}
+	if len(known) == 0 {
+		return "there are none"
+	}
 	sorted := slices.Clone(known)
 	slices.Sort(sorted)
 	return "known are " + Quote(strings.Join(slices.Compact(sorted), ", "))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/entitystate"
+	"github.com/hexdag/hexdag/host/lib/pipelinememory"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
@@ -56,7 +57,7 @@ func everyOp(t *testing.T) []ports.Op {
 	}
 	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
-		remembered.Ops(), entities.Ops(), web.Ops())
+		remembered.Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops())
 }
 
 // A port that is not among everyOp would go untested: the sources are the witness.
@@ -324,6 +325,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"database.describe_table": middleware.Cacheable, "database.insert": middleware.Once, "database.list_tables": middleware.Cacheable, "database.query": middleware.Cacheable,
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
 		"governance.authorize": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
+		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
 		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.set": middleware.Repeatable,
 	}
 	if diff := cmp.Diff(want, effects); diff != "" {

@@ -61,7 +61,7 @@ type Options struct {
 
 // Cases returns every case, in the order of its kind.
 func Cases() []Case {
-	cases := slices.Concat(loadCases(), bombCases(), timeCases(), resourceCases(), boundaryCases(), protocolCases(), rightsCases(), outputCases())
+	cases := slices.Concat(loadCases(), bombCases(), timeCases(), resourceCases(), boundaryCases(), protocolCases(), rightsCases(), portCases(), outputCases())
 	slices.SortStableFunc(cases, func(a, b Case) int { return compareIDs(a.ID, b.ID) })
 	for i := range cases {
 		c := &cases[i]

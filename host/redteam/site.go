@@ -72,7 +72,7 @@ func (s *site) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	s.door = ports.NewDoor(s, s)
-	if err := s.door.Register(s.ops()...); err != nil {
+	if err := errors.Join(s.door.Register(s.ops()...), s.registerPorts()); err != nil {
 		return err
 	}
 	s.canary = &canary{}

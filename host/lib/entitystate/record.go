@@ -1,6 +1,7 @@
 package entitystate
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -43,7 +44,7 @@ func newRecord(initial string, now time.Time) *record {
 
 // changed returns the record after a change.
 func (r *record) changed(c *Change, now time.Time) *record {
-	history := append(r.History[:len(r.History):len(r.History)], Entry{From: c.From, To: c.To, At: now.UTC(), Reason: c.Reason})
+	history := slices.Concat(r.History, []Entry{{From: c.From, To: c.To, At: now.UTC(), Reason: c.Reason}})
 	return &record{State: c.To, Created: r.Created, Transitions: r.Transitions + 1, History: history[max(0, len(history)-MaxHistory):]}
 }
 

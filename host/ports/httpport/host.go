@@ -100,7 +100,7 @@ const (
 func isNoLabel(label string) bool { return label == "" || len(label) > maxLabel }
 
 func isOdd(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
+	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-_.", r)
 }
 
 // isNumber reports whether a label is a number in any base that resolvers take.

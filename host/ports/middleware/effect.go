@@ -24,6 +24,7 @@ func EffectOf(op string, args map[string]any) Effect {
 		return Cacheable
 	case "artifacts.store", "artifacts.retrieve", "artifacts.list", "artifacts.delete", // of the run that calls
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys",
+		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",
 		"entity_state.get_state", "entity_state.get_history":
 		return Repeatable
 	case "http.request", "api_call.request":

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
-
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
 )
@@ -99,31 +97,7 @@ func unknown(name, canonical string) error {
 		e.What = "hexDAG's middleware " + canonical + " is not one here"
 		return &e
 	}
-	return &kernel.Error{Code: kernel.CodeConfig, What: "there is no middleware " + kernel.Quote(name), Why: "a middleware is one of those that the host has; code is not imported", Fix: didYouMean(canonical, Names())}
-}
-
-// didYouMean suggests the nearest of the known names, or lists them.
-func didYouMean(name string, known []string) string {
-	best, distance := "", min(len(name), 32)/2+1
-	for _, k := range known {
-		if len(name) > 64 {
-			break // it is no slip of a finger
-		}
-		d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(k))
-		if len(name) > 2 && strings.Contains(k, name) {
-			d = 1
-		}
-		if d < distance {
-			best, distance = k, d
-		}
-	}
-	if best != "" {
-		return "did you mean " + best + "?"
-	}
-	if len(known) == 0 {
-		return "it has no parameters"
-	}
-	return "known are " + strings.Join(known, ", ")
+	return &kernel.Error{Code: kernel.CodeConfig, What: "there is no middleware " + kernel.Quote(name), Why: "a middleware is one of those that the host has; code is not imported", Fix: kernel.DidYouMean(canonical, Names())}
 }
 
 // Wrap returns a port's operations with the stack around them, the first

@@ -118,7 +118,7 @@ func show(v kernel.Value) string {
 func (p *params) end() error {
 	for _, name := range slices.Sorted(maps.Keys(p.given)) {
 		if !slices.Contains(p.known, name) {
-			p.problem(didYouMean(name, p.known), "there is no parameter %s", kernel.Quote(name))
+			p.problem(kernel.DidYouMean(name, p.known), "there is no parameter %s", kernel.Quote(name))
 		}
 	}
 	return errors.Join(p.problems...)

@@ -35,9 +35,6 @@ func newRetry(p *params) Middleware {
 	return r.wrap
 }
 
-// errNeverTried stands for the answer of a call whose context had ended before.
-var errNeverTried = errors.New("the call was never tried")
-
 func (r *retry) wrap(op string, next kernel.PortFunc) kernel.PortFunc {
 	policyOf := func(repeatable bool) failsafe.Policy[*kernel.PortReply] {
 		return retrypolicy.NewBuilder[*kernel.PortReply]().
@@ -46,18 +43,25 @@ func (r *retry) wrap(op string, next kernel.PortFunc) kernel.PortFunc {
 	}
 	always, rarely := policyOf(true), policyOf(false)
 	return func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
-		policy := rarely
-		if r.repeats(op, call) {
+		repeatable, policy := r.repeats(op, call), rarely
+		if repeatable {
 			policy = always
 		}
-		var reply *kernel.PortReply
-		err := errNeverTried
+		// What goes well at once does without the policy.
+		reply, err := next(ctx, call)
+		if !r.shouldRetry(err, repeatable) {
+			return reply, err
+		}
+		tried := false
 		_, ended := failsafe.With(policy).WithContext(ctx).Get(func() (*kernel.PortReply, error) {
-			reply, err = next(ctx, call)
+			if tried {
+				reply, err = next(ctx, call)
+			}
+			tried = true
 			return reply, err
 		})
 		// The last attempt's own answer stands, unless the context ended in place of another.
-		if ended != nil && ctx.Err() != nil && r.shouldRetry(err, true) {
+		if ended != nil && ctx.Err() != nil && r.shouldRetry(err, repeatable) {
 			return nil, kernel.ContextError(ctx)
 		}
 		return reply, err

@@ -218,7 +218,7 @@ func (w *writer) rename(key string) error {
 	const attempts = 100
 	var err error
 	for range attempts {
-		if err = w.bucket.root.MkdirAll(path.Dir(key), 0o700); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err = w.bucket.root.MkdirAll(path.Dir(key), 0o700); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		if err = w.bucket.root.Rename(w.temp, key); !errors.Is(err, fs.ErrNotExist) {

@@ -3,6 +3,7 @@
 package driver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -35,6 +36,17 @@ type Put struct {
 	If       Condition
 	Expected []byte // with IfEqual
 	Room     Room
+}
+
+// Holds reports whether the condition holds for a key that has this value, or none.
+func (p *Put) Holds(value []byte, found bool) bool {
+	switch p.If {
+	case IfAbsent:
+		return !found
+	case IfEqual:
+		return found && bytes.Equal(value, p.Expected)
+	}
+	return true
 }
 
 // Room is how much one tenant may keep.

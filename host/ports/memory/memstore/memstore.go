@@ -3,7 +3,6 @@
 package memstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -77,7 +76,7 @@ func (s *Store) Put(ctx context.Context, now time.Time, tenant string, p *driver
 		return false, err
 	}
 	old, found := s.lookup(now, tenant, p.Key)
-	if p.If == driver.IfAbsent && found || p.If == driver.IfEqual && !(found && bytes.Equal(old.Value, p.Expected)) {
+	if !p.Holds(old.Value, found) {
 		return false, nil
 	}
 	t := s.tenants[tenant]

@@ -4,7 +4,6 @@
 package sqlitestore
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -165,7 +164,7 @@ func (s *store) Put(ctx context.Context, now time.Time, tenant string, p *driver
 	if err != nil {
 		return false, err
 	}
-	if p.If == driver.IfAbsent && found || p.If == driver.IfEqual && !(found && bytes.Equal(old, p.Expected)) {
+	if !p.Holds(old, found) {
 		return false, nil
 	}
 	var expires any
