@@ -202,7 +202,7 @@ func (m *machine) floatArithmetic(op string, a, b value) (value, *fault) {
 	case "*":
 		return floatValue(x * y), nil
 	case "**":
-		if f := m.spend(40); f != nil {
+		if f := m.spend(80); f != nil {
 			return null, f
 		}
 		return floatPower(x, y)

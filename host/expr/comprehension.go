@@ -156,7 +156,7 @@ func (r *round) add(m *machine) *fault {
 		return f
 	case r.kind == kindList:
 		r.list = append(r.list, v)
-		return nil
+		return m.spend(2) // the list has to grow, too
 	case r.kind == kindSet:
 		return r.table.put(m, v, null, false)
 	}

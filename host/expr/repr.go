@@ -196,7 +196,7 @@ func appendQuoted(dst []byte, s string) []byte {
 		case r == '\t':
 			dst = append(dst, '\\', 't')
 		case r == utf8.RuneError && s[i] != 0xef: // a byte of invalid UTF-8
-			dst = fmt.Appendf(dst, `\x%02x`, s[i])
+			dst = appendEscaped(dst, rune(s[i]))
 		case unicode.IsPrint(r):
 			dst = utf8.AppendRune(dst, r)
 		default:
@@ -207,11 +207,17 @@ func appendQuoted(dst []byte, s string) []byte {
 }
 
 func appendEscaped(dst []byte, r rune) []byte {
+	const hex = "0123456789abcdef"
+	letter, digits := byte('x'), 2
 	switch {
-	case r < 0x100:
-		return fmt.Appendf(dst, `\x%02x`, r)
-	case r < 0x10000:
-		return fmt.Appendf(dst, `\u%04x`, r)
+	case r >= 0x10000:
+		letter, digits = 'U', 8
+	case r >= 0x100:
+		letter, digits = 'u', 4
 	}
-	return fmt.Appendf(dst, `\U%08x`, r)
+	dst = append(dst, '\\', letter)
+	for digits--; digits >= 0; digits-- {
+		dst = append(dst, hex[r>>(4*digits)&15])
+	}
+	return dst
 }

@@ -42,6 +42,9 @@ func (w *writer) value(v value, depth int) (kernel.Value, *fault) {
 	if f := w.room(2); f != nil {
 		return nil, f
 	}
+	if f := w.m.step(); f != nil {
+		return nil, f
+	}
 	switch v.kind {
 	case kindNone:
 		return nil, nil

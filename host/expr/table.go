@@ -40,7 +40,7 @@ func (t *table) put(m *machine, key, v value, isDict bool) *fault {
 	if len(t.keys) >= maxItems {
 		return tooMany(int64(len(t.keys) + 1))
 	}
-	if f := m.spend(4); f != nil {
+	if f := m.spend(8); f != nil {
 		return f
 	}
 	t.at[h] = len(t.keys)
