@@ -280,10 +280,7 @@ func (h *Host) claim(run string) (*suspended, error) {
 // recoverSuspended gives up the claims of a process that died: what it was
 // resuming waits again, unless it had been kept anew.
 func (h *Host) recoverSuspended() error {
-	claimed, err := filepath.Glob(filepath.Join(h.suspendedDir(), "*.json.resuming"))
-	if err != nil {
-		return nil // the pattern is right, so there is no such error
-	}
+	claimed, _ := filepath.Glob(filepath.Join(h.suspendedDir(), "*.json.resuming")) // the pattern is right
 	for _, file := range claimed {
 		waits := strings.TrimSuffix(file, ".resuming")
 		giveUp := os.Rename

@@ -30,7 +30,6 @@ type graph struct {
 	waits    []Wait
 	failures []nodeFailure
 	given    pipeline.Given
-	warner   string // the node whose preparation may warn
 }
 
 type nodeState uint8
@@ -332,10 +331,9 @@ func (g *graph) finish(ctx context.Context, e ended) {
 			g.ready = append(g.ready, next)
 		}
 	}
-	if w := &g.waves[n.Wave-1]; true {
-		if w.left--; w.left == 0 && g.r.observed() {
-			kernel.Emit(ctx, &kernel.Event{Type: kernel.WaveCompleted, Wave: n.Wave, DurationMS: milliseconds(time.Since(w.started))})
-		}
+	w := &g.waves[n.Wave-1]
+	if w.left--; w.left == 0 && g.r.observed() {
+		kernel.Emit(ctx, &kernel.Event{Type: kernel.WaveCompleted, Wave: n.Wave, DurationMS: milliseconds(time.Since(w.started)), Body: g.body})
 	}
 }
 

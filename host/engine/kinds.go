@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -53,7 +54,10 @@ func (w *worker) compute(ctx context.Context, b *pipeline.Compute, call *kernel.
 }
 
 func expressionError(name string, err error) error {
-	e, _ := kernel.At(err, kernel.Where{}).(*kernel.Error)
+	var e *kernel.Error
+	if !errors.As(kernel.At(err, kernel.Where{}), &e) {
+		return err
+	}
 	e.What = "Expression '" + name + "' failed: " + e.What
 	if e.Code.Class() != kernel.ClassFailed && e.Code != kernel.CodeInput {
 		e.Code = kernel.CodeFailed

@@ -61,8 +61,8 @@ func (e *Engine) Plan(p *pipeline.Pipeline, doors Doors, hooks []NodeHook) (*Pla
 		c.check(n, s.door)
 		plan.sites[n] = s
 	})
-	for name, service := range p.Services {
-		c.service(name, service)
+	for _, service := range p.Services {
+		c.service(service)
 	}
 	if err := c.err(); err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (c *checker) noModule(where kernel.Where, name string) {
 	c.add(where, kernel.CodeModuleNotFound, "there is no module "+kernel.Quote(name), fix)
 }
 
-func (c *checker) service(name string, s pipeline.ServiceSpec) {
+func (c *checker) service(s pipeline.ServiceSpec) {
 	if s.Module != "" && c.engine.modules[s.Module] == nil {
 		c.noModule(s.Where, s.Module)
 	}

@@ -64,8 +64,8 @@ func readLLM(r *reader, n *Node) Body {
 		r.Add(s.At.Errorf(kernel.CodePipeline, "add human_message: ...", "an llm_node needs human_message"))
 		b.Human = parseTemplate("", s.At)
 	}
-	if v := s.Get("examples"); v != nil {
-		b.System = r.withExamples(b.System, s.Items("examples"), v)
+	if s.Get("examples") != nil {
+		b.System = r.withExamples(b.System, s.Items("examples"))
 	}
 	if v := s.Get("conversation"); v != nil {
 		b.Conversation = r.conversation(v)
@@ -77,7 +77,7 @@ func readLLM(r *reader, n *Node) Body {
 }
 
 // withExamples appends the examples to the system message, in hexDAG's words.
-func (r *reader) withExamples(system *Template, items []*source.Value, at *source.Value) *Template {
+func (r *reader) withExamples(system *Template, items []*source.Value) *Template {
 	text := "Examples:"
 	for _, item := range items {
 		example := r.Open(item, "an example")

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 
@@ -43,7 +44,8 @@ func (r *reader) expression(at *source.Value, text string) *Expression {
 
 // placed returns err as an Error at v's place.
 func placed(err error, v *source.Value) *kernel.Error {
-	e, _ := kernel.At(err, v.Where()).(*kernel.Error)
+	var e *kernel.Error
+	errors.As(kernel.At(err, v.Where()), &e) // At makes one of any error
 	return e
 }
 

@@ -189,7 +189,7 @@ func (r *reader) readNode(v *source.Value) *Node {
 		n.explicit = true
 		n.declared = r.names(explicit, "dependencies")
 	}
-	n.DependsOn = append(waits, n.declared...)
+	n.DependsOn = slices.Concat(waits, n.declared)
 	return n
 }
 

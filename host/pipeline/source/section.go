@@ -10,7 +10,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
-// problems collects a file's errors, so that a user sees all of them at once.
+// Problems collects a file's errors, so that a user sees all of them at once.
 type Problems struct {
 	list []error
 	Code kernel.Code // of what breaks the format: a pipeline's, or the configuration's
@@ -28,7 +28,7 @@ func (p *Problems) Join(other *Problems) { p.list = append(p.list, other.list...
 // Err joins what was collected; nil if nothing was.
 func (p *Problems) Err() error { return errors.Join(p.list...) }
 
-// section reads the members of a mapping and knows which were asked for, so that
+// Section reads the members of a mapping and knows which were asked for, so that
 // a misspelt one does not go unseen.
 type Section struct {
 	*Problems
@@ -67,6 +67,7 @@ func (s *Section) Member(name string) *Section {
 	return s.Open(v, name)
 }
 
+// Text reads a string; "" where it is absent.
 func (s *Section) Text(name string) string {
 	v := s.Get(name)
 	if v == nil {
@@ -79,6 +80,7 @@ func (s *Section) Text(name string) string {
 	return text
 }
 
+// Required is Text for a member that has to be there.
 func (s *Section) Required(name string) string {
 	text := s.Text(name)
 	if text == "" && s.Get(name) == nil {
@@ -87,6 +89,7 @@ func (s *Section) Required(name string) string {
 	return text
 }
 
+// Flag reads a boolean; false where it is absent.
 func (s *Section) Flag(name string) bool {
 	v := s.Get(name)
 	if v == nil {

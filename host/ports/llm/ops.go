@@ -45,7 +45,7 @@ func (p *Port) complete(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 	if resp != nil { // also an answer of no use was paid
 		used, model = resp.Usage, resp.Model
 	}
-	if serr := settle(model, int64(used.InputTokens), int64(used.OutputTokens)); err == nil {
+	if serr := settle(model, used.InputTokens, used.OutputTokens); err == nil {
 		err = serr
 	}
 	if err != nil {
