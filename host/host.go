@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hexdag/hexdag/host/engine"
@@ -191,6 +192,37 @@ func (h *Host) loadModules(ctx context.Context) (map[string]*extension.Module, e
 		problems = append(problems, err)
 	}
 	return modules, errors.Join(problems...)
+}
+
+// ReloadModule replaces a module, by its name in the configuration, by what is at
+// its path now. Runs that have begun keep the version that they began with; later
+// ones get the new one. What the configuration says of the module stays: a file
+// that its pinned digest, its grants or its limits do not admit, or that lacks
+// what the loaded one serves, is refused, and the loaded one goes on. Both are on
+// record. It reports whether there was a change.
+func (h *Host) ReloadModule(ctx context.Context, name string) (changed bool, err error) {
+	for _, m := range h.modules {
+		if m.Name() != name {
+			continue
+		}
+		record := kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.reload", Resource: name, Effect: kernel.Allow}
+		changed, err = m.Reload(ctx, func(digest string) error {
+			admitted := record
+			admitted.Digest, admitted.Detail = digest, "takes the place of "+m.Digest()
+			return h.audit.Audit(ctx, &admitted)
+		})
+		if err != nil && kernel.CodeOf(err) != kernel.CodeAudit {
+			record.Effect, record.Result, record.Detail = kernel.Forbid, string(kernel.CodeOf(err)), err.Error()
+			err = errors.Join(err, h.audit.Audit(ctx, &record))
+		}
+		return changed, err
+	}
+	names := make([]string, len(h.modules))
+	for i, m := range h.modules {
+		names[i] = kernel.Quote(m.Name())
+	}
+	return false, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no module " + kernel.Quote(name), Where: kernel.Where{File: h.config.File},
+		Why: "the configuration has " + orElse(strings.Join(names, ", "), "none"), Fix: "name one of these; what the configuration does not name is loaded by opening the host anew"}
 }
 
 func (h *Host) closeModules(ctx context.Context) error {

@@ -80,6 +80,9 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 		ctx, cancel = context.WithTimeoutCause(ctx, deadline, fmt.Errorf("run_limits.deadline is %s", deadline))
 		defer cancel()
 	}
+	for _, m := range p.host.modules { // the engine ends the run at each of them
+		m.BeginRun(run)
+	}
 	result := p.engine.Run(ctx, p.Pipeline, run, given)
 	ended := record
 	ended.Time, ended.Action, ended.Effect, ended.Result = "", "pipeline.end", "", string(result.Status)

@@ -185,7 +185,7 @@ func (e *Engine) function(ctx context.Context, b *pipeline.Function, call *kerne
 	if b.Tool == "" {
 		return m.RunNode(ctx, call)
 	}
-	return m.CallTool(ctx, b.Tool, m.Arguments(b.Tool, call.Input), call.Name, caller(ctx))
+	return m.CallTool(ctx, b.Tool, m.Arguments(ctx, b.Tool, call.Input), call.Name, caller(ctx))
 }
 
 // service calls a port's method: the mapped names are its arguments, or the
