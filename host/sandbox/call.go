@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -151,7 +149,7 @@ func (i *instance) run(ctx context.Context, call Call, out *Outcome) error {
 	case Command:
 		return i.runCommand(text, out)
 	}
-	i.stack[0] = api.EncodeU32(uint32(len(text)))
+	i.stack[0] = uint64(uint32(len(text)))
 	if err := i.points[call.Point].CallWithStack(&a.context, i.stack[:]); err != nil {
 		return a.ending(err)
 	}

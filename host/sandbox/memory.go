@@ -1,8 +1,6 @@
 package sandbox
 
-import (
-	"github.com/tetratelabs/wazero/experimental"
-)
+import "github.com/tetratelabs/wazero/experimental"
 
 // linearMemory is a guest's memory. It refuses to grow past its limit, which the
 // guest sees as memory.grow answering -1, and can be put back to an image.
@@ -14,8 +12,6 @@ type linearMemory struct {
 	shrink  uint64 // where not 0, what the next Reallocate answers instead of growing
 	mapped  bool   // the image is mapped: dropping private pages brings it back
 }
-
-var _ experimental.LinearMemory = (*linearMemory)(nil)
 
 // Allocate makes the instance's one memory.
 func (m *linearMemory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
@@ -41,6 +37,9 @@ func (m *linearMemory) Reallocate(size uint64) []byte {
 	m.length = size
 	return m.region[:size:size]
 }
+
+// bytes returns what is in use.
+func (m *linearMemory) bytes() memory { return memory(m.region[:m.length:m.length]) }
 
 // Free gives the address space back. The length stays known.
 func (m *linearMemory) Free() {
