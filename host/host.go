@@ -49,6 +49,9 @@ type Options struct {
 	// program that calls CompileWorker, with its arguments. Without it, modules are
 	// compiled in this process, where only the static limits hold.
 	CompileWorker []string
+	// Engine runs the modules: "wazero", or "wasmtime" in a program that is built
+	// with cgo and the tag wasmtime; "" means wazero.
+	Engine string
 }
 
 // CompileWorker is what a program that Options.CompileWorker names does with its
@@ -98,7 +101,10 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	h.audit = log
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.onClose(func(context.Context) error { return log.Close() })
-	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Tenants: h.config.TenantLimits.TenantLimits}); err != nil {
+	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Engine: sandbox.Engine(opts.Engine), Tenants: h.config.TenantLimits.TenantLimits}); err != nil {
+		if kernel.CodeOf(err) != kernel.CodeInternal {
+			return err
+		}
 		return &kernel.Error{Code: kernel.CodeConfig, What: "the sandbox cannot start", Why: err.Error(), Fix: "see the reason", Err: err}
 	}
 	h.onClose(h.runtime.Close)

@@ -255,6 +255,9 @@ func (a *activation) ending(err error) error {
 	if overdue := a.overdue(); overdue != nil && a.hostCtx != nil {
 		return overdue
 	}
+	if errors.Is(err, errTooDeep) {
+		return a.errorf(kernel.CodeLimit, fmt.Sprintf("the guest's calls nest too deeply in %s", a.call.Point), err.Error(), "recurse less")
+	}
 	e := a.errorf(kernel.CodeTrap, fmt.Sprintf("the guest trapped in %s", a.call.Point), firstLine(err), "its log lines may say more")
 	e.Err = err
 	if a.instance.memory.refused {

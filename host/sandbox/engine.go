@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -37,6 +38,10 @@ type function interface {
 	CallWithStack(ctx context.Context, stack []uint64) error
 }
 
+// errTooDeep is how a call ends that has used up an engine's own stack: frames may
+// be larger than the depth limit expects.
+var errTooDeep = errors.New("the stack of the engine is used up")
+
 // global is an exported mutable global.
 type global interface {
 	Get() uint64
@@ -68,7 +73,7 @@ func (e Engine) opener() (func(ctx context.Context, cacheDir string) (engine, er
 		if newWasmtime != nil {
 			return newWasmtime, nil
 		}
-		return nil, &kernel.Error{Code: kernel.CodeUnsupported, What: "this program has no engine wasmtime", Why: "it was built without the tag wasmtime, which needs cgo",
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "this program has no engine wasmtime", Why: "it was built without the tag wasmtime, which needs cgo",
 			Fix: "build it with CGO_ENABLED=1 go build -tags wasmtime, or use the engine wazero"}
 	}
 	return nil, &kernel.Error{Code: kernel.CodeConfig, What: "there is no engine " + kernel.Quote(string(e)), Why: "the engines are wazero and wasmtime", Fix: "name one of these"}

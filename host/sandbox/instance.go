@@ -96,7 +96,10 @@ func (i *instance) capture() (*image, error) {
 		img.globals = append(img.globals, g.Get())
 	}
 	var err error
-	if img.file, err = newImageFile(memory); img.file == nil {
+	if !i.memory.foreign {
+		img.file, err = newImageFile(memory)
+	}
+	if img.file == nil {
 		img.memory = append([]byte(nil), memory...)
 	}
 	return img, err

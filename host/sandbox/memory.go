@@ -10,6 +10,7 @@ type linearMemory struct {
 	length  uint64 // bytes in use
 	refused bool   // it was asked for more than its limit
 	shrink  uint64 // where not 0, what the next Reallocate answers instead of growing
+	foreign bool   // the region is the engine's own
 	mapped  bool   // the image is mapped: dropping private pages brings it back
 }
 
@@ -43,7 +44,9 @@ func (m *linearMemory) bytes() memory { return memory(m.region[:m.length:m.lengt
 
 // Free gives the address space back. The length stays known.
 func (m *linearMemory) Free() {
-	release(m.region)
+	if !m.foreign {
+		release(m.region)
+	}
 	m.region = nil
 }
 

@@ -252,6 +252,15 @@ func (m *Module) Exports() []string {
 	return list
 }
 
+// Shape returns how many functions the module defines, and the bytes of memory
+// that it starts with and can grow to.
+func (m *Module) Shape() (functions int, memory, most uint64) {
+	for _, l := range m.description.Memories {
+		memory, most = uint64(l.Min)*pageSize, uint64(l.Max)*pageSize
+	}
+	return m.description.Functions, memory, most
+}
+
 // Producers returns what made the module, as it says itself.
 func (m *Module) Producers() []rewrite.Producer { return m.description.Producers }
 
