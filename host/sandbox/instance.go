@@ -37,7 +37,8 @@ func (m *Module) instantiate(ctx context.Context, out *Outcome) (*instance, erro
 	inst := &instance{module: m, points: make(map[abi.Point]function, 2)}
 	inst.memory.limit = uint64(m.limits.pages()) * pageSize
 	a := &inst.state
-	a.begin(ctx, inst, Call{Point: abi.ExportInit})
+	a.instance, a.module, a.limits, a.context.a = inst, m, &m.limits, a
+	a.begin(ctx, inst, &Call{Point: abi.ExportInit})
 	guest, err := m.compiled.code.instantiate(a)
 	if err != nil {
 		err = a.ending(err)
@@ -80,7 +81,7 @@ func (i *instance) initialize(ctx context.Context) error {
 		return nil
 	}
 	a := &i.state
-	a.begin(ctx, i, Call{Point: abi.ExportInit})
+	a.begin(ctx, i, &Call{Point: abi.ExportInit})
 	defer a.end()
 	if err := init.CallWithStack(&a.context, nil); err != nil {
 		return a.ending(err)
