@@ -15,7 +15,7 @@ SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
 GO_MODULES := guests guests/sdk/go $(EXAMPLE)/guests
 
 .DEFAULT_GOAL := run
-.PHONY: run build guests test unit full race guest-test check fmt vet lint toolchains bench clean FORCE
+.PHONY: run build guests test unit full race wasmtime guest-test check fmt vet lint toolchains bench clean FORCE
 
 run: guests
 	@echo "running $(EXAMPLE)"
@@ -41,7 +41,7 @@ $(MODULES)/%.wasm: $(EXAMPLE)/guests/%/main.go $(EXAMPLE)/guests/%/manifest.json
 	@echo "building $(EXAMPLE)/guests/$*"
 	@$(BIN) build $(EXAMPLE)/guests/$* -o $@ >/dev/null
 
-test: toolchains fmt vet lint full race guest-test
+test: toolchains fmt vet lint full race wasmtime guest-test
 
 # What is too slow under the race detector runs here.
 full:
@@ -49,6 +49,15 @@ full:
 
 race:
 	go test -race -timeout 30m ./...
+
+# The second engine, which needs cgo: the sandbox's tests on it, and both engines side by side.
+wasmtime: export CGO_ENABLED = 1
+wasmtime: export HEXDAG_TEST_ENGINE = wasmtime
+wasmtime:
+	go vet -tags wasmtime ./host/sandbox/... ./host/cmd/hexdag
+	go test -tags wasmtime -timeout 30m ./host/sandbox
+	go test -tags wasmtime -timeout 30m -run Wasmtime ./host/sandbox/rewrite
+	go test -tags wasmtime -timeout 30m -run Engine ./host/cmd/hexdag
 
 unit:
 	go test -short ./...

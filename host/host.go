@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hexdag/hexdag/host/engine"
@@ -55,6 +56,9 @@ type Options struct {
 	// the first is outermost.
 	NodeHooks []NodeHook
 	PortHooks []PortHook
+	// Engine runs the modules: "wazero", or "wasmtime" in a program that is built
+	// with cgo and the tag wasmtime; "" means wazero.
+	Engine string
 }
 
 // Function is the body of a node in Go.
@@ -119,7 +123,10 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	}
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.closers.add(func(context.Context) error { return log.Close() })
-	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Tenants: h.config.TenantLimits.TenantLimits}); err != nil {
+	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Engine: sandbox.Engine(opts.Engine), Tenants: h.config.TenantLimits.TenantLimits}); err != nil {
+		if kernel.CodeOf(err) != kernel.CodeInternal {
+			return err
+		}
 		return &kernel.Error{Code: kernel.CodeConfig, What: "the sandbox cannot start", Why: err.Error(), Fix: "see the reason", Err: err}
 	}
 	h.closers.add(h.runtime.Close)
@@ -208,6 +215,37 @@ func (h *Host) loadModules(ctx context.Context) error {
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
+}
+
+// ReloadModule replaces a module, by its name in the configuration, by what is at
+// its path now. Runs that have begun keep the version that they began with; later
+// ones get the new one. What the configuration says of the module stays: a file
+// that its pinned digest, its grants or its limits do not admit, or that lacks
+// what the loaded one serves, is refused, and the loaded one goes on. Both are on
+// record. It reports whether there was a change.
+func (h *Host) ReloadModule(ctx context.Context, name string) (changed bool, err error) {
+	for _, m := range h.modules {
+		if m.Name() != name {
+			continue
+		}
+		record := kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.reload", Resource: name, Effect: kernel.Allow}
+		changed, err = m.Reload(ctx, func(digest string) error {
+			admitted := record
+			admitted.Digest, admitted.Detail = digest, "takes the place of "+m.Digest()
+			return h.audit.Audit(ctx, &admitted)
+		})
+		if err != nil && kernel.CodeOf(err) != kernel.CodeAudit {
+			record.Effect, record.Result, record.Detail = kernel.Forbid, string(kernel.CodeOf(err)), err.Error()
+			err = errors.Join(err, h.audit.Audit(ctx, &record))
+		}
+		return changed, err
+	}
+	names := make([]string, len(h.modules))
+	for i, m := range h.modules {
+		names[i] = kernel.Quote(m.Name())
+	}
+	return false, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no module " + kernel.Quote(name), Where: kernel.Where{File: h.config.File},
+		Why: "the configuration has " + orElse(strings.Join(names, ", "), "none"), Fix: "name one of these; what the configuration does not name is loaded by opening the host anew"}
 }
 
 func (h *Host) closeModules(ctx context.Context) error {

@@ -28,7 +28,19 @@ type ModuleInfo struct {
 	Exports      []string         `json:"exports"`
 	Tools        []abi.Tool       `json:"tools"`
 	Capabilities []abi.Capability `json:"capabilities"` // requested; nothing here is granted
-	Limits       sandbox.Limits   `json:"limits"`       // the defaults
+	Producers    []Producer       `json:"producers"`    // what made it, as it says itself
+	Limits       sandbox.Limits   `json:"limits"`       // of each call, where the operator sets no others
+	StaticLimits map[string]int   `json:"static_limits"`
+	Functions    int              `json:"functions"`
+	Memory       uint64           `json:"memory_bytes"`     // that it starts with
+	MemoryMax    uint64           `json:"memory_max_bytes"` // to which it can grow, within limits.memory
+}
+
+// Producer is an entry of a module's producers section.
+type Producer struct {
+	Field   string `json:"field"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
 }
 
 // InspectModule checks a module and says what it is. It compiles the module and
@@ -49,7 +61,15 @@ func InspectModule(ctx context.Context, file string, opts Options) (*ModuleInfo,
 	}
 	info := &ModuleInfo{
 		File: file, Name: m.Name(), Digest: m.Digest(), Size: m.Size(), Dialect: string(m.Dialect()),
-		Points: m.Points(), Imports: m.Imports(), Exports: m.Exports(), Limits: m.Limits(),
+		Points: m.Points(), Imports: m.Imports(), Exports: m.Exports(), Limits: m.Limits(), StaticLimits: map[string]int{},
+	}
+	info.Functions, info.Memory, info.MemoryMax = m.Shape()
+	for _, p := range m.Producers() {
+		info.Producers = append(info.Producers, Producer{Field: p.Field, Name: p.Name, Version: p.Version})
+	}
+	static := m.Static()
+	for _, s := range static.Settings() {
+		info.StaticLimits[s.Name] = *s.Value
 	}
 	if manifest := m.Manifest(); manifest != nil {
 		info.Version, info.Description, info.Tools, info.Capabilities = manifest.Version, manifest.Description, manifest.Tools, manifest.Capabilities
@@ -62,7 +82,7 @@ func openRuntime(ctx context.Context, opts Options) (*sandbox.Runtime, error) {
 	if err := h.openCache(); err != nil {
 		return nil, err
 	}
-	return sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log})
+	return sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Engine: sandbox.Engine(opts.Engine)})
 }
 
 // ModuleCall says how to call an extension point of a module by itself.

@@ -115,6 +115,9 @@ func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Valu
 		ctx, cancel = context.WithTimeoutCause(ctx, p.Timeout, timeoutError{"pipeline " + p.Name, p.Timeout})
 		defer cancel()
 	}
+	for _, m := range p.engine.modules { // a run keeps to the versions that it began with
+		m.BeginRun(rc)
+	}
 	defer p.engine.endRun(ctx, rc.RunID)
 	r := &run{Plan: p, context: rc, started: time.Now(), limit: make(chan struct{}, p.Concurrency)}
 	return r.execute(ctx, input, from)

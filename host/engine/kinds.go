@@ -169,7 +169,7 @@ func (e *Engine) Call(ctx context.Context, f *pipeline.Function, call *kernel.No
 	case f.Tool == "":
 		return m.RunNode(ctx, call)
 	}
-	return m.CallTool(ctx, f.Tool, m.Arguments(f.Tool, call.Input), call.Name, kernel.Caller{Principal: kernel.RunFrom(ctx).Principal})
+	return m.CallTool(ctx, f.Tool, m.Arguments(ctx, f.Tool, call.Input), call.Name, kernel.Caller{Principal: kernel.RunFrom(ctx).Principal})
 }
 
 // complete asks the model. With a schema the answer is its object, else its text.

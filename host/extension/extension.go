@@ -4,10 +4,8 @@
 package extension
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/sandbox"
 	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 	"github.com/hexdag/hexdag/host/schema"
@@ -37,39 +34,21 @@ type Spec struct {
 	Dialect sandbox.Dialect
 }
 
-// Module is a loaded module with its rights. It is safe for concurrent use.
-type Module struct {
+// version is one state of a module's bytes with its rights. What has begun with
+// it ends with it.
+type version struct {
 	*sandbox.Module
-	spec   Spec
+	owner  *Module
 	rights kernel.ModuleRights
-	door   *ports.Door
-	log    *slog.Logger
 	tools  map[string]tool
-	stats  stats
+	users  int  // runs and calls that hold it, and the module while it is current
+	closed bool // both are guarded by the owner's mutex
 }
 
 type tool struct {
 	abi.Tool
 	input, output *schema.Schema
 	parameters    []string // names of the schema's properties; nil without a schema
-}
-
-// Load reads and checks a module: the bytes, then the chain of its rights.
-func Load(ctx context.Context, runtime *sandbox.Runtime, door *ports.Door, log *slog.Logger, spec Spec) (*Module, error) {
-	wasm, err := ReadFile(spec.Path, spec.Static.MaxModuleBytes)
-	if err != nil {
-		return nil, kernel.At(err, kernel.Where{Module: kernel.Quote(spec.Name)})
-	}
-	loaded, err := runtime.Load(ctx, wasm, sandbox.LoadOptions{Name: spec.Name, Limits: spec.Limits, Static: spec.Static, Dialect: spec.Dialect})
-	if err != nil {
-		return nil, kernel.At(err, kernel.Where{File: spec.Path})
-	}
-	m := &Module{Module: loaded, spec: spec, door: door, log: log}
-	if err := m.link(); err != nil {
-		loaded.Close(ctx)
-		return nil, kernel.At(err, kernel.Where{File: spec.Path, Module: m.ID()})
-	}
-	return m, nil
 }
 
 // ReadFile reads a module's file of at most limit bytes; 0 means the default.
@@ -107,10 +86,10 @@ func ReadFile(file string, limit int) ([]byte, error) {
 }
 
 // link checks what the module is and may do before anything runs.
-func (m *Module) link() error {
-	if m.spec.Digest != "" && m.spec.Digest != m.Digest() {
+func (m *version) link() error {
+	if m.owner.spec.Digest != "" && m.owner.spec.Digest != m.Digest() {
 		return &kernel.Error{Code: kernel.CodeModuleInvalid, What: "the module is not the one that was pinned",
-			Why: "its digest is " + m.Digest() + ", the configuration pins " + kernel.Quote(m.spec.Digest), Fix: "restore the module, or review it and pin the new digest"}
+			Why: "its digest is " + m.Digest() + ", the configuration pins " + kernel.Quote(m.owner.spec.Digest), Fix: "restore the module, or review it and pin the new digest"}
 	}
 	if err := m.checkRights(); err != nil {
 		return err
@@ -119,7 +98,7 @@ func (m *Module) link() error {
 	return m.compileTools()
 }
 
-func (m *Module) requests() []abi.Capability {
+func (m *version) requests() []abi.Capability {
 	if m.Manifest() == nil {
 		return nil
 	}
@@ -127,12 +106,12 @@ func (m *Module) requests() []abi.Capability {
 }
 
 // checkRights is the static part of the chain: imports ⊆ request ⊆ grant.
-func (m *Module) checkRights() error {
-	for _, g := range m.spec.Grants {
+func (m *version) checkRights() error {
+	for _, g := range m.owner.spec.Grants {
 		if isImportOp(g.Op) {
 			continue
 		}
-		if err := m.door.CheckCapability(g.Op, argNames(g)); err != nil {
+		if err := m.owner.door.CheckCapability(g.Op, argNames(g)); err != nil {
 			return &kernel.Error{Code: kernel.CodeConfig, What: "module " + kernel.Quote(m.Name()) + " has a grant that can never apply", Why: err.Error(), Fix: "correct the grant"}
 		}
 	}
@@ -142,7 +121,7 @@ func (m *Module) checkRights() error {
 	}
 	var missing []string
 	for _, r := range requests {
-		if !slices.ContainsFunc(m.spec.Grants, func(g abi.Capability) bool { return g.Op == r.Op }) {
+		if !slices.ContainsFunc(m.owner.spec.Grants, func(g abi.Capability) bool { return g.Op == r.Op }) {
 			missing = append(missing, r.String())
 		}
 	}
@@ -155,7 +134,7 @@ func (m *Module) checkRights() error {
 }
 
 // checkImports refuses a module whose imports reach further than its requests.
-func (m *Module) checkImports(requests []abi.Capability) error {
+func (m *version) checkImports(requests []abi.Capability) error {
 	for _, need := range []struct {
 		function, op string
 		covered      func(op string) bool
@@ -185,7 +164,7 @@ func argNames(c abi.Capability) []string {
 }
 
 // check is the part of the chain that depends on a call's arguments.
-func (m *Module) check(op string, args map[string]string) error {
+func (m *version) check(op string, args map[string]string) error {
 	allows := func(list []abi.Capability) bool {
 		return slices.ContainsFunc(list, func(c abi.Capability) bool { return c.Allows(op, args) })
 	}
@@ -200,14 +179,14 @@ func (m *Module) check(op string, args map[string]string) error {
 	case !allows(m.requests()):
 		return &kernel.Error{Code: kernel.CodeDenied, What: "module " + kernel.Quote(m.Name()) + " may not call " + kernel.Quote(line.String()), Where: kernel.Where{Module: m.ID()},
 			Why: "its manifest does not request it", Fix: "add " + kernel.Quote(line.String()) + " under capabilities in its manifest.json, build again, and grant it"}
-	case !allows(m.spec.Grants):
+	case !allows(m.owner.spec.Grants):
 		return &kernel.Error{Code: kernel.CodeDenied, What: "module " + kernel.Quote(m.Name()) + " may not call " + kernel.Quote(line.String()), Where: kernel.Where{Module: m.ID()},
 			Why: "it was not granted it", Fix: "if you agree, add under grants of the module: - " + kernel.Quote(line.String())}
 	}
 	return nil
 }
 
-func (m *Module) compileTools() error {
+func (m *version) compileTools() error {
 	m.tools = map[string]tool{}
 	if m.Manifest() == nil {
 		return nil

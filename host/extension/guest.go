@@ -16,7 +16,7 @@ import (
 // guestHost is what one call of a module can reach: the door, with the rights of
 // the whole chain.
 type guestHost struct {
-	module *Module
+	module *version
 	node   string
 	caller kernel.Caller // the module included
 }
@@ -24,12 +24,12 @@ type guestHost struct {
 var _ sandbox.Host = (*guestHost)(nil)
 
 func (h *guestHost) Call(ctx context.Context, op string, args map[string]any, body []byte) (*kernel.PortReply, error) {
-	return ports.DoorFrom(ctx, h.module.door).Call(ctx, &kernel.PortCall{Op: op, Args: args, Body: body, Node: h.node, Caller: h.caller})
+	return ports.DoorFrom(ctx, h.module.owner.door).Call(ctx, &kernel.PortCall{Op: op, Args: args, Body: body, Node: h.node, Caller: h.caller})
 }
 
 func (h *guestHost) Log(level abi.Level, line string) {
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
-	h.module.log.Log(context.Background(), levels[level], kernel.Quote(line), "module", h.module.Name(), "node", h.node)
+	h.module.owner.log.Log(context.Background(), levels[level], kernel.Quote(line), "module", h.module.Name(), "node", h.node)
 }
 
 // may checks a right that is an import of its own rather than an operation.
@@ -71,7 +71,7 @@ const maxNesting = 8
 
 type nestingKey struct{}
 
-func deeper(ctx context.Context, m *Module) (context.Context, error) {
+func deeper(ctx context.Context, m *version) (context.Context, error) {
 	depth, _ := ctx.Value(nestingKey{}).(int)
 	if depth == maxNesting {
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "guests call guests too deeply", Where: kernel.Where{Module: m.ID()},
@@ -86,24 +86,24 @@ const maxDelay = time.Hour
 func delay(ms uint32) time.Duration { return min(time.Duration(ms)*time.Millisecond, maxDelay) }
 
 // call runs an extension point with the module's own rights behind those of the caller.
-func (m *Module) call(ctx context.Context, point abi.Point, node string, caller kernel.Caller, input kernel.Value, body []byte) (*sandbox.Outcome, error) {
+func (m *version) call(ctx context.Context, point abi.Point, node string, caller kernel.Caller, input kernel.Value, body []byte) (*sandbox.Outcome, error) {
 	return m.callEncoded(ctx, point, node, caller, input, nil, body)
 }
 
 // callEncoded is call where the caller has the input as JSON; text may be nil.
-func (m *Module) callEncoded(ctx context.Context, point abi.Point, node string, caller kernel.Caller, input kernel.Value, text, body []byte) (*sandbox.Outcome, error) {
+func (m *version) callEncoded(ctx context.Context, point abi.Point, node string, caller kernel.Caller, input kernel.Value, text, body []byte) (*sandbox.Outcome, error) {
 	ctx, err := deeper(ctx, m)
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Node: node})
 	}
 	behind := append(append([]kernel.ModuleRights(nil), caller.Modules...), m.rights)
 	host := &guestHost{module: m, node: node, caller: kernel.Caller{Principal: caller.Principal, Modules: behind}}
-	call := sandbox.Call{Point: point, Input: input, Text: text, Body: body, Config: m.spec.Config, Host: host, Isolation: m.spec.Isolation}
+	call := sandbox.Call{Point: point, Input: input, Text: text, Body: body, Config: m.owner.spec.Config, Host: host, Isolation: m.owner.spec.Isolation}
 	if run := kernel.RunFrom(ctx); run != nil {
 		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets
 	}
 	out, err := m.Call(ctx, call)
-	m.stats.add(out, err)
+	m.owner.stats.add(out, err)
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Node: node})
 	}
@@ -124,7 +124,7 @@ func reason(out *sandbox.Outcome) string {
 }
 
 // verdict translates a hook's outcome.
-func (m *Module) verdict(point abi.Point, out *sandbox.Outcome) (kernel.Verdict, error) {
+func (m *version) verdict(point abi.Point, out *sandbox.Outcome) (kernel.Verdict, error) {
 	v := kernel.Verdict{Body: out.Body}
 	switch out.Verdict {
 	case abi.Replace:
@@ -141,12 +141,12 @@ func (m *Module) verdict(point abi.Point, out *sandbox.Outcome) (kernel.Verdict,
 	return v, nil
 }
 
-func (m *Module) failed(point abi.Point, out *sandbox.Outcome) error {
+func (m *version) failed(point abi.Point, out *sandbox.Outcome) error {
 	return &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("module %s failed in %s", kernel.Quote(m.Name()), point), Why: reason(out), Where: kernel.Where{Module: m.ID()}}
 }
 
 // result translates the outcome of node_run and tool_call.
-func (m *Module) result(point abi.Point, out *sandbox.Outcome) (kernel.Value, error) {
+func (m *version) result(point abi.Point, out *sandbox.Outcome) (kernel.Value, error) {
 	switch out.Verdict {
 	case abi.Deny:
 		return nil, &kernel.Error{Code: kernel.CodeDenied, What: fmt.Sprintf("module %s refused %s", kernel.Quote(m.Name()), point), Why: reason(out), Where: kernel.Where{Module: m.ID()}}

@@ -95,20 +95,24 @@ func (m *Module) needOne(points ...abi.Point) error {
 }
 
 func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel.Verdict, error) {
-	if !h.m.Has(abi.NodeBefore) {
+	v := h.m.hold(ctx)
+	defer h.m.release(ctx, v)
+	if !v.Has(abi.NodeBefore) {
 		return kernel.Verdict{}, nil
 	}
 	message := nodeMessage(ctx, call)
 	call.Encoding = encoding(call.Encoding, message)
-	out, err := h.m.callEncoded(ctx, abi.NodeBefore, call.Name, principal(ctx), message, call.Encoding, nil)
+	out, err := v.callEncoded(ctx, abi.NodeBefore, call.Name, principal(ctx), message, call.Encoding, nil)
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
-	return h.m.verdict(abi.NodeBefore, out)
+	return v.verdict(abi.NodeBefore, out)
 }
 
 func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output kernel.Value, failure error) (kernel.Verdict, error) {
-	if !h.m.Has(abi.NodeAfter) {
+	v := h.m.hold(ctx)
+	defer h.m.release(ctx, v)
+	if !v.Has(abi.NodeAfter) {
 		return kernel.Verdict{}, nil
 	}
 	message := nodeMessage(ctx, call)
@@ -117,11 +121,11 @@ func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output k
 	} else {
 		message["output"] = output
 	}
-	out, err := h.m.call(ctx, abi.NodeAfter, call.Name, principal(ctx), message, nil)
+	out, err := v.call(ctx, abi.NodeAfter, call.Name, principal(ctx), message, nil)
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
-	return h.m.verdict(abi.NodeAfter, out)
+	return v.verdict(abi.NodeAfter, out)
 }
 
 type portHook struct{ m *Module }
@@ -144,20 +148,24 @@ func portMessage(ctx context.Context, call *kernel.PortCall) map[string]any {
 }
 
 func (h portHook) BeforePort(ctx context.Context, call *kernel.PortCall) (kernel.Verdict, error) {
-	if !h.m.Has(abi.PortBefore) {
+	v := h.m.hold(ctx)
+	defer h.m.release(ctx, v)
+	if !v.Has(abi.PortBefore) {
 		return kernel.Verdict{}, nil
 	}
 	message := portMessage(ctx, call)
 	call.Encoding = encoding(call.Encoding, message)
-	out, err := h.m.callEncoded(ctx, abi.PortBefore, call.Node, principal(ctx), message, call.Encoding, call.Body)
+	out, err := v.callEncoded(ctx, abi.PortBefore, call.Node, principal(ctx), message, call.Encoding, call.Body)
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
-	return h.m.verdict(abi.PortBefore, out)
+	return v.verdict(abi.PortBefore, out)
 }
 
 func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *kernel.PortReply, failure error) (kernel.Verdict, error) {
-	if !h.m.Has(abi.PortAfter) {
+	v := h.m.hold(ctx)
+	defer h.m.release(ctx, v)
+	if !v.Has(abi.PortAfter) {
 		return kernel.Verdict{}, nil
 	}
 	message := portMessage(ctx, call)
@@ -167,29 +175,35 @@ func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *k
 	} else {
 		message["reply"], body = reply.Value, reply.Body
 	}
-	out, err := h.m.call(ctx, abi.PortAfter, call.Node, principal(ctx), message, body)
+	out, err := v.call(ctx, abi.PortAfter, call.Node, principal(ctx), message, body)
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
-	return h.m.verdict(abi.PortAfter, out)
+	return v.verdict(abi.PortAfter, out)
 }
 
 // Invoke calls an extension point with a message as it is.
 func (m *Module) Invoke(ctx context.Context, point abi.Point, message kernel.Value) (*sandbox.Outcome, error) {
-	return m.call(ctx, point, "", principal(ctx), message, nil)
+	v := m.hold(ctx)
+	defer m.release(ctx, v)
+	return v.call(ctx, point, "", principal(ctx), message, nil)
 }
 
 // RunNode runs the module as the body of a node.
 func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
-	out, err := m.call(ctx, abi.NodeRun, call.Name, principal(ctx), nodeMessage(ctx, call), nil)
+	v := m.hold(ctx)
+	defer m.release(ctx, v)
+	out, err := v.call(ctx, abi.NodeRun, call.Name, principal(ctx), nodeMessage(ctx, call), nil)
 	if err != nil {
 		return nil, err
 	}
-	return m.result(abi.NodeRun, out)
+	return v.result(abi.NodeRun, out)
 }
 
-// Tools returns the tools that the manifest describes, by name.
-func (m *Module) Tools() []abi.Tool {
+// Tools returns the tools that the current version's manifest describes, by name.
+func (m *Module) Tools() []abi.Tool { return m.latest().described() }
+
+func (m *version) described() []abi.Tool {
 	list := make([]abi.Tool, 0, len(m.tools))
 	for _, t := range m.tools {
 		list = append(list, t.Tool)
@@ -201,6 +215,12 @@ func (m *Module) Tools() []abi.Tool {
 // CallTool calls one of the module's tools on behalf of a caller. Arguments and
 // result are held to the tool's schemas.
 func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, node string, caller kernel.Caller) (kernel.Value, error) {
+	v := m.hold(ctx)
+	defer m.release(ctx, v)
+	return v.callTool(ctx, name, args, node, caller)
+}
+
+func (m *version) callTool(ctx context.Context, name string, args kernel.Value, node string, caller kernel.Caller) (kernel.Value, error) {
 	t, ok := m.tools[name]
 	if !ok {
 		return nil, m.noTool(name)
@@ -237,12 +257,12 @@ func startTool(ctx context.Context, name string) error {
 	return run.StartTool(ctx)
 }
 
-func (m *Module) noTool(name string) error {
+func (m *version) noTool(name string) error {
 	names := make([]string, 0, len(m.tools))
-	for _, t := range m.Tools() {
+	for _, t := range m.described() {
 		names = append(names, kernel.Quote(t.Name))
 	}
-	return &kernel.Error{Code: kernel.CodeModuleExport, Where: kernel.Where{File: m.spec.Path, Module: m.ID()}, What: "module " + kernel.Quote(m.Name()) + " has no tool " + kernel.Quote(name),
+	return &kernel.Error{Code: kernel.CodeModuleExport, Where: kernel.Where{File: m.owner.spec.Path, Module: m.ID()}, What: "module " + kernel.Quote(m.Name()) + " has no tool " + kernel.Quote(name),
 		Why: "its manifest describes: " + strings.Join(names, ", "), Fix: "name one of these, or describe the tool in manifest.json"}
 }
 
@@ -259,9 +279,11 @@ func hold(s *schema.Schema, v kernel.Value, code kernel.Code, what string) error
 // Arguments picks a tool's arguments from what a node is given, by the names in
 // the tool's schema: at the top level first, then one level down where exactly
 // one value has the name. Without a schema it is all that the node is given.
-func (m *Module) Arguments(name string, given kernel.Value) kernel.Value {
+func (m *Module) Arguments(ctx context.Context, name string, given kernel.Value) kernel.Value {
+	v := m.hold(ctx)
+	defer m.release(ctx, v)
 	fields, ok := given.(map[string]any)
-	names := m.tools[name].parameters
+	names := v.tools[name].parameters
 	if !ok || names == nil {
 		return given
 	}

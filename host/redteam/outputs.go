@@ -121,10 +121,11 @@ func sticking(name string, clean int64) attack {
 // unprivileged has the probe do a script on behalf of nobody: with no host
 // behind it, it has no rights at all.
 func (s *site) unprivileged(ctx context.Context, script *probe.Script) ([]int64, []byte, error) {
-	m, err := s.load(ctx, theProbe())
+	m, err := s.runtime.Load(ctx, wasm("probe"), sandbox.LoadOptions{Name: "probe"})
 	if err != nil {
 		return nil, nil, err
 	}
+	defer m.Close(ctx)
 	out, err := m.Call(ctx, sandbox.Call{Point: abi.PortBefore, Body: script.Image()})
 	if err != nil {
 		return nil, nil, err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/abi"
@@ -52,6 +53,9 @@ type site struct {
 	calls   []kernel.PortCall
 	records []kernel.AuditRecord
 	log     strings.Builder
+
+	during         func() // what test.echo does first, if there is something
+	slow, mostSlow atomic.Int64
 }
 
 func newSite(ctx context.Context, opts Options) (*site, error) {
@@ -105,7 +109,8 @@ func (s *site) close(ctx context.Context) error {
 func (s *site) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls, s.records = nil, nil
+	s.calls, s.records, s.during = nil, nil, nil
+	s.mostSlow.Store(0)
 	s.log.Reset()
 }
 
@@ -131,7 +136,7 @@ func (s *site) ops() []ports.Op {
 	guards := []string{"topic", "key"}
 	return []ports.Op{
 		{Name: "test.echo", Guards: guards, Func: s.echo},
-		{Name: "test.slow", Func: slow},
+		{Name: "test.slow", Func: s.wait},
 		{Name: "test.big", Func: func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) {
 			return &kernel.PortReply{Body: make([]byte, 32<<20)}, nil
 		}},
@@ -140,14 +145,21 @@ func (s *site) ops() []ports.Op {
 }
 
 func (s *site) echo(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	if s.during != nil {
+		s.during()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, *call)
 	return &kernel.PortReply{Value: call.Args, Body: call.Body}, nil
 }
 
-// slow takes three seconds.
-func slow(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error) {
+// wait takes three seconds, and counts how many do so at once.
+func (s *site) wait(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error) {
+	now := s.slow.Add(1)
+	defer s.slow.Add(-1)
+	for most := s.mostSlow.Load(); now > most && !s.mostSlow.CompareAndSwap(most, now); most = s.mostSlow.Load() {
+	}
 	select {
 	case <-time.After(3 * time.Second):
 		return &kernel.PortReply{}, nil
@@ -215,18 +227,24 @@ func (s *site) load(ctx context.Context, g guest) (*extension.Module, error) {
 	if g.grants == nil {
 		g.grants = g.requests
 	}
+	if err := s.write(g.name, g, bytes); err != nil {
+		return nil, err
+	}
+	return s.loadFile(ctx, s.file(g.name), g)
+}
+
+func (s *site) file(name string) string { return filepath.Join(s.dir, name+".wasm") }
+
+// write writes a guest's file, with the manifest that it needs.
+func (s *site) write(name string, g guest, bytes []byte) error {
 	if g.requests != nil || g.tools != nil {
 		var err error
 		manifest := &abi.Manifest{Name: "mallory", Version: "1.0.0", Tools: g.tools, Capabilities: capabilities(g.requests)}
 		if bytes, err = abi.EmbedManifest(bytes, manifest); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	file := filepath.Join(s.dir, g.name+".wasm")
-	if err := os.WriteFile(file, bytes, 0o600); err != nil {
-		return nil, err
-	}
-	return s.loadFile(ctx, file, g)
+	return os.WriteFile(s.file(name), bytes, 0o600)
 }
 
 func (s *site) loadFile(ctx context.Context, file string, g guest) (*extension.Module, error) {

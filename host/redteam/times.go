@@ -3,10 +3,13 @@ package redteam
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/redteam/probe"
 	"github.com/hexdag/hexdag/host/sandbox"
@@ -47,7 +50,9 @@ func timeCases() []Case {
 		{ID: "B20", What: "runs past its deadline after a call that had its effect", Source: "probe.wat", Want: "timeout, done and recorded once", Time: 3 * deadline, Record: kernel.Allow, attack: lateEffect},
 		{ID: "B21", What: "loops in 1,000 calls at once", Source: "spin.wat", Want: "all stopped or refused", Time: 4 * time.Second, Memory: 128 << 20, attack: crowd},
 		{ID: "B22", What: "sleeps for a year", Source: "sleep.wat", Want: "continue", Time: deadline, attack: hooking(guest{name: "sleep"})},
+		{ID: "C28", What: "waits in 3,000 calls of three modules at once", Source: "probe.wat", Want: "at most 128 at once, the rest waits or is refused", Time: 4 * time.Second, Memory: 192 << 20, attack: greedyTenant},
 		{ID: "E55", What: "is called by 16 at once, each leaving its mark", Source: "probe.wat", Want: "each saw its own", attack: marks},
+		{ID: "E56", What: "is replaced by another version while it runs", Source: "version.wat", Want: "no run saw two versions", Record: kernel.Allow, attack: replaced},
 		{ID: "E57", What: "loops in a run that is canceled", Source: "probe.wat", Want: string(kernel.CodeCanceled), Time: 3 * deadline, attack: canceled},
 	}
 }
@@ -95,6 +100,77 @@ func crowd(ctx context.Context, s *site) string {
 		}
 	}
 	return "all stopped or refused"
+}
+
+// greedyTenant has one tenant call as much as it can: its quota holds over all
+// modules, and leaves each of them room for others.
+func greedyTenant(ctx context.Context, s *site) string {
+	quota := sandbox.DefaultTenantLimits()
+	block := new(probe.Script).Do(probe.Call, "test.slow", 0, 0, 0, 0).Image()
+	var modules []*extension.Module
+	for range 3 {
+		g := theProbe()
+		g.limits = sandbox.Limits{Deadline: 3 * deadline}
+		m, err := s.load(ctx, g)
+		if err != nil {
+			return shown(err)
+		}
+		modules = append(modules, m)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s.begin()
+	var wg sync.WaitGroup
+	var refused atomic.Int64
+	for i := range 3000 {
+		wg.Go(func() {
+			if _, err := s.hook(ctx, modules[i%3], block); kernel.CodeOf(err) == kernel.CodeLimit && strings.Contains(err.Error(), "tenant_limits.instances") {
+				refused.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if most := s.mostSlow.Load(); most > int64(quota.Instances) || most < int64(quota.Instances)/2 || refused.Load() == 0 {
+		return fmt.Sprintf("%d at once, %d refused", most, refused.Load())
+	}
+	return fmt.Sprintf("at most %d at once, the rest waits or is refused", quota.Instances)
+}
+
+// replaced has a module's file replaced in the middle of its calls.
+func replaced(ctx context.Context, s *site) string {
+	versioned := func(n byte) []byte {
+		bytes := append([]byte(nil), wasm("version")...)
+		bytes[strings.Index(string(bytes), "VERSION=")+len("VERSION=")] = n
+		return bytes
+	}
+	g := guest{name: "version", wasm: versioned(1), requests: []any{"test.echo"}}
+	m, err := s.load(ctx, g)
+	if err != nil {
+		return shown(err)
+	}
+	defer m.EndRun(ctx, "attack")
+	s.during = func() { // what the guest's own call of test.echo does
+		for n := byte(2); n < 5; n++ {
+			if err := s.write("version", g, versioned(n)); err != nil {
+				panic(err)
+			}
+			if changed, err := m.Reload(ctx, func(string) error { return nil }); err != nil || !changed {
+				panic(fmt.Sprint("not replaced: ", err))
+			}
+		}
+		s.during = nil
+	}
+	for range 2 {
+		v, err := s.hook(ctx, m, nil)
+		if err != nil || v.Delay != time.Millisecond {
+			return fmt.Sprintf("a run that began with version 1 got %s: %v", v.Delay, err)
+		}
+	}
+	m.EndRun(ctx, "attack")
+	if v, err := s.hook(ctx, m, nil); err != nil || v.Delay != 4*time.Millisecond || m.Versions() != 1 {
+		return fmt.Sprintf("the next run got version %s of %d: %v", v.Delay, m.Versions(), err)
+	}
+	return "no run saw two versions"
 }
 
 // marks has sixteen callers at once write their own number into memory, a global

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -70,10 +68,11 @@ func (m *Module) Call(ctx context.Context, call Call) (*Outcome, error) {
 	return out, err
 }
 
-// Invoke is Call into an outcome of the caller's, which may be used again: on a
-// warm instance it allocates nothing of its own.
+// Invoke is Call into an outcome of the caller's, which may be used again: the
+// body is then written where the last one was. On a warm instance it allocates
+// nothing of its own.
 func (m *Module) Invoke(ctx context.Context, call Call, out *Outcome) error {
-	*out = Outcome{}
+	*out = Outcome{Body: out.Body[:0]}
 	if !m.Has(call.Point) {
 		return m.missing(call.Point)
 	}
@@ -96,7 +95,7 @@ func (m *Module) Invoke(ctx context.Context, call Call, out *Outcome) error {
 	if err != nil {
 		return err
 	}
-	if err := i.run(ctx, call, out); err != nil {
+	if err := i.run(ctx, &call, out); err != nil {
 		i.close(ctx)
 		return err
 	}
@@ -115,7 +114,7 @@ func (m *Module) inRun(ctx context.Context, call Call, out *Outcome) error {
 		return err
 	}
 	defer func() { <-r.turn }()
-	if err := r.instance.run(ctx, call, out); err != nil {
+	if err := r.instance.run(ctx, &call, out); err != nil {
 		r.instance.close(ctx)
 		r.instance = nil
 		return err
@@ -131,13 +130,19 @@ func (m *Module) missing(p abi.Point) error {
 }
 
 // run is one call. After an error the instance is not to be used again.
-func (i *instance) run(ctx context.Context, call Call, out *Outcome) error {
+func (i *instance) run(ctx context.Context, call *Call, out *Outcome) error {
 	a := &i.state
 	a.begin(ctx, i, call)
-	defer func() {
-		a.end()
-		out.Usage = a.usage
-	}()
+	a.docs[abi.DocOutput].body = out.Body
+	err := i.play(call.Point, out)
+	a.end()
+	out.Usage = a.usage
+	return err
+}
+
+// play has the guest do the call that has begun.
+func (i *instance) play(point abi.Point, out *Outcome) error {
+	a := &i.state
 	text, status := a.docs[abi.DocInput].encoded()
 	if status != abi.OK {
 		return a.errorf(kernel.CodeInput, "the input document is no JSON", status.String(), "pass a value that JSON can hold")
@@ -151,8 +156,8 @@ func (i *instance) run(ctx context.Context, call Call, out *Outcome) error {
 	case Command:
 		return i.runCommand(text, out)
 	}
-	i.stack[0] = api.EncodeU32(uint32(len(text)))
-	if err := i.points[call.Point].CallWithStack(&a.context, i.stack[:]); err != nil {
+	i.stack[0] = uint64(uint32(len(text)))
+	if err := i.points[point].CallWithStack(&a.context, i.stack[:]); err != nil {
 		return a.ending(err)
 	}
 	a.flushLines()

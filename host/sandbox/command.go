@@ -1,12 +1,9 @@
 package sandbox
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"strings"
-
-	"github.com/tetratelabs/wazero/api"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -63,7 +60,7 @@ func (a *activation) write(fd uint32, text []byte) {
 }
 
 // fdRead gives a command its message; there is nothing else to read.
-func (a *activation) fdRead(_ context.Context, mem api.Memory, stack []uint64) uint32 {
+func (a *activation) fdRead(mem memory, stack []uint64) uint32 {
 	c := a.instance.console
 	if c == nil || uint32(stack[0]) != 0 {
 		return errnoBadf
@@ -81,7 +78,7 @@ func (a *activation) fdRead(_ context.Context, mem api.Memory, stack []uint64) u
 		room := binary.LittleEndian.Uint32(vectors[4:])
 		part := c.in[total:]
 		part = part[:min(uint64(len(part)), uint64(room))]
-		if !mem.Write(binary.LittleEndian.Uint32(vectors), part) {
+		if !mem.write(binary.LittleEndian.Uint32(vectors), part) {
 			return errnoFault
 		}
 		total += len(part)
@@ -97,7 +94,7 @@ func (a *activation) fdRead(_ context.Context, mem api.Memory, stack []uint64) u
 
 // procExit ends a command as it is meant to end, and any other guest without a
 // verdict.
-func (a *activation) procExit(_ context.Context, _ api.Memory, stack []uint64) {
+func (a *activation) procExit(_ memory, stack []uint64) {
 	code := uint32(stack[0])
 	if c := a.instance.console; c != nil {
 		c.exited, c.code = true, code

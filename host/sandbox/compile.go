@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tetratelabs/wazero"
-
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
@@ -36,7 +34,7 @@ func (r *Runtime) compile(ctx context.Context, wasm []byte, digest string) (stri
 		c.users++
 		return key, c, nil
 	}
-	code, err := r.engine.CompileModule(ctx, wasm)
+	code, err := r.engine.compile(ctx, wasm)
 	if err != nil {
 		return "", nil, &kernel.Error{Code: kernel.CodeModuleInvalid, What: "the module does not compile", Why: firstLine(err),
 			Fix: "build it for core WebAssembly 2.0, without threads, tail calls, exceptions or 64-bit memory", Err: err}
@@ -58,7 +56,7 @@ func (r *Runtime) release(ctx context.Context, key string) error {
 		return nil
 	}
 	delete(r.compiled, key)
-	return c.code.Close(ctx)
+	return c.code.close(ctx)
 }
 
 // worker compiles modules in processes of their own, because wazero's compiler
@@ -66,6 +64,7 @@ func (r *Runtime) release(ctx context.Context, key string) error {
 type worker struct {
 	command  []string
 	cacheDir string
+	engine   Engine
 }
 
 // Bounds of one compilation.
@@ -77,7 +76,7 @@ const (
 // compile fills the cache with a module, unless it is there. A module that
 // cannot be compiled in time and memory is quarantined.
 func (w *worker) compile(ctx context.Context, wasm []byte, key, digest string) error {
-	done := filepath.Join(w.cacheDir, "compiled-"+key)
+	done := filepath.Join(w.cacheDir, "compiled-"+string(w.engine.orDefault())+"-"+key)
 	quarantine := filepath.Join(w.cacheDir, "quarantine-"+strings.TrimPrefix(digest, "sha256:"))
 	if _, err := os.Stat(done); err == nil {
 		return nil
@@ -89,7 +88,7 @@ func (w *worker) compile(ctx context.Context, wasm []byte, key, digest string) e
 	defer cancel()
 	cmd := exec.CommandContext(limited, w.command[0], append(w.command[1:len(w.command):len(w.command)], w.cacheDir)...)
 	cmd.Stdin = bytes.NewReader(wasm)
-	cmd.Env = []string{workerMark + "=1"} // none of the host's secrets
+	cmd.Env = []string{workerMark + "=" + string(w.engine.orDefault())} // none of the host's secrets
 	cmd.WaitDelay = time.Second
 	said := &head{limit: 4 << 10}
 	cmd.Stderr = said
@@ -155,13 +154,14 @@ func compileInto(ctx context.Context, cacheDir string, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	cache, err := wazero.NewCompilationCacheWithDir(cacheDir)
+	open, err := Engine(os.Getenv(workerMark)).opener()
 	if err != nil {
 		return err
 	}
-	defer cache.Close(ctx)
-	engine := wazero.NewRuntimeWithConfig(ctx, engineConfig().WithCompilationCache(cache))
-	defer engine.Close(ctx)
-	_, err = engine.CompileModule(ctx, wasm)
-	return err
+	engine, err := open(ctx, cacheDir)
+	if err != nil {
+		return err
+	}
+	_, err = engine.compile(ctx, wasm)
+	return errors.Join(err, engine.close(ctx))
 }

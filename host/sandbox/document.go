@@ -24,7 +24,13 @@ type document struct {
 	body    []byte
 }
 
-func (d *document) reset() { *d = document{buffer: d.buffer} }
+// reset empties the document. One that has nothing is left alone: clearing is not
+// free while the garbage collector works.
+func (d *document) reset() {
+	if d.present || d.body != nil || d.text != nil {
+		*d = document{buffer: d.buffer}
+	}
+}
 
 // put makes the document a value that may be shared.
 func (d *document) put(v kernel.Value) {

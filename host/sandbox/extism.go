@@ -1,15 +1,13 @@
 package sandbox
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"strings"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
 
 // What plugins import. The functions are those that PDKs declare, written anew
@@ -23,16 +21,14 @@ const (
 // extism declares a function: a letter for each type, i (i32) or l (i64).
 func extism(name, params, results string, h func(p *plugin, a *activation, stack []uint64)) hostFunction {
 	f := hostFunction{name: name}
-	types := func(letters string) (list []api.ValueType) {
+	types := func(letters string) (list []rewrite.ValType) {
 		for _, c := range letters {
-			list = append(list, map[rune]api.ValueType{'i': i32, 'l': i64}[c])
+			list = append(list, map[rune]rewrite.ValType{'i': i32, 'l': i64}[c])
 		}
 		return list
 	}
 	f.params, f.results = types(params), types(results)
-	f.run = bind(func(a *activation, _ context.Context, _ api.Memory, stack []uint64) {
-		h(a.instance.extism(), a, stack)
-	})
+	f.run = func(a *activation, _ memory, stack []uint64) { h(a.instance.extism(), a, stack) }
 	return f
 }
 
@@ -100,7 +96,7 @@ func (i *instance) runExtism(message []byte, out *Outcome) error {
 	if err := a.settle(); err != nil {
 		return err
 	}
-	code := api.DecodeI32(i.stack[0])
+	code := int32(i.stack[0])
 	switch {
 	case p.failed:
 		a.failed(out, p.failure)
@@ -207,7 +203,7 @@ func (p *plugin) httpRequest(a *activation, stack []uint64) {
 // reply is {"status": "ok", "reply"}, or another status and "error".
 func (p *plugin) hostCall(a *activation, stack []uint64) {
 	request := []uint64{stack[0], p.blocks[stack[0]], stack[1], p.blocks[stack[1]], 0, 0}
-	status := a.hostCall(&a.context, arena{plugin: p}, request)
+	status := a.hostCall(p.memory, request)
 	reply := &a.docs[abi.DocReply]
 	answer := map[string]any{"status": status.String(), "error": reply.value}
 	if status == abi.OK {

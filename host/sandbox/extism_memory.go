@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -171,17 +169,4 @@ func (p *plugin) loadInput(a *activation, stack []uint64, n uint64) {
 	}
 	p.load(a, stack, p.input+stack[0], n)
 	a.usage.BytesIn += int64(n)
-}
-
-// arena shows Extism's memory to imports that read a guest's.
-type arena struct {
-	api.Memory
-	plugin *plugin
-}
-
-func (m arena) Read(offset, n uint32) ([]byte, bool) {
-	if uint64(offset)+uint64(n) > uint64(len(m.plugin.memory)) {
-		return nil, false
-	}
-	return m.plugin.memory[offset:][:n], true
 }

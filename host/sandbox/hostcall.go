@@ -1,11 +1,8 @@
 package sandbox
 
 import (
-	"context"
 	"errors"
 	"strings"
-
-	"github.com/tetratelabs/wazero/api"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -13,7 +10,7 @@ import (
 
 // hostCall is the one door: it takes the request, lets the host do the operation
 // and leaves the reply, or the error, in the reply document.
-func (a *activation) hostCall(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+func (a *activation) hostCall(mem memory, stack []uint64) abi.Status {
 	if a.usage.HostCalls++; a.usage.HostCalls > a.limits.HostCalls {
 		return a.refuse(abi.Limit, "the call has used up its calls of the host")
 	}
@@ -47,7 +44,7 @@ func (a *activation) hostCall(_ context.Context, mem api.Memory, stack []uint64)
 
 // request takes the operation, its arguments and its body out of the guest's
 // memory and the request document, and empties the latter.
-func (a *activation) request(mem api.Memory, stack []uint64) (op string, args map[string]any, body []byte, status abi.Status) {
+func (a *activation) request(mem memory, stack []uint64) (op string, args map[string]any, body []byte, status abi.Status) {
 	doc := &a.docs[abi.DocRequest]
 	value, present, pending := doc.value, doc.present, doc.body
 	doc.reset()
@@ -86,7 +83,7 @@ func (a *activation) request(mem api.Memory, stack []uint64) (op string, args ma
 	return op, args, pending, abi.OK
 }
 
-func (a *activation) head(mem api.Memory, ptr uint64, length uint32) (kernel.Value, abi.Status) {
+func (a *activation) head(mem memory, ptr uint64, length uint32) (kernel.Value, abi.Status) {
 	if uint64(length) > uint64(a.limits.Document) {
 		return nil, abi.Limit
 	}

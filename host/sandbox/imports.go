@@ -6,15 +6,14 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
 
 const (
-	i32 = api.ValueTypeI32
-	i64 = api.ValueTypeI64
+	i32 = rewrite.I32
+	i64 = rewrite.I64
 )
 
 // Bounds that are part of the ABI rather than a limit of an operator.
@@ -27,35 +26,35 @@ const (
 // hostFunction is an import that the host offers.
 type hostFunction struct {
 	name            string
-	params, results []api.ValueType
-	run             api.GoModuleFunc
+	params, results []rewrite.ValType
+	run             handler
 }
 
-// handler is a host function on the activation that called it.
-type handler func(a *activation, ctx context.Context, mem api.Memory, stack []uint64)
+func (f hostFunction) signature() rewrite.FuncType {
+	return rewrite.FuncType{Params: f.params, Results: f.results}
+}
 
-func bind(h handler) api.GoModuleFunc {
-	return func(ctx context.Context, mod api.Module, stack []uint64) {
-		a, ok := ctx.Value(activationKey{}).(*activation)
-		if !ok {
-			panic("a guest runs outside a call")
-		}
-		a.work = 0
-		defer a.contain()
-		h(a, ctx, mod.Memory(), stack)
-		a.charge()
-	}
+// handler is a host function: on the activation that called it and the guest's
+// memory, with the parameters on the stack, where its result goes.
+type handler func(a *activation, mem memory, stack []uint64)
+
+// serve runs a host function for a guest, and charges what it did.
+func (a *activation) serve(h handler, stack []uint64) {
+	a.work = 0
+	defer a.contain()
+	h(a, a.instance.memory.bytes(), stack)
+	a.charge()
 }
 
 // statusful makes a handler of a function that answers a status.
-func statusful(f func(a *activation, ctx context.Context, mem api.Memory, stack []uint64) abi.Status) api.GoModuleFunc {
-	return bind(func(a *activation, ctx context.Context, mem api.Memory, stack []uint64) {
-		stack[0] = api.EncodeI32(int32(f(a, ctx, mem, stack)))
-	})
+func statusful(f func(a *activation, mem memory, stack []uint64) abi.Status) handler {
+	return func(a *activation, mem memory, stack []uint64) {
+		stack[0] = uint64(uint32(f(a, mem, stack)))
+	}
 }
 
-func sig(n int) []api.ValueType {
-	types := make([]api.ValueType, n)
+func sig(n int) []rewrite.ValType {
+	types := make([]rewrite.ValType, n)
 	for i := range types {
 		types[i] = i32
 	}
@@ -63,56 +62,56 @@ func sig(n int) []api.ValueType {
 }
 
 func nativeFunctions() []hostFunction {
-	one, long := []api.ValueType{i32}, []api.ValueType{i64}
+	one, long := []rewrite.ValType{i32}, []rewrite.ValType{i64}
 	return []hostFunction{
-		{abi.ImportInput, sig(2), one, bind((*activation).input)},
-		{abi.ImportField, sig(5), long, bind((*activation).field)},
-		{abi.ImportKeys, sig(5), long, bind((*activation).keys)},
+		{abi.ImportInput, sig(2), one, (*activation).input},
+		{abi.ImportField, sig(5), long, (*activation).field},
+		{abi.ImportKeys, sig(5), long, (*activation).keys},
 		{abi.ImportSet, sig(6), one, statusful((*activation).set)},
-		{abi.ImportBody, []api.ValueType{i32, i64, i32, i32}, long, bind((*activation).body)},
+		{abi.ImportBody, []rewrite.ValType{i32, i64, i32, i32}, long, (*activation).body},
 		{abi.ImportAppend, sig(3), one, statusful((*activation).append)},
 		{abi.ImportCall, sig(6), one, statusful((*activation).hostCall)},
 		{abi.ImportLog, sig(3), one, statusful((*activation).log)},
-		{abi.ImportClock, sig(1), long, bind((*activation).clock)},
+		{abi.ImportClock, sig(1), long, (*activation).clock},
 		{abi.ImportRandom, sig(2), one, statusful((*activation).random)},
 	}
 }
 
 // view returns guest memory without copying: it is read before the guest runs on.
-func view(mem api.Memory, ptr, length uint64) ([]byte, bool) {
-	return mem.Read(uint32(ptr), uint32(length))
+func view(mem memory, ptr, length uint64) ([]byte, bool) {
+	return mem.read(uint32(ptr), uint32(length))
 }
 
 // answer copies text into a guest's buffer if the whole of it fits; otherwise the
 // guest learns the length and asks again.
-func (a *activation) answer(mem api.Memory, ptr, capacity uint64, text []byte) abi.Status {
+func (a *activation) answer(mem memory, ptr, capacity uint64, text []byte) abi.Status {
 	a.work += len(text) // it had to be made, whether it fits or not
 	if uint64(len(text)) > uint64(uint32(capacity)) {
 		return abi.OK
 	}
-	if !mem.Write(uint32(ptr), text) {
+	if !mem.write(uint32(ptr), text) {
 		return abi.Fault
 	}
 	a.usage.BytesIn += int64(len(text))
 	return abi.OK
 }
 
-func fail(stack []uint64, status abi.Status) { stack[0] = api.EncodeI64(int64(status)) }
+func fail(stack []uint64, status abi.Status) { stack[0] = uint64(int64(status)) }
 
-func (a *activation) input(_ context.Context, mem api.Memory, stack []uint64) {
+func (a *activation) input(mem memory, stack []uint64) {
 	text, status := a.docs[abi.DocInput].encoded()
 	if status == abi.OK {
 		status = a.answer(mem, stack[0], stack[1], text)
 	}
 	if status != abi.OK {
-		stack[0] = api.EncodeI32(int32(status))
+		stack[0] = uint64(uint32(status))
 		return
 	}
-	stack[0] = api.EncodeI32(int32(len(text)))
+	stack[0] = uint64(uint32(len(text)))
 }
 
 // target returns the document that an import names, and the pointer's bytes.
-func (a *activation) target(mem api.Memory, doc, ptr, length uint64) (*document, []byte, abi.Status) {
+func (a *activation) target(mem memory, doc, ptr, length uint64) (*document, []byte, abi.Status) {
 	if uint32(doc) >= uint32(len(a.docs)) {
 		return nil, nil, abi.Unsupported
 	}
@@ -126,7 +125,7 @@ func (a *activation) target(mem api.Memory, doc, ptr, length uint64) (*document,
 	return &a.docs[uint32(doc)], pointer, abi.OK
 }
 
-func (a *activation) field(_ context.Context, mem api.Memory, stack []uint64) {
+func (a *activation) field(mem memory, stack []uint64) {
 	doc, pointer, status := a.target(mem, stack[0], stack[1], stack[2])
 	if status != abi.OK {
 		fail(stack, status)
@@ -149,7 +148,7 @@ func (a *activation) field(_ context.Context, mem api.Memory, stack []uint64) {
 	stack[0] = uint64(kindOf(v))<<32 | uint64(uint32(len(text)))
 }
 
-func (a *activation) keys(_ context.Context, mem api.Memory, stack []uint64) {
+func (a *activation) keys(mem memory, stack []uint64) {
 	doc, pointer, status := a.target(mem, stack[0], stack[1], stack[2])
 	if status != abi.OK {
 		fail(stack, status)
@@ -198,7 +197,7 @@ const writeOverhead = 16
 // parentOverhead is what an object costs that a write makes on its way.
 const parentOverhead = 256
 
-func (a *activation) set(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+func (a *activation) set(mem memory, stack []uint64) abi.Status {
 	doc, pointer, status := a.target(mem, stack[0], stack[1], stack[2])
 	if status != abi.OK {
 		return status
@@ -245,7 +244,7 @@ func (a *activation) mayWrite(doc abi.Doc, pointer []byte) abi.Status {
 	return abi.Denied
 }
 
-func (a *activation) body(_ context.Context, mem api.Memory, stack []uint64) {
+func (a *activation) body(mem memory, stack []uint64) {
 	doc, _, status := a.target(mem, stack[0], 0, 0)
 	if status != abi.OK {
 		fail(stack, status)
@@ -255,7 +254,7 @@ func (a *activation) body(_ context.Context, mem api.Memory, stack []uint64) {
 	if offset < uint64(len(doc.body)) && capacity > 0 {
 		part := doc.body[offset:]
 		part = part[:min(uint64(len(part)), capacity)]
-		if !mem.Write(uint32(stack[2]), part) {
+		if !mem.write(uint32(stack[2]), part) {
 			fail(stack, abi.Fault)
 			return
 		}
@@ -265,7 +264,7 @@ func (a *activation) body(_ context.Context, mem api.Memory, stack []uint64) {
 	stack[0] = uint64(len(doc.body))
 }
 
-func (a *activation) append(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+func (a *activation) append(mem memory, stack []uint64) abi.Status {
 	doc, _, status := a.target(mem, stack[0], 0, 0)
 	if status != abi.OK {
 		return status
@@ -285,7 +284,7 @@ func (a *activation) append(_ context.Context, mem api.Memory, stack []uint64) a
 	return abi.OK
 }
 
-func (a *activation) log(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+func (a *activation) log(mem memory, stack []uint64) abi.Status {
 	raw, ok := view(mem, stack[1], stack[2])
 	if !ok {
 		return abi.Fault
@@ -307,7 +306,7 @@ func (a *activation) logLine(level abi.Level, line []byte) abi.Status {
 	return abi.OK
 }
 
-func (a *activation) clock(_ context.Context, _ api.Memory, stack []uint64) {
+func (a *activation) clock(_ memory, stack []uint64) {
 	if a.call.Host == nil || !a.started {
 		fail(stack, abi.Denied)
 		return
@@ -325,7 +324,7 @@ func (a *activation) clock(_ context.Context, _ api.Memory, stack []uint64) {
 	stack[0] = uint64(max(ns, 0))
 }
 
-func (a *activation) random(_ context.Context, mem api.Memory, stack []uint64) abi.Status {
+func (a *activation) random(mem memory, stack []uint64) abi.Status {
 	if a.call.Host == nil || !a.started {
 		return abi.Denied
 	}

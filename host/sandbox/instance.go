@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
-
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/sandbox/rewrite"
@@ -25,11 +21,11 @@ type image struct {
 // instance is an instantiated module. One call at a time uses it.
 type instance struct {
 	module  *Module
-	guest   api.Module
+	guest   guest
 	memory  linearMemory
-	fuel    api.MutableGlobal
-	globals []api.MutableGlobal
-	points  map[abi.Point]api.Function
+	fuel    global
+	globals []global
+	points  map[abi.Point]function
 	stack   [1]uint64
 	plugin  *plugin  // of a plugin of Extism
 	console *console // of a command, once it runs
@@ -38,12 +34,12 @@ type instance struct {
 
 // instantiate makes an instance whose start function, but not _initialize, has run.
 func (m *Module) instantiate(ctx context.Context, out *Outcome) (*instance, error) {
-	inst := &instance{module: m, points: make(map[abi.Point]api.Function, 2)}
+	inst := &instance{module: m, points: make(map[abi.Point]function, 2)}
 	inst.memory.limit = uint64(m.limits.pages()) * pageSize
 	a := &inst.state
-	a.begin(ctx, inst, Call{Point: abi.ExportInit})
-	allocating := experimental.WithMemoryAllocator(&a.context, &inst.memory)
-	guest, err := m.runtime.engine.InstantiateModule(allocating, m.compiled.code, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	a.instance, a.module, a.limits, a.context.a = inst, m, &m.limits, a
+	a.begin(ctx, inst, &Call{Point: abi.ExportInit})
+	guest, err := m.compiled.code.instantiate(a)
 	if err != nil {
 		err = a.ending(err)
 		a.end()
@@ -62,32 +58,30 @@ func (m *Module) instantiate(ctx context.Context, out *Outcome) (*instance, erro
 
 // bind looks everything up once: a lookup of a function costs more than a call.
 func (i *instance) bind() error {
-	fuel, ok := i.guest.ExportedGlobal(rewrite.ExportFuel).(api.MutableGlobal)
-	if !ok {
+	if i.fuel = i.guest.global(rewrite.ExportFuel); i.fuel == nil {
 		return &kernel.Error{Code: kernel.CodeInternal, What: "the rewritten module has no fuel", Where: kernel.Where{Module: i.module.ID()}, Fix: "report it"}
 	}
-	i.fuel = fuel
 	for _, g := range i.module.description.MutableGlobals {
-		global, ok := i.guest.ExportedGlobal(g.Export).(api.MutableGlobal)
-		if !ok {
+		global := i.guest.global(g.Export)
+		if global == nil {
 			return &kernel.Error{Code: kernel.CodeInternal, What: "the rewritten module lacks the global " + g.Export, Where: kernel.Where{Module: i.module.ID()}, Fix: "report it"}
 		}
 		i.globals = append(i.globals, global)
 	}
 	for _, p := range i.module.Points() {
-		i.points[p] = i.guest.ExportedFunction(i.module.function(p))
+		i.points[p] = i.guest.function(i.module.function(p))
 	}
 	return nil
 }
 
 // initialize runs _initialize, within the limits of a call.
 func (i *instance) initialize(ctx context.Context) error {
-	init := i.guest.ExportedFunction(abi.ExportInit)
+	init := i.guest.function(abi.ExportInit)
 	if init == nil {
 		return nil
 	}
 	a := &i.state
-	a.begin(ctx, i, Call{Point: abi.ExportInit})
+	a.begin(ctx, i, &Call{Point: abi.ExportInit})
 	defer a.end()
 	if err := init.CallWithStack(&a.context, nil); err != nil {
 		return a.ending(err)
@@ -103,7 +97,10 @@ func (i *instance) capture() (*image, error) {
 		img.globals = append(img.globals, g.Get())
 	}
 	var err error
-	if img.file, err = newImageFile(memory); img.file == nil {
+	if !i.memory.foreign {
+		img.file, err = newImageFile(memory)
+	}
+	if img.file == nil {
 		img.memory = append([]byte(nil), memory...)
 	}
 	return img, err
@@ -113,7 +110,7 @@ func (i *instance) capture() (*image, error) {
 // image, without running _initialize again.
 func (i *instance) adopt(img *image) error {
 	if missing := img.size - i.memory.length; missing > 0 {
-		if _, ok := i.guest.Memory().Grow(uint32(missing / pageSize)); !ok {
+		if !i.guest.grow(uint32(missing / pageSize)) {
 			return fmt.Errorf("the image does not fit the memory's limit")
 		}
 	}
@@ -134,7 +131,7 @@ func (i *instance) reset(img *image) error {
 	if i.memory.length > img.size {
 		// The engine asks the allocator for one page more and takes what it gets.
 		i.memory.shrink = img.size
-		if _, ok := i.guest.Memory().Grow(1); !ok {
+		if !i.guest.grow(1) {
 			return fmt.Errorf("a memory at its maximum cannot be shrunk")
 		}
 	}
@@ -147,7 +144,7 @@ func (i *instance) reset(img *image) error {
 
 func (i *instance) close(ctx context.Context) {
 	if i.guest != nil {
-		_ = i.guest.Close(context.WithoutCancel(ctx)) // it has nothing that can fail to close
+		i.guest.close(ctx)
 	}
 	i.memory.Free()
 }

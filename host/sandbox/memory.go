@@ -1,8 +1,6 @@
 package sandbox
 
-import (
-	"github.com/tetratelabs/wazero/experimental"
-)
+import "github.com/tetratelabs/wazero/experimental"
 
 // linearMemory is a guest's memory. It refuses to grow past its limit, which the
 // guest sees as memory.grow answering -1, and can be put back to an image.
@@ -12,10 +10,9 @@ type linearMemory struct {
 	length  uint64 // bytes in use
 	refused bool   // it was asked for more than its limit
 	shrink  uint64 // where not 0, what the next Reallocate answers instead of growing
+	foreign bool   // the region is the engine's own
 	mapped  bool   // the image is mapped: dropping private pages brings it back
 }
-
-var _ experimental.LinearMemory = (*linearMemory)(nil)
 
 // Allocate makes the instance's one memory.
 func (m *linearMemory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
@@ -42,9 +39,14 @@ func (m *linearMemory) Reallocate(size uint64) []byte {
 	return m.region[:size:size]
 }
 
+// bytes returns what is in use.
+func (m *linearMemory) bytes() memory { return memory(m.region[:m.length:m.length]) }
+
 // Free gives the address space back. The length stays known.
 func (m *linearMemory) Free() {
-	release(m.region)
+	if !m.foreign {
+		release(m.region)
+	}
 	m.region = nil
 }
 

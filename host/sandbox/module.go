@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/sandbox/rewrite"
@@ -164,9 +162,9 @@ func (m *Module) checkImports() error {
 		if n < 0 {
 			return importError(full, "no function "+full, "see abi/README.md for what version 1 offers")
 		}
-		if h := offered[n]; !equalTypes(i.Func.Params, h.params) || !equalTypes(i.Func.Results, h.results) {
+		if has := offered[n].signature(); !slices.Equal(i.Func.Params, has.Params) || !slices.Equal(i.Func.Results, has.Results) {
 			return &kernel.Error{Code: kernel.CodeModuleImport, What: "import " + full + " has another signature than the host's",
-				Why: fmt.Sprintf("it declares %s, version 1 has %s", i.Func, funcType(h)), Fix: "use the SDK of this version"}
+				Why: fmt.Sprintf("it declares %s, version 1 has %s", i.Func, has), Fix: "use the SDK of this version"}
 		}
 	}
 	return nil
@@ -174,21 +172,6 @@ func (m *Module) checkImports() error {
 
 func importError(full, offers, fix string) error {
 	return &kernel.Error{Code: kernel.CodeModuleImport, What: "the module imports " + full, Why: "the host offers " + offers, Fix: fix}
-}
-
-func equalTypes(types []rewrite.ValType, engine []api.ValueType) bool {
-	return slices.EqualFunc(types, engine, func(a rewrite.ValType, b api.ValueType) bool { return byte(a) == b })
-}
-
-func funcType(h hostFunction) rewrite.FuncType {
-	var f rewrite.FuncType
-	for _, t := range h.params {
-		f.Params = append(f.Params, rewrite.ValType(t))
-	}
-	for _, t := range h.results {
-		f.Results = append(f.Results, rewrite.ValType(t))
-	}
-	return f
 }
 
 // checkExports refuses a module without memory, or with an extension point of
@@ -267,6 +250,15 @@ func (m *Module) Exports() []string {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// Shape returns how many functions the module defines, and the bytes of memory
+// that it starts with and can grow to.
+func (m *Module) Shape() (functions int, memory, most uint64) {
+	for _, l := range m.description.Memories {
+		memory, most = uint64(l.Min)*pageSize, uint64(l.Max)*pageSize
+	}
+	return m.description.Functions, memory, most
 }
 
 // Producers returns what made the module, as it says itself.

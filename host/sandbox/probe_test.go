@@ -17,9 +17,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// newRuntime opens the engine that is to be tested: HEXDAG_TEST_ENGINE, or wazero.
 func newRuntime(t testing.TB) *sandbox.Runtime {
 	t.Helper()
-	r, err := sandbox.New(context.Background(), sandbox.Options{})
+	r, err := sandbox.New(context.Background(), sandbox.Options{Engine: sandbox.Engine(os.Getenv("HEXDAG_TEST_ENGINE"))})
 	if err != nil {
 		t.Fatal(err)
 	}

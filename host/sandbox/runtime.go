@@ -11,18 +11,11 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-
-	"github.com/hexdag/hexdag/abi"
-	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
 
 // Runtime compiles and runs modules. It is safe for concurrent use.
 type Runtime struct {
-	engine wazero.Runtime
-	cache  wazero.CompilationCache
+	engine engine
 	worker *worker // nil: modules are compiled in this process
 
 	tenants tenants
@@ -34,7 +27,7 @@ type Runtime struct {
 // compiled is a compiled module that several Modules share: closing one of two
 // equal ones in wazero 1.12 breaks the other (#2336).
 type compiled struct {
-	code  wazero.CompiledModule
+	code  code
 	users int
 }
 
@@ -47,6 +40,8 @@ type Options struct {
 	// cache: a program that calls CompileWorker. Without it, or without a cache,
 	// modules are compiled in this process, where only the static limits hold.
 	Worker []string
+	// Engine runs the modules; "" means Wazero.
+	Engine Engine
 	// Tenants bounds what the calls of each tenant take; zero fields mean
 	// DefaultTenantLimits.
 	Tenants TenantLimits
@@ -59,39 +54,27 @@ func New(ctx context.Context, opts Options) (*Runtime, error) {
 	if os.Getenv(workerMark) != "" {
 		return nil, fmt.Errorf("this process was started to compile a module: a program that Options.Worker names must call CompileWorker and do nothing else")
 	}
-	config := engineConfig()
+	open, err := opts.Engine.opener()
+	if err != nil {
+		return nil, err
+	}
 	r := &Runtime{compiled: map[string]*compiled{}}
 	r.tenants.limits = opts.Tenants.Or(DefaultTenantLimits())
 	if opts.CacheDir != "" {
 		if err := privateDir(opts.CacheDir); err != nil {
 			return nil, err
 		}
-		cache, err := wazero.NewCompilationCacheWithDir(opts.CacheDir)
-		if err != nil {
-			return nil, fmt.Errorf("open the cache of compiled modules: %w", err)
-		}
-		r.cache = cache
-		config = config.WithCompilationCache(cache)
 		if len(opts.Worker) > 0 {
-			r.worker = &worker{command: opts.Worker, cacheDir: opts.CacheDir}
+			r.worker = &worker{command: opts.Worker, cacheDir: opts.CacheDir, engine: opts.Engine}
 		}
 	}
 	if r.worker == nil && opts.Log != nil {
 		opts.Log.Warn("modules are compiled in this process: only the static limits hold against one that takes long to compile")
 	}
-	r.engine = wazero.NewRuntimeWithConfig(ctx, config)
-	if err := r.offerImports(ctx); err != nil {
-		r.Close(ctx)
+	if r.engine, err = open(ctx, opts.CacheDir); err != nil {
 		return nil, err
 	}
 	return r, nil
-}
-
-// engineConfig is shared with the worker: another configuration would be another
-// entry of the cache. One engine serves all modules, because wazero 1.12 mixes up
-// type ids where several share a cache (#2511).
-func engineConfig() wazero.RuntimeConfig {
-	return wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2).WithMemoryLimitPages(maxPages)
 }
 
 // privateDir makes dir for its owner alone, and refuses one that others can write to.
@@ -110,37 +93,4 @@ func privateDir(dir string) error {
 }
 
 // Close frees everything that the runtime has compiled.
-func (r *Runtime) Close(ctx context.Context) error {
-	var err error
-	if r.engine != nil {
-		err = r.engine.Close(ctx)
-	}
-	if r.cache != nil {
-		if cerr := r.cache.Close(ctx); err == nil {
-			err = cerr
-		}
-	}
-	return err
-}
-
-func (r *Runtime) offerImports(ctx context.Context) error {
-	for _, m := range []struct {
-		name      string
-		functions []hostFunction
-	}{
-		{abi.ImportModule, nativeFunctions()},
-		{wasiModule, wasiFunctions()},
-		{extismModule, extismFunctions()},
-		{extismUserModule, extismUserFunctions()},
-		{rewrite.ImportModule, meterFunctions()},
-	} {
-		builder := r.engine.NewHostModuleBuilder(m.name)
-		for _, f := range m.functions {
-			builder.NewFunctionBuilder().WithGoModuleFunction(f.run, f.params, f.results).Export(f.name)
-		}
-		if _, err := builder.Instantiate(ctx); err != nil {
-			return fmt.Errorf("offer the imports of %s: %w", m.name, err)
-		}
-	}
-	return nil
-}
+func (r *Runtime) Close(ctx context.Context) error { return r.engine.close(ctx) }

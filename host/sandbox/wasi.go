@@ -2,12 +2,10 @@ package sandbox
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
 
 // wasiModule is the import module that the standard toolchains of Go, C and Rust
@@ -31,10 +29,10 @@ const (
 // capability clock.read sees at the start of each call: 2026-01-01.
 const epoch = 1767225600_000000000
 
-type wasiHandler func(a *activation, ctx context.Context, mem api.Memory, stack []uint64) uint32
+type wasiHandler func(a *activation, mem memory, stack []uint64) uint32
 
 func wasi(name, params string, h wasiHandler) hostFunction {
-	f := hostFunction{name: name, results: []api.ValueType{i32}}
+	f := hostFunction{name: name, results: []rewrite.ValType{i32}}
 	for _, c := range params {
 		if c == 'l' {
 			f.params = append(f.params, i64)
@@ -42,15 +40,15 @@ func wasi(name, params string, h wasiHandler) hostFunction {
 			f.params = append(f.params, i32)
 		}
 	}
-	f.run = bind(func(a *activation, ctx context.Context, mem api.Memory, stack []uint64) {
-		stack[0] = uint64(h(a, ctx, mem, stack))
-	})
+	f.run = func(a *activation, mem memory, stack []uint64) {
+		stack[0] = uint64(h(a, mem, stack))
+	}
 	return f
 }
 
 // answering makes a handler that does nothing but answer an error number.
 func answering(errno uint32) wasiHandler {
-	return func(*activation, context.Context, api.Memory, []uint64) uint32 { return errno }
+	return func(*activation, memory, []uint64) uint32 { return errno }
 }
 
 // wasiFunctions lists all of preview 1: a letter for each parameter, i (i32) or l (i64).
@@ -81,28 +79,28 @@ func wasiFunctions() []hostFunction {
 		wasi("sock_accept", "iii", bad), wasi("sock_recv", "iiiiii", bad), wasi("sock_send", "iiiii", bad), wasi("sock_shutdown", "ii", bad),
 		wasi("proc_raise", "i", none),
 	}
-	return append(functions, hostFunction{name: "proc_exit", params: []api.ValueType{i32}, run: bind((*activation).procExit)})
+	return append(functions, hostFunction{name: "proc_exit", params: []rewrite.ValType{i32}, run: (*activation).procExit})
 }
 
-func writeU32(mem api.Memory, ptr uint64, v uint32) uint32 {
-	if !mem.WriteUint32Le(uint32(ptr), v) {
+func writeU32(mem memory, ptr uint64, v uint32) uint32 {
+	if !mem.putU32(uint32(ptr), v) {
 		return errnoFault
 	}
 	return errnoSuccess
 }
 
-func writeU64(mem api.Memory, ptr uint64, v uint64) uint32 {
-	if !mem.WriteUint64Le(uint32(ptr), v) {
+func writeU64(mem memory, ptr uint64, v uint64) uint32 {
+	if !mem.putU64(uint32(ptr), v) {
 		return errnoFault
 	}
 	return errnoSuccess
 }
 
-func (a *activation) zeroSizes(_ context.Context, mem api.Memory, stack []uint64) uint32 {
+func (a *activation) zeroSizes(mem memory, stack []uint64) uint32 {
 	return writeU32(mem, stack[0], 0) | writeU32(mem, stack[1], 0)
 }
 
-func (a *activation) clockResolution(_ context.Context, mem api.Memory, stack []uint64) uint32 {
+func (a *activation) clockResolution(mem memory, stack []uint64) uint32 {
 	return writeU64(mem, stack[1], 1000)
 }
 
@@ -124,7 +122,7 @@ func (a *activation) now(id uint32) int64 {
 	return a.virtual
 }
 
-func (a *activation) clockTime(_ context.Context, mem api.Memory, stack []uint64) uint32 {
+func (a *activation) clockTime(mem memory, stack []uint64) uint32 {
 	a.virtual += 1000 // so that a guest that waits in a loop gets on
 	return writeU64(mem, stack[2], uint64(a.now(uint32(stack[0]))))
 }
@@ -133,7 +131,7 @@ func (a *activation) clockTime(_ context.Context, mem api.Memory, stack []uint64
 // modules start equal: they seed the tables of language runtimes. Once a call
 // has begun it is the capability random.read or an error, never something that
 // only looks random.
-func (a *activation) randomGet(_ context.Context, mem api.Memory, stack []uint64) uint32 {
+func (a *activation) randomGet(mem memory, stack []uint64) uint32 {
 	if uint32(stack[1]) > maxRandom {
 		return errnoInval
 	}
@@ -154,13 +152,13 @@ func (a *activation) randomGet(_ context.Context, mem api.Memory, stack []uint64
 }
 
 // fdStat describes standard input and output as character devices.
-func (a *activation) fdStat(_ context.Context, mem api.Memory, stack []uint64) uint32 {
+func (a *activation) fdStat(mem memory, stack []uint64) uint32 {
 	if uint32(stack[0]) > 2 {
 		return errnoBadf
 	}
 	var stat [24]byte
 	stat[0] = 2 // character device
-	if !mem.Write(uint32(stack[1]), stat[:]) {
+	if !mem.write(uint32(stack[1]), stat[:]) {
 		return errnoFault
 	}
 	return errnoSuccess
@@ -174,7 +172,7 @@ const maxPrint = 64 << 10
 const maxVectors = 1024
 
 // fdWrite turns what goes to stdout and stderr into log lines; see write.
-func (a *activation) fdWrite(_ context.Context, mem api.Memory, stack []uint64) uint32 {
+func (a *activation) fdWrite(mem memory, stack []uint64) uint32 {
 	fd, vectors, count := uint32(stack[0]), uint64(uint32(stack[1])), uint32(stack[2])
 	if fd != 1 && fd != 2 {
 		return errnoBadf
@@ -182,13 +180,13 @@ func (a *activation) fdWrite(_ context.Context, mem api.Memory, stack []uint64) 
 	if count > maxVectors {
 		return errnoInval
 	}
-	if vectors+uint64(count)*8 > uint64(mem.Size()) {
+	if vectors+uint64(count)*8 > uint64(len(mem)) {
 		return errnoFault
 	}
 	var total uint32
 	for i := range count {
 		vector, _ := view(mem, vectors+uint64(i)*8, 8)
-		text, ok := mem.Read(binary.LittleEndian.Uint32(vector), binary.LittleEndian.Uint32(vector[4:]))
+		text, ok := mem.read(binary.LittleEndian.Uint32(vector), binary.LittleEndian.Uint32(vector[4:]))
 		if !ok {
 			return errnoFault
 		}
@@ -242,7 +240,7 @@ const (
 
 // poll never sleeps: where a guest waits for a clock, the clock that it sees
 // moves to that time; where it waits for a file, there is none.
-func (a *activation) poll(_ context.Context, mem api.Memory, stack []uint64) uint32 {
+func (a *activation) poll(mem memory, stack []uint64) uint32 {
 	count := uint32(stack[2])
 	if count == 0 || count > maxSubscriptions {
 		return errnoInval
@@ -262,7 +260,7 @@ func (a *activation) poll(_ context.Context, mem api.Memory, stack []uint64) uin
 		}
 		a.sleep(binary.LittleEndian.Uint64(sub[24:]), binary.LittleEndian.Uint16(sub[40:])&1 != 0)
 	}
-	if !mem.Write(uint32(stack[1]), events) {
+	if !mem.write(uint32(stack[1]), events) {
 		return errnoFault
 	}
 	return writeU32(mem, stack[3], count)

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +48,13 @@ func printModule(w io.Writer, m *host.ModuleInfo) error {
 		row("", kernel.Quote(m.Description))
 	}
 	row("digest", m.Digest)
-	row("size", fmt.Sprintf("%d bytes", m.Size))
+	row("size", fmt.Sprintf("%d bytes, %d functions", m.Size, m.Functions))
+	row("memory", fmt.Sprintf("%s, at most %s", mebibytes(m.Memory), mebibytes(m.MemoryMax)))
+	made := make([]string, len(m.Producers))
+	for i, p := range m.Producers {
+		made[i] = strings.TrimSpace(p.Field + ": " + p.Name + " " + p.Version)
+	}
+	row("made by", quoteAll(made))
 	row("dialect", m.Dialect)
 	points := make([]string, len(m.Points))
 	for i, p := range m.Points {
@@ -62,6 +70,17 @@ func printModule(w io.Writer, m *host.ModuleInfo) error {
 	row("asks for", quoteAll(asks))
 	for _, t := range m.Tools {
 		row("tool", kernel.Quote(t.Name)+": "+kernel.Quote(t.Description))
+	}
+	l := m.Limits
+	row("limits", fmt.Sprintf("deadline %s, fuel %d, memory %s, document %d, body %d, host_calls %d,", l.Deadline, l.Fuel, mebibytes(l.Memory), l.Document, l.Body, l.HostCalls))
+	fmt.Fprintf(&b, "%-14s bytes_in %d, bytes_out %d, log_lines %d, log_line %d, instances %d, waiting %d\n", "", l.BytesIn, l.BytesOut, l.LogLines, l.LogLine, l.Instances, l.Waiting)
+	static := make([]string, 0, len(m.StaticLimits))
+	for _, name := range slices.Sorted(maps.Keys(m.StaticLimits)) {
+		static = append(static, fmt.Sprintf("%s %d", name, m.StaticLimits[name]))
+	}
+	const perLine = 6
+	for i, line := range slices.Collect(slices.Chunk(static, perLine)) {
+		row([]string{"static limits", ""}[min(i, 1)], strings.Join(line, ", "))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -85,6 +104,7 @@ func quoteAll(list []string) string {
 type callFlags struct {
 	input, config string
 	isolation     string
+	engine        string
 	dialect       string
 	grants        []string
 	timeout       time.Duration
@@ -112,7 +132,8 @@ A grant is an operation, port.method, or port.method:argument=pattern,...`,
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "the call's deadline (default 1s)")
 	cmd.Flags().Uint64Var(&f.memory, "memory", 0, "the bytes of memory that the module may have (default 64 MiB)")
 	cmd.Flags().Int64Var(&f.fuel, "fuel", 0, "the instructions that the call may take (default 2,000,000,000)")
-	cmd.Flags().StringVar(&f.isolation, "isolation", "", "with --bench, what one call can leave to the next: call (nothing), run or shared")
+	cmd.Flags().StringVar(&f.isolation, "isolation", "", "what one call can leave to the next of --bench: call (nothing), run or shared")
+	cmd.Flags().StringVar(&f.engine, "engine", "", "wazero, or wasmtime in a program that is built with it (default: wazero)")
 	cmd.Flags().StringVar(&f.dialect, "dialect", "", "native, extism or wasi-command (default: what the module looks like)")
 	cmd.Flags().IntVar(&f.bench, "bench", 0, "call this many times more, and tell the median time")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
@@ -137,7 +158,9 @@ func callModule(cmd *cobra.Command, file, export string, f callFlags) error {
 		}
 		call.Grants = append(call.Grants, g)
 	}
-	out, err := host.CallModule(cmd.Context(), file, call, hostOptions(cmd))
+	opts := hostOptions(cmd)
+	opts.Engine = f.engine
+	out, err := host.CallModule(cmd.Context(), file, call, opts)
 	if err != nil {
 		return err
 	}
@@ -187,7 +210,7 @@ func printOutcome(cmd *cobra.Command, out *host.ModuleOutcome, asJSON bool) erro
 	if out.Bench != nil {
 		fmt.Fprintf(w, "bench    %d calls, median %s, slowest %s\n", out.Bench.Calls, out.Bench.Median, out.Bench.Slowest)
 	}
-	_, err := fmt.Fprintf(w, "used     %d fuel, %s, %s of memory, %d host calls, %d log lines\n", u.Fuel, u.Wall.Round(time.Microsecond), mebibytes(u.Memory), u.HostCalls, u.LogLines)
+	_, err := fmt.Fprintf(w, "used     %d fuel, %s, %s of memory, %d host calls, %d log lines, %d bytes in, %d bytes out\n", u.Fuel, u.Wall.Round(time.Microsecond), mebibytes(u.Memory), u.HostCalls, u.LogLines, u.BytesIn, u.BytesOut)
 	return err
 }
 

@@ -17,9 +17,12 @@ func TestModuleInspect(t *testing.T) {
 		// (module (import "env" "\1b[31mhack" (func)) (memory (export "memory") 1))
 		"import.wasm": "\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x02\x11\x01\x03env\x09\x1b[31mhack\x00\x00\x05\x03\x01\x00\x01\x07\x0a\x01\x06memory\x02\x00",
 	})
-	cli(t, "", "module", "inspect", puppet).wants(t, exitDone, "puppet 1.0.0", "sha256:", "hexdag_v1.call", "node_before", "node_run", "tool_call", `database.query: {table: "orders"}`, "pull: Pulls the strings.")
+	cli(t, "", "module", "inspect", puppet).wants(t, exitDone, "puppet 1.0.0", "sha256:", "hexdag_v1.call", "node_before", "node_run", "tool_call", `database.query: {table: "orders"}`, "pull: Pulls the strings.",
+		"made by        none", "limits         deadline 1s, fuel 2000000000", "bytes_in 268435456", "functions 50000", "at most 64.0 MiB")
 	r := cli(t, "", "module", "inspect", at("hostile.wasm"))
 	r.wants(t, exitDone, `a\x1b[31m\nb`, "node_run", "asks for       none")
+	const producers = "\x00\x1e\x09producers\x01\x08language\x01\x03Z\x1bg\x040.11"
+	cli(t, "", "module", "inspect", folder(t, map[string]string{"m.wasm": hostile + producers})("m.wasm")).wants(t, exitDone, `made by        language: Z\x1bg 0.11`)
 	cli(t, "", "module", "inspect", at("hostile.wasm"), "--json").wants(t, exitDone, `a\u001b[31m\nb`)
 	cli(t, "", "module", "inspect", at("component.wasm")).refuses(t, exitBadInput, "component.wasm", "module.component", "core module")
 	cli(t, "", "module", "inspect", at("text.wasm")).refuses(t, exitBadInput, "text.wasm", "module.invalid")
@@ -32,6 +35,11 @@ func TestModuleInspect(t *testing.T) {
 		Points, Imports, Exports                          []string
 		Tools, Capabilities                               []any
 		Limits                                            map[string]any
+		StaticLimits                                      map[string]any `json:"static_limits"`
+		Producers                                         []any
+		Functions                                         int
+		Memory                                            int `json:"memory_bytes"`
+		MemoryMax                                         int `json:"memory_max_bytes"`
 	}](t, cli(t, "", "module", "inspect", puppet, "--json").out)
 	if info.Name != "puppet" || info.Dialect != "native" || info.Size == 0 || len(info.Points) != 3 || len(info.Imports) != 4 || len(info.Tools) != 1 || len(info.Capabilities) != 2 || info.Limits == nil {
 		t.Errorf("%+v", info)
@@ -131,5 +139,19 @@ func TestBuild(t *testing.T) {
 	r.wants(t, exitBadInput, "undefined: x", "does not compile", "module.invalid")
 	if _, err := os.Stat(at("bad/bad.wasm")); err == nil {
 		t.Error("a module was left behind")
+	}
+}
+
+// The build decides which engines there are.
+func TestModuleCallEngine(t *testing.T) {
+	call := func(engine string) ran {
+		return cli(t, "", "module", "call", puppet, "node_run", "--grant", "metrics.count", "--grant", "database.query", "--engine", engine)
+	}
+	call("wazero").wants(t, exitDone, "verdict  continue")
+	call("v8").refuses(t, exitBadInput, "no engine v8", "wazero and wasmtime")
+	if os.Getenv("HEXDAG_TEST_ENGINE") == "wasmtime" { // as make wasmtime builds it
+		call("wasmtime").wants(t, exitDone, "verdict  continue")
+	} else {
+		call("wasmtime").refuses(t, exitBadInput, "no engine wasmtime", "built without the tag wasmtime", "CGO_ENABLED=1 go build -tags wasmtime")
 	}
 }
