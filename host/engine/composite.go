@@ -148,22 +148,25 @@ func (c *composite) iterate(ctx context.Context, count int, vars func(i int) map
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "node " + kernel.Quote(c.n.Name) + " has too many items", Why: fmt.Sprintf("%d, the limit is %d", count, maxIterations), Fix: "split them over several runs"}
 	}
 	results, failures := make([]any, count), make([]error, count)
-	ctx, stop := context.WithCancel(ctx)
+	going, stop := context.WithCancel(ctx)
 	defer stop()
 	one := func(i int) {
-		if ctx.Err() != nil {
-			failures[i] = kernel.ContextError(ctx)
+		if going.Err() != nil {
+			failures[i] = kernel.ContextError(going)
 			return
 		}
 		v := vars(i)
 		v["$index"], v[c.b.IndexVar], v["$total"] = kernel.Number(int64(i)), kernel.Number(int64(i)), kernel.Number(int64(count))
 		v["$is_first"], v["$is_last"] = i == 0, i == count-1
-		results[i], failures[i] = c.runBody(ctx, c.b.Body, fmt.Sprintf("%s[%d]", c.b.Body.Name, i), v)
+		results[i], failures[i] = c.runBody(going, c.b.Body, fmt.Sprintf("%s[%d]", c.b.Body.Name, i), v)
 		if failures[i] != nil && c.b.FailFast {
 			stop()
 		}
 	}
 	c.spread(count, one)
+	if ctx.Err() != nil { // whatever the iterations made of it
+		return nil, kernel.ContextError(ctx)
+	}
 	if c.b.FailFast {
 		if err := firstOf(failures); err != nil {
 			return nil, err

@@ -122,7 +122,7 @@ func readComposite(r *reader, n *Node) Body {
 	}
 	if update := s.Member("state_update"); update != nil {
 		for _, name := range update.M.Names {
-			b.StateUpdate = append(b.StateUpdate, r.readVariable(n, name, update.M.Members[name]))
+			b.StateUpdate = append(b.StateUpdate, r.readVariable(name, update.M.Members[name]))
 		}
 	}
 	b.Collect = r.oneOf(s, "collect", "list", "last", "first", "dict", "reduce")

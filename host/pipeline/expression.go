@@ -61,7 +61,8 @@ func readExpression(r *reader, n *Node) Body {
 	}
 	if exprs := s.Member("expressions"); exprs != nil {
 		for _, name := range exprs.M.Names {
-			b.Vars = append(b.Vars, r.readVariable(n, name, exprs.M.Members[name]))
+			r.checkVariable(n, name, exprs.M.Members[name])
+			b.Vars = append(b.Vars, r.readVariable(name, exprs.M.Members[name]))
 		}
 	}
 	if len(b.Vars) == 0 && b.Merge == nil {
@@ -75,14 +76,18 @@ func readExpression(r *reader, n *Node) Body {
 	return b
 }
 
-func (r *reader) readVariable(n *Node, name string, v *source.Value) Variable {
-	out := Variable{Name: name}
+// checkVariable refuses a name that would hide another.
+func (r *reader) checkVariable(n *Node, name string, v *source.Value) {
 	if slices.Contains(expr.Functions(), name) {
 		r.Add(v.Errorf(kernel.CodePipeline, "choose another", "expression %s has the name of a built-in function", kernel.Quote(name)))
 	}
 	if n.mapping != nil && n.mapping.members[name] != nil {
 		r.Add(v.Errorf(kernel.CodePipeline, "choose another", "expression %s has the name of an input_mapping", kernel.Quote(name)))
 	}
+}
+
+func (r *reader) readVariable(name string, v *source.Value) Variable {
+	out := Variable{Name: name}
 	text, ok := v.Text()
 	if !ok {
 		// YAML's own literals: a number, a boolean, a list.
