@@ -31,6 +31,7 @@ type suspended struct {
 	Input     json.RawMessage   `json:"input"`
 	Results   json.RawMessage   `json:"results"`
 	Waits     []engine.Wait     `json:"waits"`
+	Since     time.Time         `json:"since"`
 }
 
 const suspendedVersion = 1
@@ -64,7 +65,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 	}
 	s := suspended{
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
-		Labels: run.Labels, Caps: run.Caps, Waits: result.Waits,
+		Labels: run.Labels, Caps: run.Caps, Waits: result.Waits, Since: time.Now().UTC(),
 	}
 	done := map[string]kernel.Value{}
 	for name, v := range result.NodeResults {
@@ -139,6 +140,7 @@ func (h *Host) suspended() ([]*suspended, error) {
 			all = append(all, s)
 		}
 	}
+	slices.SortStableFunc(all, func(a, b *suspended) int { return a.Since.Compare(b.Since) })
 	return all, errors.Join(problems...)
 }
 
