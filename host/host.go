@@ -91,6 +91,7 @@ type Host struct {
 	modules []*extension.Module
 	byName  map[string]*extension.Module
 	opts    Options
+	files   pipeline.Cache
 
 	mu      sync.Mutex        // pipelines with ports of their own may be loaded at once
 	stores  map[string]string // where ports keep what they keep, by port

@@ -43,11 +43,14 @@ func Validate(file string, opts LoadOptions) (*pipeline.File, error) {
 
 // Load reads and checks a pipeline file against the host's modules and ports.
 func (h *Host) Load(ctx context.Context, file string, opts LoadOptions) (*Pipeline, error) {
-	p, err := pipeline.Load(file, h.reading(opts))
+	f, err := h.files.Read(file, h.reading(opts))
 	if err != nil {
 		return nil, err
 	}
-	return h.prepare(ctx, p, opts.Environment)
+	if f.Pipeline == nil {
+		return nil, &kernel.Error{Code: kernel.CodePipeline, What: "the file holds a system, not a pipeline", Where: kernel.Where{File: file}, Fix: "load it with LoadSystem"}
+	}
+	return h.prepare(ctx, f.Pipeline, opts.Environment)
 }
 
 // reading lets a file read what the operator allows of the environment.

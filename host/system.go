@@ -36,7 +36,7 @@ type SystemResult struct {
 
 // LoadSystem reads and checks a file of kind: System and the pipelines it names.
 func (h *Host) LoadSystem(ctx context.Context, file string, opts LoadOptions) (*System, error) {
-	f, err := pipeline.Read(file, h.reading(opts))
+	f, err := h.files.Read(file, h.reading(opts))
 	if err != nil {
 		return nil, err
 	}

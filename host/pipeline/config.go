@@ -70,7 +70,7 @@ func (h *HookSpec) OnPorts() bool { return len(h.Ops)+len(h.Ports) > 0 }
 // LoadConfig reads an operator's configuration. Its error joins everything that
 // is wrong with the file.
 func LoadConfig(file string) (*Config, error) {
-	docs, err := source.Load(file)
+	docs, err := source.Load(file, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ func (r *reader) readPrices(s *source.Section) []Price {
 
 // ReadData reads a YAML file of plain data: one mapping.
 func ReadData(file string) (map[string]any, error) {
-	docs, err := source.Load(file)
+	docs, err := source.Load(file, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func readExpression(r *reader, n *Node) Body {
 
 // checkVariable refuses a name that would hide another.
 func (r *reader) checkVariable(n *Node, name string, v *source.Value) {
-	if slices.Contains(expr.Functions(), name) {
+	if slices.Contains(r.functions, name) {
 		r.Add(v.Errorf(kernel.CodePipeline, "choose another", "expression %s has the name of a built-in function", kernel.Quote(name)))
 	}
 	if n.mapping != nil && n.mapping.members[name] != nil {

@@ -18,6 +18,8 @@ type Options struct {
 	Environment string
 	// Env answers for the environment variables that the file may read; nil has none.
 	Env source.Env
+
+	read func(file string, text []byte) // is told of every file that is read; may be nil
 }
 
 // File is what a file holds: a pipeline or a system.
@@ -38,7 +40,7 @@ func Load(file string, opts Options) (*Pipeline, error) {
 
 // Read is Load for a file that holds a pipeline or a system.
 func Read(file string, opts Options) (*File, error) {
-	docs, err := source.Load(file)
+	docs, err := source.Load(file, opts.read)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +82,7 @@ type reader struct {
 	warnings     []*kernel.Error
 	files        []string // the body files that are being read
 	depth        int      // of bodies and macros
+	functions    []string // of expressions
 }
 
 func newReader(file string, opts Options) *reader {
@@ -89,7 +92,7 @@ func newReader(file string, opts Options) *reader {
 	registry, _ := types.NewRegistry(nil) // without custom types nothing can be wrong
 	return &reader{
 		Problems: &source.Problems{Code: kernel.CodePipeline}, file: file, opts: opts, types: registry, aliases: map[string]string{}, macros: map[string]*macro{},
-		adapters: map[string]PortSpec{}, stacks: map[string][]MiddlewareSpec{}, groupsByName: map[string]*group{},
+		functions: expr.Functions(), adapters: map[string]PortSpec{}, stacks: map[string][]MiddlewareSpec{}, groupsByName: map[string]*group{},
 	}
 }
 
@@ -260,7 +263,7 @@ func (r *reader) bodyFile(v *source.Value) *Inner {
 		r.Add(v.Errorf(kernel.CodePipeline, "remove one of them", "body_pipelines go in a circle: %s", kernel.Quote(strings.Join(append(r.files, file), " -> "))))
 		return nil
 	}
-	docs, err := source.Load(file)
+	docs, err := source.Load(file, r.opts.read)
 	if err != nil {
 		r.Add(placed(err, v))
 		return nil

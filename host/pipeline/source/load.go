@@ -19,15 +19,15 @@ const includeTag = "!include"
 const maxIncludes = 10
 
 // Load reads the documents of a file with what they include: other files below
-// the file's own folder. Errors have CodeSyntax, or CodePipeline for an include
-// that breaks a rule.
-func Load(file string) ([]*Value, error) {
+// the file's own folder. read, if not nil, is told of every file that is read.
+// Errors have CodeSyntax, or CodePipeline for an include that breaks a rule.
+func Load(file string, read func(file string, text []byte)) ([]*Value, error) {
 	root, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
 		return nil, unreadable(kernel.Where{File: file}, err)
 	}
 	defer root.Close()
-	l := loader{root: root, dir: filepath.Dir(file)}
+	l := loader{root: root, dir: filepath.Dir(file), read: read}
 	return l.load(filepath.Base(file), kernel.Where{File: file})
 }
 
@@ -48,6 +48,7 @@ type loader struct {
 	dir   string   // of the root, for errors
 	stack []string // the files that are being read
 	count int      // values read so far
+	read  func(file string, text []byte)
 }
 
 // load reads a file; at is where it is named.
@@ -61,7 +62,11 @@ func (l *loader) load(name string, at kernel.Where) ([]*Value, error) {
 	if err != nil {
 		return nil, unreadable(at, err)
 	}
-	docs, err := parse(filepath.Join(l.dir, filepath.FromSlash(name)), text, &l.count)
+	file := filepath.Join(l.dir, filepath.FromSlash(name))
+	if l.read != nil {
+		l.read(file, text)
+	}
+	docs, err := parse(file, text, &l.count)
 	if err != nil {
 		return nil, err
 	}
