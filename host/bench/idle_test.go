@@ -15,7 +15,7 @@ import (
 )
 
 // How many modules BenchmarkIdle has. HEXDAG_BENCH_IDLE sets another number of idle ones.
-const hotModules, idleModules = 100, 1000
+const hotModules, idleModules = 100, 10_000
 
 // BenchmarkIdle is what a loaded module costs that nobody calls, and what it does
 // to the calls of others.

@@ -2,6 +2,7 @@ package redteam
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,7 +60,8 @@ func loadCases() []Case {
 			return withManifests(manifest(`,"description":"` + strings.Repeat("x", 10<<20) + `"`))
 		})},
 		{ID: "A13e", What: "has a name that is a path", Source: "generated", Want: invalid, attack: loadingBytes(func() []byte { return withManifests(`{"name":"../../etc","version":"1.0.0"}`) })},
-		{ID: "A14", What: "runs with a cache that others can write to", Source: "generated", Want: "internal|config.invalid", attack: openCache},
+		{ID: "A14b", What: "runs from a cache whose entries are broken", Source: "canary.wat", Want: "compiled anew", attack: brokenCache},
+		{ID: "A14a", What: "runs with a cache that others can write to", Source: "generated", Want: "internal|config.invalid", attack: openCache},
 	}
 }
 
@@ -113,6 +115,76 @@ func openCache(ctx context.Context, s *site) string {
 	return answered(err, "taken")
 }
 
+// brokenCache damages every entry of a cache, and loads from it again.
+func brokenCache(ctx context.Context, s *site) string {
+	dir := filepath.Join(s.dir, "broken")
+	load := func() error {
+		r, err := sandbox.New(ctx, sandbox.Options{CacheDir: dir})
+		if err != nil {
+			return err
+		}
+		defer r.Close(ctx)
+		m, err := r.Load(ctx, wasm("canary"), sandbox.LoadOptions{Name: "canary"})
+		if err != nil {
+			return err
+		}
+		defer m.Close(ctx)
+		_, err = m.Call(ctx, sandbox.Call{Point: abi.PortBefore, Input: map[string]any{"args": map[string]any{"text": "chirp"}}})
+		return err
+	}
+	if err := load(); err != nil {
+		return err.Error()
+	}
+	broken := 0
+	for _, damage := range []func(content []byte) []byte{
+		func(content []byte) []byte { return content[:len(content)/2] },
+		func(content []byte) []byte { content[len(content)/2] ^= 0xff; return content },
+		func([]byte) []byte { return nil },
+		func([]byte) []byte { return []byte(strings.Repeat("garbage", 1000)) },
+	} {
+		err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if err != nil || len(content) == 0 {
+				return err
+			}
+			broken++
+			return os.WriteFile(path, damage(content), 0o600)
+		})
+		if err == nil {
+			err = load()
+		}
+		if err != nil {
+			return err.Error()
+		}
+	}
+	if broken < 4 {
+		return fmt.Sprintf("%d entries were broken", broken)
+	}
+	return "compiled anew"
+}
+
+// quarantined has a module kill the process that compiles it.
+func quarantined(ctx context.Context, s *site) string {
+	dir := filepath.Join(s.dir, "quarantine")
+	r, err := sandbox.New(ctx, sandbox.Options{CacheDir: dir, Worker: []string{"/bin/sh", "-c", "cat >/dev/null; kill -9 $$"}})
+	if err != nil {
+		return err.Error()
+	}
+	defer r.Close(ctx)
+	for range 3 {
+		if _, err = r.Load(ctx, wasm("canary"), sandbox.LoadOptions{Name: "canary"}); err == nil {
+			return "taken"
+		}
+	}
+	if !strings.Contains(err.Error(), "quarantined") {
+		return shown(err)
+	}
+	return string(kernel.CodeOf(err))
+}
+
 // bombCases are what takes a compiler or a parser long. Each is refused by a
 // limit before it is compiled, or stopped with the worker that compiles it.
 func bombCases() []Case {
@@ -123,6 +195,7 @@ func bombCases() []Case {
 		bomb("A3a", "nests 300 loops around 600 locals", refused, func() []byte { return loopsAndLocals(300, 600) }),
 		bomb("A3b", "nests 100,000 blocks", refused, func() []byte { return nestedBlocks(100_000) }),
 		bomb("A3c", "branches 20,000 times over 1,000 locals", refused, func() []byte { return ifs(20_000, 1000) }),
+		{ID: "A3d", What: "kills the process that compiles it, three times", Source: "canary.wat", Want: invalid, attack: quarantined},
 		bomb("A4a", "has 200,000 functions", refused, func() []byte { return manyFunctions(200_000) }),
 		bomb("A4b", "has 1,000,000 exports", refused, func() []byte { return manyExports(1_000_000) }),
 		bomb("A4c", "has 300,000 names of functions that are not there", refused+"|taken", func() []byte { return manyNames(300_000) }),

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // numberOfCases keeps a case from getting lost.
-const numberOfCases = 130
+const numberOfCases = 137
 
 var (
 	only   = flag.String("case", "", "run the cases whose id starts with this")

@@ -22,6 +22,10 @@ func resourceCases() []Case {
 	}
 	call := new(probe.Script).Do(probe.Call, "test.big", 0, 0, 0, 0)
 	flood := new(probe.Script).Repeat(1000, probe.Call, "test.echo", 0, 0, 0, 0).Do(probe.Call, "test.echo", 0, 0, 0, 0)
+	talkative := theProbe()
+	talkative.limits.BytesOut, talkative.limits.LogLine, talkative.limits.LogLines = 4<<20, 65_536, 1<<20
+	labels := theProbe()
+	labels.requests = append(labels.requests, map[string]any{"metrics.count": map[string]any{"name": "good"}})
 	return []Case{
 		{ID: "C23a", What: "grows its memory and touches all of it", Source: "grow.wat", Want: "within its limit", Memory: 96 << 20, attack: growth},
 		{ID: "C23b", What: "grows a table for ever", Source: "grow-table.wat", Want: "continue|" + limited + "|" + trapped + "|" + refused, Memory: 96 << 20, attack: hook("grow-table")},
@@ -31,6 +35,7 @@ func resourceCases() []Case {
 		{ID: "C27", What: "hooks the call that it makes, and so itself", Source: "reenter.wat", Want: "at most 32 levels", Time: 1500 * time.Millisecond, Memory: 160 << 20, Record: kernel.Allow, attack: reentry},
 		{ID: "C29a", What: "writes an output of 2 GB", Source: "probe.wat", Want: "limit", attack: probing(theProbe(), new(probe.Script).Do(probe.Set, outputDoc, "/v", 4, 0, 1<<31).Do(probe.Append, outputDoc, 0, 1<<31))},
 		{ID: "C29b", What: "writes a value for ever", Source: "probe.wat", Want: "limit", attack: probing(theProbe(), new(probe.Script).Repeat(100_000, probe.Set, outputDoc, "/list/-", 7, "{}").Repeat(60_000, probe.Set, outputDoc, "/v", 7, "{}"))},
+		{ID: "C29c", What: "gives the host 64 KB over and over", Source: "probe.wat", Want: limited, attack: probing(talkative, new(probe.Script).Repeat(1000, probe.Log, 1, 0, 65_536))},
 		{ID: "C30", What: "passes lengths that overflow", Source: "probe.wat", Want: "fault limit", attack: probing(theProbe(), overflows())},
 		{ID: "C31a", What: "logs ten million lines", Source: "chatty.wat", Want: stopped + "|" + limited + "|continue", Time: 1200 * time.Millisecond, Memory: 32 << 20, attack: hook("chatty")},
 		{ID: "C31b", What: "logs lines of 200 KB", Source: "probe.wat", Want: "at most 256 lines of 8 KiB", attack: longLines},
@@ -38,6 +43,7 @@ func resourceCases() []Case {
 		{ID: "C36", What: "asks for an answer of 32 MB", Source: "probe.wat", Want: "limit", Memory: 96 << 20, Record: kernel.Allow, attack: probing(theProbe(), call)},
 		{ID: "C37", What: "passes JSON that is a bomb", Source: "probe.wat", Want: "invalid", attack: probing(theProbe(), jsonBombs())},
 		{ID: "C39", What: "makes a thousand calls and one", Source: "probe.wat", Want: "ok limit", Record: kernel.Allow, attack: probing(theProbe(), flood)},
+		{ID: "C39b", What: "counts under names of its own making", Source: "probe.wat", Want: "denied", Record: kernel.Forbid, attack: probing(labels, counters())},
 		{ID: "C40", What: "describes a tool by a schema that doubles 19 times", Source: "deputy.wat", Want: refused + "|" + string(kernel.CodeArguments), Time: time.Second, attack: schemaBomb},
 		{ID: "C41", What: "has a long pattern matched against a long argument", Source: "probe.wat", Want: "denied|invalid|limit|" + refused + "|refused", Time: time.Second, attack: patternBomb},
 		{ID: "C42", What: "makes records of 200 KB each", Source: "probe.wat", Want: "records stay small", Time: 3 * time.Second, attack: recordBomb},
@@ -85,6 +91,15 @@ func overflows() *probe.Script {
 	return new(probe.Script).Do(probe.Random, all, 2).Do(probe.Append, requestDoc, all-63, 64).Do(probe.Field, 0, all, 1, 0, 0).
 		Do(probe.Input, all, all).Do(probe.Body, 0, 0, all-1, all).Do(probe.Log, 0, all, all).
 		Do(probe.Append, requestDoc, 1, all).Do(probe.Set, outputDoc, "/v", 4, 1, all)
+}
+
+// counters counts under hundreds of names, which are labels of the operator's metrics.
+func counters() *probe.Script {
+	s := new(probe.Script)
+	for i := range 300 {
+		s.Do(probe.Call, "metrics.count", fmt.Sprintf(`{"name":"good-%d"}`, i), 0, 0)
+	}
+	return s
 }
 
 func longLines(ctx context.Context, s *site) string {

@@ -17,6 +17,7 @@ import (
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/metrics"
 	"github.com/hexdag/hexdag/host/redteam/probe"
 	"github.com/hexdag/hexdag/host/sandbox"
 )
@@ -76,7 +77,7 @@ func (s *site) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	s.door = ports.NewDoor(s, s)
-	if err := errors.Join(s.door.Register(s.ops()...), s.registerPorts()); err != nil {
+	if err := errors.Join(s.door.Register(append(s.ops(), metrics.Ops()...)...), s.registerPorts()); err != nil {
 		return err
 	}
 	s.canary = &canary{}

@@ -34,6 +34,7 @@ type activation struct {
 	deadline        time.Duration
 	budgets         *kernel.Budgets // of the run
 	tookIn, tookOut int64           // bytes that were taken from the budgets
+	owed            int64           // fuel that imports took and the guest's counter does not show yet
 	granted         int64           // fuel given to the guest
 	work            int             // bytes that the import under way has moved
 	virtual         int64           // nanoseconds of the clock that a guest without a grant sees
@@ -90,7 +91,7 @@ func (a *activation) begin(ctx context.Context, i *instance, call *Call) {
 	a.call = *call
 	a.written = [5]int{}
 	a.lines[0], a.lines[1] = a.lines[0][:0], a.lines[1][:0]
-	a.usage, a.tookIn, a.tookOut = Usage{}, 0, 0
+	a.usage, a.tookIn, a.tookOut, a.owed = Usage{}, 0, 0, 0
 	if a.budgets = call.Budgets; a.budgets == nil {
 		a.budgets = &unlimited
 	}
@@ -141,6 +142,7 @@ func (a *activation) takeFuel(n int64) int64 {
 // refill is the guest's call for more fuel: left, which is below zero, is what
 // it has overdrawn. It is also the point at which a guest is stopped.
 func (a *activation) refill(left int64) int64 {
+	left, a.owed = left-a.owed, 0
 	a.checkTime()
 	runtime.Gosched() // a guest that computes yields to those that answer
 	want := max(slice, -left)
@@ -187,11 +189,14 @@ func (a *activation) errorf(code kernel.Code, what, why, fix string) *kernel.Err
 }
 
 // charge takes what an import did from the fuel, a constant and one unit for each
-// 16 bytes of work, which the guest notices at its next check; and the bytes from
-// what the call and its run may move.
+// 16 bytes of work; and the bytes from what the call and its run may move. The
+// guest owes a little of it, for telling it costs more than that, and notices the
+// rest at its next check.
 func (a *activation) charge() {
-	if fuel := a.instance.fuel; fuel != nil {
-		fuel.Set(uint64(int64(fuel.Get()) - importFuel - int64(a.work)/16))
+	if a.owed += importFuel + int64(a.work)/16; a.owed > maxOwed && a.instance.fuel != nil {
+		fuel := a.instance.fuel
+		fuel.Set(uint64(int64(fuel.Get()) - a.owed))
+		a.owed = 0
 	}
 	a.chargeBytes("bytes_in", "took", a.usage.BytesIn, &a.tookIn, a.limits.BytesIn, a.budgets.BytesIn)
 	a.chargeBytes("bytes_out", "gave", a.usage.BytesOut, &a.tookOut, a.limits.BytesOut, a.budgets.BytesOut)
@@ -215,13 +220,17 @@ func (a *activation) chargeBytes(name, did string, used int64, taken *int64, lim
 	a.stopWith(a.errorf(kernel.CodeLimit, fmt.Sprintf("the guest %s more bytes than it may in %s", did, a.call.Point), why, fix))
 }
 
+// maxOwed is how much fuel a guest may owe at a time.
+const maxOwed = 4096
+
 // importFuel is what any call of an import costs.
 const importFuel = 64
 
 // settle closes the account after the guest has returned. A guest that has
 // overdrawn its last slice pays now, or did not have the fuel.
 func (a *activation) settle() error {
-	left := int64(a.instance.fuel.Get())
+	left := int64(a.instance.fuel.Get()) - a.owed
+	a.owed = 0
 	if left < 0 {
 		got := a.takeFuel(-left)
 		a.granted += got

@@ -157,7 +157,7 @@ func (i *instance) play(point abi.Point, out *Outcome) error {
 		return i.runCommand(text, out)
 	}
 	i.stack[0] = uint64(uint32(len(text)))
-	if err := i.points[point].CallWithStack(&a.context, i.stack[:]); err != nil {
+	if err := i.entry(point).CallWithStack(&a.context, i.stack[:]); err != nil {
 		return a.ending(err)
 	}
 	a.flushLines()

@@ -24,7 +24,7 @@ func (i *instance) runCommand(message []byte, out *Outcome) error {
 	c := &console{in: message}
 	i.console = c
 	// How it ended is the host's own knowledge: an exit also looks like an error.
-	if err := i.points[a.call.Point].CallWithStack(&a.context, nil); err != nil && !c.exited {
+	if err := i.entry(a.call.Point).CallWithStack(&a.context, nil); err != nil && !c.exited {
 		return a.ending(err)
 	}
 	a.flushLines()

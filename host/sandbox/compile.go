@@ -73,10 +73,13 @@ const (
 	compileMemory   = 4 << 30 // bytes of address space
 )
 
+// compiledMark begins the names of files that say that a module is in the cache.
+const compiledMark = "compiled-"
+
 // compile fills the cache with a module, unless it is there. A module that
 // cannot be compiled in time and memory is quarantined.
 func (w *worker) compile(ctx context.Context, wasm []byte, key, digest string) error {
-	done := filepath.Join(w.cacheDir, "compiled-"+string(w.engine.orDefault())+"-"+key)
+	done := filepath.Join(w.cacheDir, compiledMark+string(w.engine.orDefault())+"-"+key)
 	quarantine := filepath.Join(w.cacheDir, "quarantine-"+strings.TrimPrefix(digest, "sha256:"))
 	if _, err := os.Stat(done); err == nil {
 		return nil

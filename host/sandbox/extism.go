@@ -89,7 +89,7 @@ func (i *instance) runExtism(message []byte, out *Outcome) error {
 		return err
 	}
 	i.stack[0] = 0 // what a function without results returns
-	if err := i.points[a.call.Point].CallWithStack(&a.context, i.stack[:]); err != nil {
+	if err := i.entry(a.call.Point).CallWithStack(&a.context, i.stack[:]); err != nil {
 		return a.ending(err)
 	}
 	a.flushLines()

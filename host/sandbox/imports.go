@@ -290,6 +290,7 @@ func (a *activation) log(mem memory, stack []uint64) abi.Status {
 		return abi.Fault
 	}
 	raw = raw[:min(len(raw), a.limits.LogLine)]
+	a.usage.BytesOut += int64(len(raw))
 	return a.logLine(min(abi.Level(uint32(stack[0])), abi.LevelError), raw)
 }
 

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -16,6 +17,7 @@ type image struct {
 	file    *imageFile // what to map; nil where copying is cheaper
 	memory  []byte     // what to copy; nil where there is a file
 	globals []uint64
+	scanner *pageScanner
 }
 
 // instance is an instantiated module. One call at a time uses it.
@@ -25,7 +27,7 @@ type instance struct {
 	memory  linearMemory
 	fuel    global
 	globals []global
-	points  map[abi.Point]function
+	points  []function // in the order of the module's
 	stack   [1]uint64
 	plugin  *plugin  // of a plugin of Extism
 	console *console // of a command, once it runs
@@ -34,7 +36,7 @@ type instance struct {
 
 // instantiate makes an instance whose start function, but not _initialize, has run.
 func (m *Module) instantiate(ctx context.Context, out *Outcome) (*instance, error) {
-	inst := &instance{module: m, points: make(map[abi.Point]function, 2)}
+	inst := &instance{module: m, points: make([]function, 0, len(m.points))}
 	inst.memory.limit = uint64(m.limits.pages()) * pageSize
 	a := &inst.state
 	a.instance, a.module, a.limits, a.context.a = inst, m, &m.limits, a
@@ -69,10 +71,13 @@ func (i *instance) bind() error {
 		i.globals = append(i.globals, global)
 	}
 	for _, p := range i.module.Points() {
-		i.points[p] = i.guest.function(i.module.function(p))
+		i.points = append(i.points, i.guest.function(i.module.function(p)))
 	}
 	return nil
 }
+
+// entry returns the function of an extension point that the module has.
+func (i *instance) entry(p abi.Point) function { return i.points[slices.Index(i.module.points, p)] }
 
 // initialize runs _initialize, within the limits of a call.
 func (i *instance) initialize(ctx context.Context) error {
@@ -92,13 +97,13 @@ func (i *instance) initialize(ctx context.Context) error {
 // capture takes the image of an initialised instance.
 func (i *instance) capture() (*image, error) {
 	memory := i.memory.region[:i.memory.length]
-	img := &image{size: i.memory.length}
+	img := &image{size: i.memory.length, scanner: &i.module.runtime.scanner}
 	for _, g := range i.globals {
 		img.globals = append(img.globals, g.Get())
 	}
 	var err error
 	if !i.memory.foreign {
-		img.file, err = newImageFile(memory)
+		img.file, err = newImageFile(memory, img.scanner)
 	}
 	if img.file == nil {
 		img.memory = append([]byte(nil), memory...)

@@ -5,13 +5,14 @@ import "github.com/tetratelabs/wazero/experimental"
 // linearMemory is a guest's memory. It refuses to grow past its limit, which the
 // guest sees as memory.grow answering -1, and can be put back to an image.
 type linearMemory struct {
-	limit   uint64 // bytes
-	region  []byte // reserved: limit bytes of address space, zero where nothing was written
-	length  uint64 // bytes in use
-	refused bool   // it was asked for more than its limit
-	shrink  uint64 // where not 0, what the next Reallocate answers instead of growing
-	foreign bool   // the region is the engine's own
-	mapped  bool   // the image is mapped: dropping private pages brings it back
+	limit   uint64       // bytes
+	region  []byte       // reserved: limit bytes of address space, zero where nothing was written
+	length  uint64       // bytes in use
+	refused bool         // it was asked for more than its limit
+	shrink  uint64       // where not 0, what the next Reallocate answers instead of growing
+	foreign bool         // the region is the engine's own
+	regions []pageRegion // where the kernel tells what was written
+	mapped  bool         // the image is mapped: dropping private pages brings it back
 }
 
 // Allocate makes the instance's one memory.
@@ -51,14 +52,15 @@ func (m *linearMemory) Free() {
 }
 
 // copyThreshold is the size of an image up to which copying it back is cheaper
-// than dropping and faulting private pages: see BenchmarkReset.
+// than dropping and faulting private pages: see BenchmarkReset. Where the system
+// tells which pages were written, every image is mapped.
 const copyThreshold = 256 << 10
 
 // restore puts the content back to the image. The length is the caller's to
 // shrink, through the engine.
 func (m *linearMemory) restore(img *image) error {
 	if m.mapped {
-		return discard(m.region[:m.length])
+		return m.revert(img)
 	}
 	copy(m.region, img.memory)
 	if m.length > img.size {

@@ -33,17 +33,33 @@ func discard(b []byte) error {
 }
 
 // imageFile is an image that memories can map. What is zero in it takes no room.
-type imageFile struct{ fd int }
+type imageFile struct {
+	fd   int
+	view []byte // all of it
+
+	scanner *pageScanner // which counts it
+}
 
 // chunk is the unit in which an image is written: a page of WebAssembly.
 const chunk = pageSize
 
-// newImageFile makes an image of a memory. It returns nil where the memory is too
-// small to be worth mapping.
-func newImageFile(memory []byte) (*imageFile, error) {
-	if len(memory) <= copyThreshold {
+// newImageFile makes an image of a memory. It returns nil where it is better
+// copied: a small one if every page would have to be dropped, and any once images
+// have taken their part of the process's open files.
+func newImageFile(memory []byte, scanner *pageScanner) (*imageFile, error) {
+	if len(memory) == 0 || len(memory) <= copyThreshold && !scanner.works() || !scanner.reserve() {
 		return nil, nil
 	}
+	f, err := makeImageFile(memory)
+	if err != nil {
+		scanner.images.Add(-1)
+		return nil, err
+	}
+	f.scanner = scanner
+	return f, nil
+}
+
+func makeImageFile(memory []byte) (*imageFile, error) {
 	resident, err := residency(memory)
 	if err != nil {
 		return nil, err
@@ -53,7 +69,10 @@ func newImageFile(memory []byte) (*imageFile, error) {
 		return nil, fmt.Errorf("make a file for the image: %w", err)
 	}
 	f := &imageFile{fd: fd}
-	if err := f.write(memory, resident); err != nil {
+	if err = f.write(memory, resident); err == nil {
+		f.view, err = unix.Mmap(fd, 0, len(memory), unix.PROT_READ, unix.MAP_SHARED)
+	}
+	if err != nil {
 		f.close()
 		return nil, err
 	}
@@ -91,6 +110,10 @@ func (f *imageFile) write(memory, resident []byte) error {
 
 func (f *imageFile) close() {
 	if f != nil {
+		release(f.view)
+		if f.scanner != nil {
+			f.scanner.images.Add(-1)
+		}
 		unix.Close(f.fd)
 	}
 }

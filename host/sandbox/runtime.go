@@ -7,6 +7,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -19,6 +20,7 @@ type Runtime struct {
 	worker *worker // nil: modules are compiled in this process
 
 	tenants tenants
+	scanner pageScanner
 
 	mu       sync.Mutex // wazero 1.12 does not like compiling and closing at once (#2453)
 	compiled map[string]*compiled
@@ -93,4 +95,6 @@ func privateDir(dir string) error {
 }
 
 // Close frees everything that the runtime has compiled.
-func (r *Runtime) Close(ctx context.Context) error { return r.engine.close(ctx) }
+func (r *Runtime) Close(ctx context.Context) error {
+	return errors.Join(r.engine.close(ctx), r.scanner.close())
+}

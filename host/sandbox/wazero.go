@@ -2,7 +2,11 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -13,12 +17,13 @@ import (
 
 // wazeroEngine runs modules on wazero: in Go alone, in memory of our own.
 type wazeroEngine struct {
-	runtime wazero.Runtime
-	cache   wazero.CompilationCache
+	runtime  wazero.Runtime
+	cache    wazero.CompilationCache
+	cacheDir string
 }
 
 func newWazero(ctx context.Context, cacheDir string) (engine, error) {
-	e := &wazeroEngine{}
+	e := &wazeroEngine{cacheDir: cacheDir}
 	config := wazeroConfig()
 	if cacheDir != "" {
 		cache, err := wazero.NewCompilationCacheWithDir(cacheDir)
@@ -78,10 +83,30 @@ func valueTypes(types []rewrite.ValType) []api.ValueType {
 
 func (e *wazeroEngine) compile(ctx context.Context, wasm []byte) (code, error) {
 	compiled, err := e.runtime.CompileModule(ctx, wasm)
+	if err != nil && e.cacheDir != "" && strings.HasPrefix(err.Error(), "compilationcache: ") {
+		if err := e.purge(); err != nil {
+			return nil, fmt.Errorf("empty the cache, in which an entry is broken: %w", err)
+		}
+		compiled, err = e.runtime.CompileModule(ctx, wasm)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &wazeroCode{e, compiled}, nil
+}
+
+// purge empties the cache: which of its entries is a module's, wazero does not
+// tell. The worker's marks go with them.
+func (e *wazeroEngine) purge() error {
+	entries, err := filepath.Glob(filepath.Join(e.cacheDir, "wazero-*", "*"))
+	if err != nil {
+		return err
+	}
+	marks, err := filepath.Glob(filepath.Join(e.cacheDir, compiledMark+string(Wazero)+"-*"))
+	for _, file := range append(entries, marks...) {
+		err = errors.Join(err, os.RemoveAll(file))
+	}
+	return err
 }
 
 func (e *wazeroEngine) close(ctx context.Context) error {

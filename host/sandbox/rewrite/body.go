@@ -22,6 +22,10 @@ type editKind byte
 const (
 	editCharge  editKind = iota // insert: subtract value from the fuel
 	editChecked                 // insert: the same, and refill if below 0
+	editLoop                    // insert: open the loop around a loop, with the block type up to value, and refill if below 0
+	editHeader                  // insert: leave for that loop if below 0, else subtract value
+	editClose                   // insert: close it
+	editLabel                   // replace: a label
 	editStore                   // insert: put the fuel where others see it
 	editLoad                    // insert: get it from there
 	editFunc                    // replace: a function index
@@ -42,6 +46,8 @@ type frame struct {
 	targeted bool // some branch goes to its label
 	before   int  // what pays for the code before it
 	header   int  // of a loop: what pays for its header
+	wrapped  bool // a loop that got one around it
+	wraps    int  // how many of those are open, with this one
 	exit     int  // the outermost frame that a branch inside it goes to
 	base     int  // operands below it
 	params   int
@@ -165,6 +171,12 @@ func (s *scanner) push(f frame) {
 	s.pop(f.params)
 	f.base = s.height
 	f.exit = len(s.frames)
+	if len(s.frames) > 0 {
+		f.wraps = s.top().wraps
+	}
+	if f.wrapped {
+		f.wraps++
+	}
 	s.grow(f.params)
 	s.frames = append(s.frames, f)
 }

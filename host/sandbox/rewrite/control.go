@@ -5,7 +5,7 @@ package rewrite
 func (s *scanner) control(op byte, at int) {
 	switch op {
 	case opBlock, opLoop, opIf:
-		s.enter(op)
+		s.enter(op, at)
 	case opElse:
 		s.elseBranch()
 	case opEnd:
@@ -29,7 +29,7 @@ func (s *scanner) control(op byte, at int) {
 	case opReturn:
 		s.countControl()
 		s.target(0)
-		s.edit(editReturn, at, s.pos, uint32(len(s.frames)-1))
+		s.edit(editReturn, at, s.pos, uint32(len(s.frames)-1+s.top().wraps))
 		s.stop()
 	case opCall:
 		index := s.m.checkFunc(&s.reader, s.u32())
@@ -75,6 +75,7 @@ func (s *scanner) branch() {
 
 // label reads a branch's target.
 func (s *scanner) label() {
+	at := s.pos
 	depth := s.u32()
 	if s.err != nil {
 		return
@@ -83,7 +84,11 @@ func (s *scanner) label() {
 		s.invalid("branch to label %d out of %d", depth, len(s.frames))
 		return
 	}
-	s.target(len(s.frames) - 1 - int(depth))
+	frame := len(s.frames) - 1 - int(depth)
+	if more := s.top().wraps - s.frames[frame].wraps; more > 0 { // the loops that are added on the way
+		s.edit(editLabel, at, s.pos, depth+uint32(more))
+	}
+	s.target(frame)
 }
 
 // target notes a jump to the label of an open frame.
@@ -94,7 +99,7 @@ func (s *scanner) target(frame int) {
 }
 
 // enter opens a block, loop or if.
-func (s *scanner) enter(op byte) {
+func (s *scanner) enter(op byte, at int) {
 	s.countControl()
 	t := s.blockType()
 	f := frame{op: op, before: s.charge, params: len(t.Params), results: len(t.Results)}
@@ -105,7 +110,12 @@ func (s *scanner) enter(op byte) {
 	case opLoop:
 		s.loops++
 		s.maxLoops = max(s.maxLoops, s.loops)
-		s.open(editChecked)
+		if f.wrapped = f.params == 0; f.wrapped {
+			s.edit(editLoop, at, at, uint32(s.pos))
+			s.open(editHeader)
+		} else {
+			s.open(editChecked)
+		}
 		f.header = s.charge
 	}
 	s.push(f)
@@ -155,6 +165,9 @@ func (s *scanner) leave() {
 		s.loops--
 		if !f.targeted { // it never repeats
 			s.out.edits[f.header].kind = editCharge
+		}
+		if f.wrapped {
+			s.edit(editClose, s.pos, s.pos, 0)
 		}
 	}
 	switch {

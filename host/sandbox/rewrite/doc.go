@@ -34,7 +34,10 @@
 //	hexdag.refill: (i64) -> (i64)
 //
 // with what is left, and go on with what it returns: at least 0, or else it
-// stops the guest by a panic or a trap. What a guest can overspend until the next
+// stops the guest by a panic or a trap. A loop without parameters gets another
+// one around it, where the call is: its header leaves for that one if the fuel is
+// below 0 before it charges an iteration. So the loop itself has no call, for which
+// an engine would keep its values out of registers. What a guest can overspend until the next
 // check is bounded by the size of its functions. (The entry of a function is
 // not checked if it calls nothing and all its code is worth at most
 // [smallLeaf].) A call may therefore return with fuel below 0: it spent more than it had.

@@ -124,6 +124,12 @@ func (a *added) check(b []byte, local uint32) []byte {
 	return append(b, opEnd)
 }
 
+// leave appends code that goes on at the loop around this one if the fuel is below 0.
+func (a *added) leave(b []byte, local uint32) []byte {
+	b = appendU32(append(b, opLocalGet), local)
+	return append(b, opI64Const, 0, opI64LtS, opBrIf, 1)
+}
+
 // descend appends code that takes a weight from the depth.
 func (a *added) descend(b []byte, weight uint32) []byte {
 	b = a.moveDepth(b, opI32Sub, weight)

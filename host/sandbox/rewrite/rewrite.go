@@ -110,10 +110,22 @@ func (m *module) appendCode(out []byte, a *added, b *body) []byte {
 			if e.kind == editChecked {
 				out = a.check(out, b.fuel)
 			}
+		case editLoop:
+			out = append(append(out, opLoop), b.code[e.at+1:e.value]...)
+			out = a.check(out, b.fuel)
+		case editHeader:
+			out = a.leave(out, b.fuel)
+			if e.value > 0 {
+				out = a.spend(out, b.fuel, e.value)
+			}
+		case editClose:
+			out = append(out, opEnd)
 		case editStore:
 			out = a.store(out, b.fuel)
 		case editLoad:
 			out = a.load(out, b.fuel)
+		case editLabel:
+			out = appendU32(out, e.value)
 		case editFunc:
 			out = appendU32(out, m.funcIndex(e.value))
 		case editReturn:
