@@ -64,7 +64,7 @@ func (allowing) Authorize(context.Context, *kernel.AccessRequest) (kernel.Decisi
 
 func (allowing) Audit(context.Context, *kernel.AuditRecord) error { return nil }
 
-func passingPipeline(b *testing.B) *engine.Plan {
+func passingPipeline(b *testing.B, hooks ...engine.NodeHook) *engine.Plan {
 	var text strings.Builder
 	text.WriteString("kind: Pipeline\nmetadata: {name: b}\nspec:\n  nodes:\n")
 	for i := range workflowNodes {
@@ -72,7 +72,7 @@ func passingPipeline(b *testing.B) *engine.Plan {
 	}
 	p, err := pipeline.Parse("b.yaml", []byte(text.String()), pipeline.Options{})
 	must(b, err)
-	e := engine.New(engine.Options{Door: ports.NewDoor(allowing{}, allowing{}), Functions: map[string]engine.Function{
+	e := engine.New(engine.Options{Door: ports.NewDoor(allowing{}, allowing{}), Hooks: hooks, Functions: map[string]engine.Function{
 		"pass": func(_ context.Context, c *kernel.NodeCall) (kernel.Value, error) { return c.Input, nil },
 	}})
 	plan, err := e.Plan(p, engine.Doors{}, nil)

@@ -365,7 +365,7 @@ func (c *composite) inner(ctx context.Context, body *pipeline.Inner, name string
 		}
 		defer c.g.r.release()
 		changed := *c.call
-		changed.Input, changed.Encoding = input, nil
+		changed.Input, changed.Message = input, nil
 		return c.function(ctx, body.Function, &changed)
 	}
 	g := c.g.r.graph(body.Graph, input)

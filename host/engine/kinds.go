@@ -148,7 +148,7 @@ func pick(list []any, which string) kernel.Value {
 
 func (w *worker) reduce(ctx context.Context, f *pipeline.Function, list []any, call *kernel.NodeCall) (kernel.Value, error) {
 	changed := *call
-	changed.Input, changed.Encoding = map[string]any{"items": list}, nil
+	changed.Input, changed.Message = map[string]any{"items": list}, nil
 	return w.function(ctx, f, &changed)
 }
 

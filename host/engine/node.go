@@ -139,7 +139,7 @@ func (w *worker) hooked(ctx context.Context, call *kernel.NodeCall, i int) (kern
 	case kernel.Replace:
 		changed := *call
 		changed.Input = v.Value
-		changed.Encoding = nil
+		changed.Message = nil
 		call = &changed
 	}
 	output, callErr := w.hooked(ctx, call, i+1)

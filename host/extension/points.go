@@ -3,6 +3,7 @@ package extension
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,27 +13,27 @@ import (
 	"github.com/hexdag/hexdag/host/schema"
 )
 
-// runValue is abi.Run as a Value.
-func runValue(ctx context.Context) kernel.Value {
+// runMessage is abi.Run as a Value and as text.
+func runMessage(ctx context.Context) kernel.Message {
 	run := kernel.RunFrom(ctx)
 	if run == nil {
-		return map[string]any{"run_id": "", "pipeline": "", "tenant": "", "principal": "", "usage": usageValue(kernel.UsageSnapshot{})}
+		run = &kernel.RunContext{}
 	}
-	v := map[string]any{
-		"run_id": run.RunID, "pipeline": run.PipelineName, "tenant": run.Tenant, "principal": run.Principal,
-		"usage": usageValue(run.Usage.Snapshot()),
-	}
-	if run.ParentRunID != "" {
-		v["parent_run_id"] = run.ParentRunID
-	}
-	if len(run.Labels) > 0 {
-		labels := make(map[string]any, len(run.Labels))
-		for name, label := range run.Labels {
-			labels[name] = label
+	return run.Message(func(usage kernel.UsageSnapshot) kernel.Message {
+		v := map[string]any{"run_id": run.RunID, "pipeline": run.PipelineName, "tenant": run.Tenant, "principal": run.Principal, "usage": usageValue(usage)}
+		if run.ParentRunID != "" {
+			v["parent_run_id"] = run.ParentRunID
 		}
-		v["labels"] = labels
-	}
-	return v
+		if len(run.Labels) > 0 {
+			labels := make(map[string]any, len(run.Labels))
+			for name, label := range run.Labels {
+				labels[name] = label
+			}
+			v["labels"] = labels
+		}
+		text, _ := kernel.EncodeJSON(v) // strings and numbers
+		return kernel.Message{Value: v, Text: text}
+	})
 }
 
 func usageValue(u kernel.UsageSnapshot) kernel.Value {
@@ -47,12 +48,46 @@ func problem(err error) kernel.Value {
 	return map[string]any{"code": string(kernel.CodeOf(err)), "message": err.Error()}
 }
 
-func nodeMessage(ctx context.Context, call *kernel.NodeCall) map[string]any {
-	return map[string]any{
-		"run":   runValue(ctx),
-		"node":  map[string]any{"name": call.Name, "kind": call.Kind, "attempt": kernel.Number(int64(call.Attempt))},
-		"input": call.Input,
+// nodeMessage is a node's call as a before-hook and a node's body read it.
+func nodeMessage(ctx context.Context, call *kernel.NodeCall) *kernel.Message {
+	if call.Message == nil {
+		run := runMessage(ctx)
+		attempt := kernel.Number(int64(call.Attempt))
+		node := map[string]any{"name": call.Name, "kind": call.Kind, "attempt": attempt}
+		m := &kernel.Message{Value: map[string]any{"run": run.Value, "node": node, "input": call.Input}}
+		m.Text = assemble(part{"input", call.Input, nil}, part{"node", node, nil}, part{"run", nil, run.Text})
+		call.Message = m
 	}
+	return call.Message
+}
+
+// part is a member of a message: a value, or the text of one.
+type part struct {
+	name  string
+	value kernel.Value
+	text  []byte
+}
+
+// assemble writes a message whose members are sorted by name; nil where a value
+// cannot be encoded, which the call of the module then says.
+func assemble(parts ...part) []byte {
+	text := make([]byte, 0, 512)
+	for i, p := range parts {
+		sep := byte('{')
+		if i > 0 {
+			sep = ','
+		}
+		text = append(append(append(text, sep, '"'), p.name...), '"', ':')
+		if p.text != nil {
+			text = append(text, p.text...)
+			continue
+		}
+		var err error
+		if text, err = kernel.AppendJSON(text, p.value); err != nil {
+			return nil
+		}
+	}
+	return append(text, '}')
 }
 
 func principal(ctx context.Context) kernel.Caller {
@@ -60,19 +95,6 @@ func principal(ctx context.Context) kernel.Caller {
 		return kernel.Caller{Principal: run.Principal}
 	}
 	return kernel.Caller{}
-}
-
-// encoding returns a message as JSON, or what an earlier hook of the chain has
-// made of it; nil where it cannot be encoded, which the call then says.
-func encoding(known []byte, message kernel.Value) []byte {
-	if known != nil {
-		return known
-	}
-	text, err := kernel.EncodeJSON(message)
-	if err != nil {
-		return nil
-	}
-	return text
 }
 
 type nodeHook struct{ m *Module }
@@ -101,8 +123,7 @@ func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel
 		return kernel.Verdict{}, nil
 	}
 	message := nodeMessage(ctx, call)
-	call.Encoding = encoding(call.Encoding, message)
-	out, err := v.callEncoded(ctx, abi.NodeBefore, call.Name, principal(ctx), message, call.Encoding, nil)
+	out, err := v.callEncoded(ctx, abi.NodeBefore, call.Name, principal(ctx), message.Value, message.Text, nil)
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
@@ -115,11 +136,9 @@ func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output k
 	if !v.Has(abi.NodeAfter) {
 		return kernel.Verdict{}, nil
 	}
-	message := nodeMessage(ctx, call)
+	message := behind(nodeMessage(ctx, call), "output", output)
 	if failure != nil {
-		message["error"] = problem(failure)
-	} else {
-		message["output"] = output
+		message = behind(nodeMessage(ctx, call), "error", problem(failure))
 	}
 	out, err := v.call(ctx, abi.NodeAfter, call.Name, principal(ctx), message, nil)
 	if err != nil {
@@ -138,13 +157,29 @@ func (m *Module) PortHook() (kernel.PortHook, error) {
 	return portHook{m}, nil
 }
 
-func portMessage(ctx context.Context, call *kernel.PortCall) map[string]any {
-	chain := call.Caller.Chain()
-	names := make([]any, len(chain))
-	for i, name := range chain {
-		names[i] = name
+// portMessage is a port's call as a before-hook reads it.
+func portMessage(ctx context.Context, call *kernel.PortCall) *kernel.Message {
+	if call.Message == nil {
+		chain := call.Caller.Chain()
+		names := make([]any, len(chain))
+		for i, name := range chain {
+			names[i] = name
+		}
+		run := runMessage(ctx)
+		m := &kernel.Message{Value: map[string]any{"run": run.Value, "node": call.Node, "op": call.Op, "chain": names, "args": call.Args}}
+		m.Text = assemble(part{"args", call.Args, nil}, part{"chain", names, nil}, part{"node", call.Node, nil}, part{"op", call.Op, nil}, part{"run", nil, run.Text})
+		call.Message = m
 	}
-	return map[string]any{"run": runValue(ctx), "node": call.Node, "op": call.Op, "chain": names, "args": call.Args}
+	return call.Message
+}
+
+// behind returns a before-hook's message with what an after-hook sees beside it.
+func behind(before *kernel.Message, name string, value kernel.Value) map[string]any {
+	fields, _ := before.Value.(map[string]any)
+	message := make(map[string]any, len(fields)+1)
+	maps.Copy(message, fields)
+	message[name] = value
+	return message
 }
 
 func (h portHook) BeforePort(ctx context.Context, call *kernel.PortCall) (kernel.Verdict, error) {
@@ -154,8 +189,7 @@ func (h portHook) BeforePort(ctx context.Context, call *kernel.PortCall) (kernel
 		return kernel.Verdict{}, nil
 	}
 	message := portMessage(ctx, call)
-	call.Encoding = encoding(call.Encoding, message)
-	out, err := v.callEncoded(ctx, abi.PortBefore, call.Node, principal(ctx), message, call.Encoding, call.Body)
+	out, err := v.callEncoded(ctx, abi.PortBefore, call.Node, principal(ctx), message.Value, message.Text, call.Body)
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
@@ -168,12 +202,12 @@ func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *k
 	if !v.Has(abi.PortAfter) {
 		return kernel.Verdict{}, nil
 	}
-	message := portMessage(ctx, call)
+	var message map[string]any
 	var body []byte
 	if failure != nil {
-		message["error"] = problem(failure)
+		message = behind(portMessage(ctx, call), "error", problem(failure))
 	} else {
-		message["reply"], body = reply.Value, reply.Body
+		message, body = behind(portMessage(ctx, call), "reply", reply.Value), reply.Body
 	}
 	out, err := v.call(ctx, abi.PortAfter, call.Node, principal(ctx), message, body)
 	if err != nil {
@@ -193,7 +227,8 @@ func (m *Module) Invoke(ctx context.Context, point abi.Point, message kernel.Val
 func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
-	out, err := v.call(ctx, abi.NodeRun, call.Name, principal(ctx), nodeMessage(ctx, call), nil)
+	message := nodeMessage(ctx, call)
+	out, err := v.callEncoded(ctx, abi.NodeRun, call.Name, principal(ctx), message.Value, message.Text, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +266,7 @@ func (m *version) callTool(ctx context.Context, name string, args kernel.Value, 
 	if err := startTool(ctx, name); err != nil {
 		return nil, kernel.At(err, kernel.Where{Module: m.ID(), Node: node})
 	}
-	out, err := m.call(ctx, abi.ToolCall, node, caller, map[string]any{"run": runValue(ctx), "tool": name, "args": args}, nil)
+	out, err := m.call(ctx, abi.ToolCall, node, caller, map[string]any{"run": runMessage(ctx).Value, "tool": name, "args": args}, nil)
 	if err != nil {
 		return nil, err
 	}

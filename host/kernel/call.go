@@ -17,9 +17,15 @@ type PortCall struct {
 	Body   []byte         // raw bytes beside the arguments
 	Node   string         // the node that the call is made for, if any
 	Caller Caller
-	// Encoding is the call as hooks in modules read it, encoded once for all of
-	// them; nil until the first needs it.
-	Encoding []byte
+	// Message is the call as hooks in modules read it, made once for all of them;
+	// nil until the first needs it. Whoever changes the call removes it.
+	Message *Message
+}
+
+// Message is a value and its text as JSON.
+type Message struct {
+	Value Value
+	Text  []byte
 }
 
 // PortReply is what a port's method answers.
@@ -60,9 +66,9 @@ type NodeCall struct {
 	Kind    string
 	Attempt int // from 1
 	Input   Value
-	// Encoding is the call as hooks in modules read it, encoded once for all of
-	// them; nil until the first needs it.
-	Encoding []byte
+	// Message is the call as hooks in modules read it, made once for all of them;
+	// nil until the first needs it. Whoever changes the call removes it.
+	Message *Message
 }
 
 // Action is what a hook decides.

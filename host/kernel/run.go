@@ -30,6 +30,7 @@ type RunContext struct {
 	// Door does the run's calls of ports; set for as long as it runs.
 	Door     PortFunc
 	counters counters
+	message  atomic.Pointer[runMessage]
 }
 
 // ExecutionContext is the name that RunContext had in hexDAG.
@@ -97,6 +98,24 @@ func (r *RunContext) Counters() map[string]int64 {
 	r.counters.mu.Lock()
 	defer r.counters.mu.Unlock()
 	return maps.Clone(r.counters.value)
+}
+
+// runMessage is a run as modules read it, with the usage that it tells of.
+type runMessage struct {
+	usage UsageSnapshot
+	Message
+}
+
+// Message returns the run as modules read it: what describe makes of its usage,
+// kept for as long as that stays the same.
+func (r *RunContext) Message(describe func(UsageSnapshot) Message) Message {
+	usage := r.Usage.Snapshot()
+	if known := r.message.Load(); known != nil && known.usage == usage {
+		return known.Message
+	}
+	fresh := &runMessage{usage: usage, Message: describe(usage)}
+	r.message.Store(fresh)
+	return fresh.Message
 }
 
 type runKey struct{}

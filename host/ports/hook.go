@@ -116,7 +116,7 @@ func (p *passage) replace(ctx context.Context, v kernel.Verdict) (map[string]str
 		return nil, &kernel.Error{Code: kernel.CodeABI, What: "a hook replaced the arguments of " + p.op.Name + " by something that is no object", Fix: "patch below /args"}
 	}
 	changed := *p.call
-	changed.Args, changed.Encoding = args, nil
+	changed.Args, changed.Message = args, nil
 	if v.Body != nil {
 		changed.Body = v.Body
 	}
