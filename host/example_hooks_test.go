@@ -67,7 +67,7 @@ func ExampleNodeHook_logging() {
 }
 
 // upper changes what a node is given.
-type upper struct{ logging }
+type upper struct{}
 
 func (upper) BeforeNode(_ context.Context, call *kernel.NodeCall) (kernel.Verdict, error) {
 	fields, _ := call.Input.(map[string]any)
@@ -129,13 +129,14 @@ func ExampleNodeHook_caching() {
 }
 
 // onlyAdults denies what a rule of the house denies.
-type onlyAdults struct{ logging }
+type onlyAdults struct{}
 
 func (onlyAdults) BeforeNode(_ context.Context, call *kernel.NodeCall) (kernel.Verdict, error) {
 	var who struct {
 		Age int `json:"age"`
 	}
-	if err := kernel.FromValue(call.Input, &who); err != nil || who.Age < 18 {
+	err := kernel.FromValue(call.Input, &who)
+	if adult := err == nil && who.Age >= 18; !adult {
 		return kernel.Verdict{Action: kernel.Deny, Reason: "too young"}, nil
 	}
 	return kernel.Verdict{}, nil
