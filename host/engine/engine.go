@@ -115,6 +115,7 @@ func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Valu
 		ctx, cancel = context.WithTimeoutCause(ctx, p.Timeout, timeoutError{"pipeline " + p.Name, p.Timeout})
 		defer cancel()
 	}
+	rc.Deadline, _ = ctx.Deadline()
 	for _, m := range p.engine.modules { // a run keeps to the versions that it began with
 		m.BeginRun(rc)
 	}

@@ -20,7 +20,8 @@ type RunContext struct {
 	Principal    string
 	Labels       map[string]string
 	Started      time.Time
-	Observer     Observer // may be nil
+	Deadline     time.Time // when the run is stopped; zero means never
+	Observer     Observer  // may be nil
 
 	Budgets
 	Usage    Usage

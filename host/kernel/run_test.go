@@ -1,0 +1,153 @@
+package kernel
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// door notes the calls of a run.
+type door struct{ calls []*PortCall }
+
+func (d *door) call(_ context.Context, c *PortCall) (*PortReply, error) {
+	d.calls = append(d.calls, c)
+	switch c.Op {
+	case "llm.complete":
+		return &PortReply{Value: map[string]any{"content": "hello"}}, nil
+	case "memory.get":
+		return &PortReply{Value: map[string]any{"value": "kept", "found": true}}, nil
+	case "governance.authorize":
+		return &PortReply{Value: map[string]any{"effect": "deny", "reasons": []any{}}}, nil
+	}
+	return &PortReply{Value: c.Args}, nil
+}
+
+func TestAccessors(t *testing.T) {
+	d := &door{}
+	run := &RunContext{RunID: "r", Principal: "ann", Door: d.call}
+	ctx := t.Context()
+	if text, err := run.LLM().Complete(ctx, []any{map[string]any{"role": "user", "content": "hi"}}); text != "hello" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if v, err := run.Memory().Get(ctx, "k"); v != "kept" || err != nil {
+		t.Errorf("%v, %v", v, err)
+	}
+	if err := run.Memory().Set(ctx, "k", "v"); err != nil {
+		t.Error(err)
+	}
+	if _, err := run.Database().Query(ctx, map[string]any{"table": "t"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := run.Artifacts().Store(ctx, "n", 1); err != nil {
+		t.Error(err)
+	}
+	if decision, err := run.Governance().Authorize(ctx, "pay", map[string]any{"type": "order"}); err != nil || decision.Effect != Forbid {
+		t.Errorf("%+v, %v", decision, err)
+	}
+	var ops []string
+	for _, c := range d.calls {
+		ops = append(ops, c.Op)
+		if c.Caller.Principal != "ann" {
+			t.Errorf("%s is called by %q", c.Op, c.Caller.Principal)
+		}
+	}
+	if got := strings.Join(ops, " "); got != "llm.complete memory.get memory.set database.query artifacts.store governance.authorize" {
+		t.Errorf("calls %s", got)
+	}
+	if _, err := (&RunContext{}).LLM().Complete(ctx, nil); CodeOf(err) != CodeUnavailable {
+		t.Errorf("outside a run: %v", err)
+	}
+	var old *ExecutionContext = run // the name that hexDAG had
+	if old.RunID != "r" {
+		t.Error("not the same type")
+	}
+}
+
+func TestRunMemoryIsBounded(t *testing.T) {
+	var m RunMemory
+	big := strings.Repeat("x", maxRunMemory/2)
+	if err := m.Set(map[string]Value{"a": big}); err != nil {
+		t.Fatal(err)
+	}
+	err := m.Set(map[string]Value{"b": "small", "c": big})
+	if CodeOf(err) != CodeLimit || !strings.Contains(err.Error(), "8388608") {
+		t.Errorf("%v", err)
+	}
+	if _, there := m.Get("b"); there {
+		t.Error("half of an update was kept")
+	}
+	for range 5 { // in place of the old value, not beside it
+		if err := m.Set(map[string]Value{"a": big}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Set(map[string]Value{"f": func() {}}); CodeOf(err) != CodeArguments {
+		t.Errorf("%v", err)
+	}
+}
+
+// Calls at once never get past a limit of calls.
+func TestLimitsUnderConcurrency(t *testing.T) {
+	limit := 7.0
+	run := &RunContext{}
+	run.Spending.Limits = Limits{LLMCalls: &limit, ToolCalls: &limit}
+	var mu sync.Mutex
+	llm, tools := 0, 0
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			done, err := run.StartLLM(t.Context(), 0)
+			if err == nil {
+				err = done("m", 1, 1)
+				mu.Lock()
+				llm++
+				mu.Unlock()
+			}
+			if err != nil && CodeOf(err) != CodeLimit {
+				t.Error(err)
+			}
+			if run.StartTool(t.Context()) == nil {
+				mu.Lock()
+				tools++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if llm != 7 || tools != 7 || run.Usage.LLMCalls.Load() != 7 {
+		t.Errorf("%d calls of models, %d of tools, %d counted", llm, tools, run.Usage.LLMCalls.Load())
+	}
+}
+
+// Tokens that calls under way may take are reserved.
+func TestTokensAreReserved(t *testing.T) {
+	limit := 100.0
+	run := &RunContext{}
+	run.Spending.Limits = Limits{Tokens: &limit}
+	done, err := run.StartLLM(t.Context(), 80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.StartLLM(t.Context(), 30); CodeOf(err) != CodeLimit {
+		t.Errorf("80 and 30 of 100: %v", err)
+	}
+	if err := done("m", 10, 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.StartLLM(t.Context(), 80); err != nil {
+		t.Errorf("20 used and 80 of 100: %v", err)
+	}
+	price := 1.0
+	run.Spending.Limits = Limits{CostUSD: &price}
+	run.Spending.Price = func(string) (Price, bool) { return Price{InputPerMillion: 1e6, OutputPerMillion: 2e6}, true }
+	if done, err = run.StartLLM(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := done("m", 1, 1); err != nil || run.Spending.Cost() != 3 {
+		t.Errorf("cost %v, %v", run.Spending.Cost(), err)
+	}
+	if _, err := run.StartLLM(t.Context(), 0); CodeOf(err) != CodeLimit || !strings.Contains(err.Error(), "max_cost_usd") {
+		t.Errorf("%v", err)
+	}
+}
