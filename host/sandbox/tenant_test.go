@@ -35,8 +35,15 @@ func TestTenantsHaveQuotas(t *testing.T) {
 		calls.Add(1)
 		go func() {
 			defer calls.Done()
-			if _, err := one.Call(context.Background(), sandbox.Call{Point: abi.PortBefore, Input: input(), Body: hold, Host: held, Tenant: "mallory"}); err != nil {
-				t.Error(err)
+			for { // the greedy call below may be in the one place where the third is to wait
+				_, err := one.Call(context.Background(), sandbox.Call{Point: abi.PortBefore, Input: input(), Body: hold, Host: held, Tenant: "mallory"})
+				if kernel.CodeOf(err) == kernel.CodeLimit {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				return
 			}
 		}()
 	}
