@@ -228,7 +228,7 @@ func (g *graph) prepare(ctx context.Context, n *pipeline.Node) (given kernel.Val
 	}
 	if n.Input != nil {
 		if err := n.Input.Check(given); err != nil {
-			e.err = withCode(err, kernel.CodeInput)
+			e.err = worded(err, kernel.CodeInput, "what node "+kernel.Quote(n.Name)+" is given breaks its input_schema", kernel.Where{})
 			return nil, e, true
 		}
 	}

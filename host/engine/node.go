@@ -191,7 +191,7 @@ func (w *worker) execute(ctx context.Context, call *kernel.NodeCall) (kernel.Val
 	}
 	held, err := w.n.Output.Coerce(v)
 	if err != nil {
-		return nil, withCode(err, kernel.CodeFailed)
+		return nil, worded(err, kernel.CodeFailed, "the answer of node "+kernel.Quote(w.n.Name)+" breaks its output_schema", kernel.Where{})
 	}
 	return held, nil
 }

@@ -34,8 +34,7 @@ func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption)
 	var err error
 	if r.Input != nil && from == nil {
 		if err = r.Input.Check(input); err != nil {
-			err = kernel.At(err, kernel.Where{File: r.File, Run: r.context.RunID})
-			err = withCode(err, kernel.CodeInput)
+			err = worded(err, kernel.CodeInput, "the run's input breaks input_schema of pipeline "+kernel.Quote(r.Name), kernel.Where{File: r.File, Line: r.Where.Line, Run: r.context.RunID})
 		}
 	}
 	if err == nil {
@@ -46,15 +45,15 @@ func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption)
 	return r.conclude(ctx, g, err)
 }
 
-// withCode returns err as an Error of another code.
-func withCode(err error, code kernel.Code) error {
+// worded returns a schema's error under the name of what broke it.
+func worded(err error, code kernel.Code, what string, where kernel.Where) error {
 	var e *kernel.Error
 	if !errors.As(err, &e) {
-		return err
+		return kernel.At(err, where)
 	}
 	changed := *e
-	changed.Code = code
-	return &changed
+	changed.Code, changed.What = code, what
+	return kernel.At(&changed, where)
 }
 
 func (r *run) conclude(ctx context.Context, g *graph, err error) *Result {
@@ -90,7 +89,7 @@ func (r *run) conclude(ctx context.Context, g *graph, err error) *Result {
 func (r *run) checkOutput(res *Result) {
 	v, err := r.OutputType.Coerce(res.Output)
 	if err != nil {
-		res.Err = kernel.At(withCode(err, kernel.CodeFailed), kernel.Where{File: r.File, Run: r.context.RunID})
+		res.Err = worded(err, kernel.CodeFailed, "the output breaks output_schema of pipeline "+kernel.Quote(r.Name), kernel.Where{File: r.File, Line: r.Where.Line, Run: r.context.RunID})
 		return
 	}
 	if fields, ok := v.(map[string]any); ok {

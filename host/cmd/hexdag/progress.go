@@ -34,8 +34,8 @@ type view struct {
 }
 
 type nodeView struct {
-	running, done, failed int
-	spent                 time.Duration
+	running, done, skipped, failed int
+	spent                          time.Duration
 }
 
 // refresh is how often a terminal is drawn.
@@ -79,7 +79,7 @@ func (v *view) observe(e *host.Event) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n := v.nodes[e.Node]
-	if n == nil {
+	if n == nil || e.Body != "" {
 		return
 	}
 	switch e.Type {
@@ -88,12 +88,19 @@ func (v *view) observe(e *host.Event) {
 		return
 	case kernel.NodeCompleted:
 		n.done++
+	case kernel.NodeSkipped:
+		n.skipped++
 	case kernel.NodeFailed, kernel.NodeCancelled:
 		n.failed++
+	case kernel.NodeWarned:
+		if v.total == 0 && !v.live {
+			fmt.Fprintf(v.out, "%-24s %-14s %s\n", e.Node, "warning", e.Reason)
+		}
+		return
 	default:
 		return
 	}
-	n.running--
+	n.running = max(n.running-1, 0) // one that could not be prepared had not started
 	n.spent += time.Duration(e.DurationMS * float64(time.Millisecond))
 	if v.total == 0 && !v.live {
 		fmt.Fprintf(v.out, "%-24s %-14s %8.1f ms\n", e.Node, outcomeWord(e.Type), e.DurationMS)
@@ -104,6 +111,8 @@ func outcomeWord(t kernel.EventType) string {
 	switch t {
 	case kernel.NodeCompleted:
 		return "done"
+	case kernel.NodeSkipped:
+		return "skipped"
 	case kernel.NodeCancelled:
 		return "cancelled"
 	}
@@ -197,10 +206,15 @@ func (s *screen) nodeLine(n *pipeline.Node) string {
 		mark = red().Render("✗")
 	case v.done > 0:
 		mark = green().Render("✓")
+	case v.skipped > 0:
+		mark = faint().Render("–")
 	}
 	line := fmt.Sprintf("%s %-18s %s", mark, n.Name, faint().Render(fmt.Sprintf("%-18s", n.Kind)))
 	if s.total > 0 {
 		line += fmt.Sprintf(" %4d done", v.done)
+		if v.skipped > 0 {
+			line += fmt.Sprintf(", %d skipped", v.skipped)
+		}
 		if v.running > 0 {
 			line += fmt.Sprintf(", %d running", v.running)
 		}
