@@ -58,8 +58,7 @@ func TestAccessors(t *testing.T) {
 	if _, err := (&RunContext{}).LLM().Complete(ctx, nil); CodeOf(err) != CodeUnavailable {
 		t.Errorf("outside a run: %v", err)
 	}
-	var old *ExecutionContext = run // the name that hexDAG had
-	if old.RunID != "r" {
+	if old := func(c *ExecutionContext) string { return c.RunID }; old(run) != "r" { // the name that hexDAG had
 		t.Error("not the same type")
 	}
 }
