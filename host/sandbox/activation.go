@@ -208,7 +208,7 @@ func (a *activation) chargeBytes(name, did string, used int64, taken *int64, lim
 		return
 	}
 	*taken = used
-	why, fix := "", ""
+	var why, fix string
 	switch {
 	case used > limit:
 		why, fix = fmt.Sprintf("limits.%s is %d", name, limit), "raise it, or move less in one call"
