@@ -65,7 +65,7 @@ func protocolCases() []Case {
 	early := guest{name: "early", requests: []any{"test.echo", abi.OpClock, abi.OpRandom}}
 	return []Case{
 		{ID: "D42a", What: "writes outside of the memory of Extism", Source: "extism-far.wat", Want: trapped, attack: hooking(guest{name: "extism-far"})},
-		{ID: "D42b", What: "allocates in the memory of Extism for ever", Source: "extism-huge.wat", Want: limited, Memory: 256 << 20, attack: hooking(guest{name: "extism-huge"})},
+		{ID: "D42b", What: "allocates in the memory of Extism for ever", Source: "extism-huge.wat", Want: limited, Memory: 256 << 20, attack: hooking(guest{name: "extism-huge", limits: sandbox.Limits{Deadline: 10 * time.Second}})},
 		{ID: "D47", What: "uses and frees handles of Extism that it does not have", Source: "extism-handles.wat", Want: "continue", attack: hooking(guest{name: "extism-handles"})},
 		{ID: "D46a", What: "uses its rights in _initialize", Source: "early.wat", Want: "denied each", attack: func(ctx context.Context, s *site) string { return earlyRights(ctx, s, early) }},
 		{ID: "D46b", What: "traps in _initialize", Source: "trap-init.wat", Want: trapped, attack: hooking(guest{name: "trap-init"})},

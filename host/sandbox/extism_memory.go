@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -84,7 +85,11 @@ func (p *plugin) alloc(a *activation, n uint64) (uint64, error) {
 			fmt.Sprintf("it asked for %d bytes; its own memory has %d, Extism's %d, and limits.memory is %d", n, own.length, p.held(), limit), "raise it, or use less")
 	}
 	at := uint64(len(p.memory))
-	p.memory = append(p.memory, make([]byte, size)...)
+	if at+size > uint64(cap(p.memory)) { // to twice as much, within the limit
+		p.memory = slices.Grow(p.memory, int(max(size, min(at, limit-at))))
+	}
+	p.memory = p.memory[:at+size]
+	clear(p.memory[at:])
 	p.blocks[at] = n
 	p.count++
 	own.limit = limit - p.held()

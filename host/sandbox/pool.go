@@ -53,15 +53,15 @@ const maxIdle = 8
 
 // enter admits a call, and refuses it where too many wait or the module is closed.
 func (m *Module) enter(ctx context.Context) error {
-	switch err := m.pool.gate.enter(ctx, nil); {
+	err := m.pool.gate.enter(ctx, nil)
+	switch {
 	case errors.Is(err, errGateClosed):
 		return &kernel.Error{Code: kernel.CodeUnavailable, What: "the module is closed", Where: kernel.Where{Module: m.ID()}, Fix: "load it again"}
 	case errors.Is(err, errGateFull):
 		return &kernel.Error{Code: kernel.CodeLimit, What: "too many calls of the module wait", Where: kernel.Where{Module: m.ID()},
 			Why: fmt.Sprintf("limits.instances is %d, limits.waiting %d, and both are used up", m.limits.Instances, m.limits.Waiting), Fix: "raise them, or call less at once"}
-	default:
-		return err
 	}
+	return err
 }
 
 // take returns an instance that nobody has used since it was put back, or a new

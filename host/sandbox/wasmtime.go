@@ -124,7 +124,8 @@ func (e *wasmtimeEngine) code(m *wasmtime.Module) (code, error) {
 	for _, i := range m.Imports() {
 		f, ok := e.functions[i.Module()][*i.Name()]
 		if !ok { // what is not offered was refused when the module was checked
-			return nil, errors.Join(errors.New("an import that is not offered"), c.close(nil))
+			m.Close()
+			return nil, errors.New("an import that is not offered")
 		}
 		c.imports = append(c.imports, wasmtimeImport{f, i.Module() == rewrite.ImportModule})
 	}

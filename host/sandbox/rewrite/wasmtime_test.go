@@ -3,6 +3,7 @@
 package rewrite
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func newRival(wasm []byte) (*rival, error) {
 	err = errors.Join(
 		linker.FuncWrap(ImportModule, ImportRefill, func(left int64) int64 {
 			stack := []uint64{uint64(left)}
-			r.meter.refill(nil, nil, stack)
+			r.meter.refill(context.Background(), nil, stack)
 			return int64(stack[0])
 		}),
 		linker.FuncWrap(ImportModule, ImportOverflow, func() *wasmtime.Trap { return wasmtime.NewTrap("out of depth") }),
