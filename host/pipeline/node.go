@@ -34,7 +34,7 @@ type Node struct {
 	next      []int
 	spec      *source.Section
 	explicit  bool     // it names its dependencies itself
-	declared  []string // dependencies in the order of the file, for merges
+	declared  []string // what dependencies names, in the order of the file
 	waits     []string // what wait_for names
 	mapping   *mapped  // of input_mapping; nil without one
 	strict    bool

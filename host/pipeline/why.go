@@ -59,7 +59,13 @@ func (g *Graph) reasons(n *Node, on string) []Reason {
 	because(g.stands(on, n.waits), Awaited)
 	before := len(reasons)
 	n.visit(func(ref Reference) {
-		if ref.Path[0] == on && ref.At != nil && (n.spec == nil || ref.At != n.spec.At) { // a routed condition stands at the spec itself
+		switch {
+		case ref.Path[0] != on || ref.At == nil:
+		case n.spec != nil && ref.At == n.spec.At: // a condition to which a switch has added that it leads here
+			if other := g.byName[on]; other == nil || !other.routesTo(n.Name) {
+				reasons = append(reasons, Reason{Cause: Named, Member: "when", Where: ref.At.Where()})
+			}
+		default:
 			reasons = append(reasons, Reason{Cause: Named, Member: n.memberOf(ref.At), Where: ref.At.Where()})
 		}
 	})
@@ -70,7 +76,9 @@ func (g *Graph) reasons(n *Node, on string) []Reason {
 		because(other.routesTo(n.Name), Routed)
 		because(other.handledBy(n.Name), Handler)
 	}
-	because(n.group != nil && g.stands(on, n.group.dependencies), Invoked)
+	for at := n.group; at != nil; at = at.parent {
+		because(g.stands(on, at.dependencies), Invoked)
+	}
 	because(len(reasons) == 0, Ordered)
 	return slices.CompactFunc(reasons, func(a, b Reason) bool { return a == b })
 }
@@ -79,12 +87,24 @@ func (g *Graph) reasons(n *Node, on string) []Reason {
 // nodes include it.
 func (g *Graph) stands(node string, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
-		if name == node {
-			return true
+		if name == node || g.byName[name] != nil {
+			return name == node
 		}
-		i := slices.IndexFunc(g.Nodes, func(n *Node) bool { return n.group != nil && n.group.name == name })
-		return i >= 0 && g.byName[name] == nil && slices.Contains(g.Nodes[i].group.exits(g), node)
+		group := g.groupOf(name)
+		return group != nil && slices.Contains(group.exits(g), node)
 	})
+}
+
+// groupOf returns the invocation of a macro of that name; nil if there is none.
+func (g *Graph) groupOf(name string) *group {
+	for _, n := range g.Nodes {
+		for at := n.group; at != nil; at = at.parent {
+			if at.name == name {
+				return at
+			}
+		}
+	}
+	return nil
 }
 
 func (n *Node) routesTo(name string) bool {
