@@ -84,8 +84,8 @@ func TestSample2(t *testing.T) {
 	wantValue(t, "decide", result.NodeResults["decide"], `{"ok": true}`)
 }
 
-// approval are the functions of sample 3, in Go.
-func approval(notified *[]kernel.Value) map[string]host.Function {
+// approvers are the functions of sample 3, in Go.
+func approvers(notified *[]kernel.Value) map[string]host.Function {
 	answer := func(v kernel.Value) host.Function {
 		return func(context.Context, *kernel.NodeCall) (kernel.Value, error) { return v, nil }
 	}
@@ -107,7 +107,7 @@ func approval(notified *[]kernel.Value) map[string]host.Function {
 func TestSample3(t *testing.T) {
 	const ports = "  ports: {notification: {adapter: hexdag.stdlib.adapters.notification.ConsoleNotificationAdapter}}\n"
 	var notified []kernel.Value
-	h := bare(t, host.Options{Functions: approval(&notified)})
+	h := bare(t, host.Options{Functions: approvers(&notified)})
 	_, err := h.Load(t.Context(), sample(t, "s3"), host.LoadOptions{})
 	wantError(t, err, kernel.CodeConfig, "there is no port notification", "s3.yaml:6:")
 

@@ -183,7 +183,7 @@ func environments(docs []*source.Value, wanted string) []string {
 
 // load reads a file for its places, and looks for secrets in it.
 func (l *linter) load(file string) []*source.Value {
-	docs, err := source.Load(file)
+	docs, err := source.Load(file, nil)
 	l.scanned = append(l.scanned, file)
 	if err != nil {
 		return nil // the pipeline's loader says so
