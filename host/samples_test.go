@@ -55,7 +55,7 @@ func wantValue(t *testing.T, what string, got kernel.Value, want string) {
 	}
 }
 
-func run(t *testing.T, p *host.Pipeline, input string) *host.Result {
+func runSample(t *testing.T, p *host.Pipeline, input string) *host.Result {
 	t.Helper()
 	given, err := kernel.DecodeJSON([]byte(input))
 	if err != nil {
@@ -70,16 +70,16 @@ func run(t *testing.T, p *host.Pipeline, input string) *host.Result {
 
 func TestSample1(t *testing.T) {
 	p := loadSample(t, bare(t, host.Options{}), sample(t, "s1"))
-	result := run(t, p, `{"price": 10.0, "qty": 20}`)
+	result := runSample(t, p, `{"price": 10.0, "qty": 20}`)
 	wantValue(t, "output", result.Output, `{"amount": 220.0, "note": "big"}`)
-	result = run(t, p, `{"price": 1.0, "qty": 2}`)
+	result = runSample(t, p, `{"price": 1.0, "qty": 2}`)
 	wantValue(t, "output", result.Output, `{"amount": 2.4, "note": null}`)
 	wantValue(t, "flag", result.NodeResults["flag"], `{"_skipped": true, "reason": "when clause 'amount > 100' evaluated to False"}`)
 }
 
 func TestSample2(t *testing.T) {
 	p := loadSample(t, bare(t, host.Options{}), sample(t, "s2"))
-	result := run(t, p, `{"text": "hi"}`)
+	result := runSample(t, p, `{"text": "hi"}`)
 	wantValue(t, "analyze", result.NodeResults["analyze"], `{"sentiment": "pos", "score": 0.9}`)
 	wantValue(t, "decide", result.NodeResults["decide"], `{"ok": true}`)
 }
@@ -112,7 +112,7 @@ func TestSample3(t *testing.T) {
 	wantError(t, err, kernel.CodeConfig, "there is no port notification", "s3.yaml:6:")
 
 	p := loadSample(t, h, sample(t, "s3", ports, ""))
-	result := run(t, p, `{"order_id": 5}`)
+	result := runSample(t, p, `{"order_id": 5}`)
 	if result.Status != engine.Suspended || len(result.Waits) != 1 || result.Waits[0].EventKey != "approval:5" || result.Waits[0].Timeout != 24*time.Hour {
 		t.Fatalf("%s, it waits for %+v", result.Status, result.Waits)
 	}
@@ -132,7 +132,7 @@ func TestSample3(t *testing.T) {
 
 func TestSample4(t *testing.T) {
 	p := loadSample(t, bare(t, host.Options{}), sample(t, "s4"))
-	result := run(t, p, `{"tier": "gold", "items": [1, 2, 0, 5]}`)
+	result := runSample(t, p, `{"tier": "gold", "items": [1, 2, 0, 5]}`)
 	wantValue(t, "fast", result.NodeResults["fast"], `{"lane": 1}`)
 	if slow, _ := result.NodeResults["slow"].(map[string]any); slow["_skipped"] != true {
 		t.Errorf("slow: %v", slow)
@@ -144,7 +144,7 @@ func TestSample4(t *testing.T) {
 	if metadata["failed"] != 1.0 || len(failures) != 1 || failures[0].(map[string]any)["index"] != 2.0 {
 		t.Errorf("metadata %v", metadata)
 	}
-	result = run(t, p, `{"tier": "iron", "items": []}`)
+	result = runSample(t, p, `{"tier": "iron", "items": []}`)
 	wantValue(t, "slow", result.NodeResults["slow"], `{"lane": 2}`)
 	if fast, _ := result.NodeResults["fast"].(map[string]any); fast["_skipped"] != true {
 		t.Errorf("fast: %v", fast)
@@ -161,7 +161,7 @@ func TestSample5(t *testing.T) {
 	p := loadSample(t, h, sample(t, "s5", "{class: myapp.services.OrderService, config: {store: main_store}}", "{module: orders}",
 		"main_store: {adapter: in_memory_memory}", "memory: {adapter: in_memory_memory}", "method: save_order", "method: pull",
 		"llm: {adapter: mock_llm}", `llm: {adapter: mock_llm, config: {responses: ["INVOKE_TOOL: orders:pull()", "INVOKE_TOOL: tool_end(decision='ship')"]}}`))
-	result := run(t, p, `{"order_id": "A-1"}`)
+	result := runSample(t, p, `{"order_id": "A-1"}`)
 	wantValue(t, "save", result.NodeResults["save"], `{"saved": "A-1"}`)
 	wantValue(t, "order_agent", result.NodeResults["order_agent"], `{"decision": "ship"}`)
 	if result.Usage.ToolCalls != 2 || result.Usage.LLMCalls != 2 {
@@ -172,7 +172,7 @@ func TestSample5(t *testing.T) {
 func TestSample6(t *testing.T) {
 	h := bare(t, host.Options{})
 	file := sample(t, "s6")
-	wantValue(t, "m_out", run(t, loadSample(t, h, file), `{"count": 21}`).NodeResults["m_out"], `{"v": 42}`)
+	wantValue(t, "m_out", runSample(t, loadSample(t, h, file), `{"count": 21}`).NodeResults["m_out"], `{"v": 42}`)
 	if _, err := h.Load(t.Context(), file, host.LoadOptions{Environment: "dev"}); err != nil {
 		t.Error(err)
 	}
@@ -232,6 +232,6 @@ func TestSample8(t *testing.T) {
 	if p.Name != "greeter" || p.Concurrency != 4 || p.NodeTimeout != 20*time.Second || p.Timeout != 5*time.Minute || *p.Limits.LLMCalls != 50 || p.Caps.Allows(kernel.CapSpawn) {
 		t.Errorf("read as %+v", p.Pipeline)
 	}
-	result := run(t, p, `{"name": "Ann"}`)
+	result := runSample(t, p, `{"name": "Ann"}`)
 	wantValue(t, "results", result.NodeResults, `{"ask": "first", "length": {"n": 5}}`)
 }
