@@ -149,22 +149,11 @@ func (o opening) ports(specs map[string]pipeline.PortSpec) ([]ports.Op, error) {
 	var ops []ports.Op
 	problems := []error{checkEgress(specs, !o.own)}
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
-		offered, err := o.port(portName(name), specs[name])
+		offered, err := o.port(pipeline.PortName(name), specs[name])
 		problems = append(problems, place(err, specs[name].Where))
 		ops = append(ops, offered...)
 	}
 	return ops, errors.Join(problems...)
-}
-
-// portName returns our name of a port that hexDAG calls otherwise.
-func portName(name string) string {
-	switch name {
-	case "api_call":
-		return "http"
-	case "data_store", "storage":
-		return "memory"
-	}
-	return name
 }
 
 // port opens one port: an adapter or a pool of them, inside its middleware.
@@ -279,7 +268,7 @@ func (h *Host) hooks(specs []pipeline.HookSpec) (nodes []engine.NodeHook, atPort
 		problems = append(problems, place(err, spec.Where))
 		patterns := slices.Clone(spec.Ops)
 		for _, port := range spec.Ports {
-			patterns = append(patterns, portName(port)+".*")
+			patterns = append(patterns, pipeline.PortName(port)+".*")
 		}
 		atPorts = append(atPorts, ports.Registration{Name: spec.Module, Match: ports.MatchOps(patterns), Open: spec.Open, Hook: hook})
 	}

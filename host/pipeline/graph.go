@@ -79,10 +79,11 @@ func (c *connector) depend(i int, n *Node, chained bool) {
 	}
 	var inferred []string
 	n.visit(func(ref Reference) {
-		if name := ref.Path[0]; name != n.Name && c.isNode(name) {
+		if name := ref.Path[0]; name != n.Name && c.isNode(name) && !slices.Contains(inferred, name) {
 			inferred = append(inferred, name)
 		}
 	})
+	n.DependsOn = c.exits(n.DependsOn)
 	if n.explicit {
 		for _, name := range inferred {
 			if !slices.Contains(n.DependsOn, name) {
@@ -90,25 +91,36 @@ func (c *connector) depend(i int, n *Node, chained bool) {
 			}
 		}
 	}
-	n.DependsOn = c.exits(append(n.DependsOn, inferred...))
-	if len(n.declared) == 0 {
-		n.declared = slices.Compact(inferred)
+	n.DependsOn = append(n.DependsOn, inferred...)
+	order := c.exits(n.declared)
+	if len(order) == 0 {
+		order = inferred
 	}
 	if chained && len(n.DependsOn) == 0 && !n.explicit && i > 0 {
 		n.DependsOn = c.before(i, n)
-		n.declared = n.DependsOn
+		order = n.DependsOn
 	}
 	if b, ok := n.Body.(*Compute); ok && b.Merge != nil {
-		b.Merge.Order = n.declared
+		b.Merge.Order = order
 	}
 }
 
 // before returns what a node without references follows: the node before it, or
-// the last nodes of the macro before it.
+// the last nodes of the macro before it. The first nodes of a macro whose
+// invocation says what it depends on follow nothing else.
 func (c *connector) before(i int, n *Node) []string {
 	previous := c.g.Nodes[i-1]
-	if previous.group != nil && previous.group != n.group {
-		return previous.group.exits(c.g)
+	for at := n.group; at != nil && !at.has(previous); at = at.parent {
+		if at.rooted {
+			return nil
+		}
+	}
+	var outermost *group
+	for at := previous.group; at != nil && !at.has(n); at = at.parent {
+		outermost = at
+	}
+	if outermost != nil {
+		return outermost.exits(c.g)
 	}
 	return []string{previous.Name}
 }
@@ -126,18 +138,17 @@ func (c *connector) exits(names []string) []string {
 	return all
 }
 
-// groups gives the first nodes of a macro the dependencies of its invocation.
+// groups gives the first nodes of macros the dependencies of their invocations.
 func (c *connector) groups() {
 	for _, n := range c.g.Nodes {
-		if n.group == nil || len(n.group.dependencies) == 0 {
-			continue
-		}
-		inner := slices.ContainsFunc(n.DependsOn, func(name string) bool {
-			d := c.g.byName[name]
-			return d != nil && d.group == n.group
-		})
-		if !inner {
-			n.DependsOn = append(n.DependsOn, c.exits(n.group.dependencies)...)
+		for at := n.group; at != nil; at = at.parent {
+			inner := slices.ContainsFunc(n.DependsOn, func(name string) bool {
+				d := c.g.byName[name]
+				return d != nil && at.has(d)
+			})
+			if !inner {
+				n.DependsOn = append(n.DependsOn, c.exits(at.dependencies)...)
+			}
 		}
 	}
 }

@@ -19,7 +19,8 @@ type Options struct {
 	// Env answers for the environment variables that the file may read; nil has none.
 	Env source.Env
 
-	read func(file string, text []byte) // is told of every file that is read; may be nil
+	read   func(file string, text []byte) // is told of every file that is read; may be nil
+	nested bool                           // a system or a body names the file, which then holds no system itself
 }
 
 // File is what a file holds: a pipeline or a system.
@@ -157,6 +158,8 @@ func (r *reader) readDocuments(docs []*source.Value) *File {
 		}
 	}
 	switch {
+	case len(systems) > 0 && r.opts.nested:
+		return &File{} // whoever names the file says that it is no pipeline
 	case len(systems) > 0:
 		return &File{System: r.readSystem(systems[0])}
 	case len(pipelines) > 0:
@@ -268,7 +271,9 @@ func (r *reader) bodyFile(v *source.Value) *Inner {
 		r.Add(placed(err, v))
 		return nil
 	}
-	inner := newReader(file, r.opts)
+	opts := r.opts
+	opts.nested = true
+	inner := newReader(file, opts)
 	inner.files = append(slices.Clone(r.files), r.file, file)
 	f := inner.readDocuments(docs)
 	r.warnings = append(r.warnings, inner.warnings...)

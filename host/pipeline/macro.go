@@ -32,14 +32,34 @@ type parameter struct {
 // group is the nodes of one invocation of a macro.
 type group struct {
 	name         string
+	parent       *group // of the macro in which it is invoked; may be nil
 	dependencies []string
+	rooted       bool // the invocation says what it depends on
+}
+
+// has reports whether a node comes from the invocation, or from one within it.
+func (g *group) has(n *Node) bool {
+	for at := n.group; at != nil; at = at.parent {
+		if at == g {
+			return true
+		}
+	}
+	return false
+}
+
+// outermost returns the invocation that no other holds.
+func (g *group) outermost() *group {
+	for g.parent != nil {
+		g = g.parent
+	}
+	return g
 }
 
 // exits returns the nodes of the group that no other of it follows.
 func (g *group) exits(graph *Graph) []string {
 	followed := map[string]bool{}
 	for _, n := range graph.Nodes {
-		if n.group == g {
+		if g.has(n) {
 			for _, d := range n.DependsOn {
 				followed[d] = true
 			}
@@ -47,7 +67,7 @@ func (g *group) exits(graph *Graph) []string {
 	}
 	var names []string
 	for _, n := range graph.Nodes {
-		if n.group == g && !followed[n.Name] {
+		if g.has(n) && !followed[n.Name] {
 			names = append(names, n.Name)
 		}
 	}
@@ -117,6 +137,7 @@ func (r *reader) invoke(v *source.Value) []*Node {
 		r.Add(v.Errorf(kernel.CodePipeline, "add metadata: {name: ...}", "a node needs metadata"))
 	}
 	dependencies := append(s.Texts("dependencies"), s.Texts("wait_for")...)
+	rooted := s.Get("dependencies") != nil
 	settings := s.Get("settings")
 	r.checkNodeLevel(s)
 	spec := r.specOf(n, s, settings)
@@ -130,6 +151,7 @@ func (r *reader) invoke(v *source.Value) []*Node {
 		given = nil
 	}
 	dependencies = append(dependencies, append(spec.Texts("dependencies"), spec.Texts("wait_for")...)...)
+	g := &group{name: n.Name, dependencies: dependencies, rooted: rooted || spec.Get("dependencies") != nil || len(dependencies) > 0}
 	m := r.macros[name]
 	if m == nil {
 		if at := spec.Get("macro"); at != nil {
@@ -144,7 +166,7 @@ func (r *reader) invoke(v *source.Value) []*Node {
 		return nil
 	}
 	defer func() { r.depth-- }()
-	return r.expandMacro(m, n, dependencies, arguments)
+	return r.expandMacro(m, g, arguments)
 }
 
 // arguments returns the parameters of an invocation. hexDAG's code reads them
@@ -203,30 +225,31 @@ func isTyped(v *source.Value, typeName string) bool {
 	return !known || v.TypeName() == want || v.V == nil && strings.HasSuffix(typeName, "?")
 }
 
-func (r *reader) expandMacro(m *macro, n *Node, dependencies []string, arguments map[string]*source.Value) []*Node {
-	arguments["name"] = m.at.With(n.Name)
+func (r *reader) expandMacro(m *macro, g *group, arguments map[string]*source.Value) []*Node {
+	arguments["name"] = m.at.With(g.name)
 	items := m.nodes
 	if m.raw != nil {
 		items = r.renderNodes(m, arguments)
 	}
-	g := &group{name: n.Name, dependencies: dependencies}
 	expanded := make([]*source.Value, len(items))
 	for i, item := range items {
 		expanded[i] = substitute(item, arguments)
 	}
 	nodes := r.readNodes(expanded)
 	if m.outputs != nil {
-		if out := r.readNode(outputsNode(n.Name, substitute(m.outputs, arguments))); out != nil {
+		if out := r.readNode(outputsNode(g.name, substitute(m.outputs, arguments))); out != nil {
 			nodes = append(nodes, out)
 		}
 	}
 	for _, node := range nodes {
 		if node.group == nil {
 			node.group = g
+		} else if top := node.group.outermost(); top != g {
+			top.parent = g
 		}
 	}
-	if n.Name != "" {
-		r.groupsByName[n.Name] = g
+	if g.name != "" {
+		r.groupsByName[g.name] = g
 	}
 	return nodes
 }

@@ -34,7 +34,8 @@ type Node struct {
 	next      []int
 	spec      *source.Section
 	explicit  bool     // it names its dependencies itself
-	declared  []string // dependencies in the order of the file, for merges
+	declared  []string // what dependencies names, in the order of the file
+	waits     []string // what wait_for names
 	mapping   *mapped  // of input_mapping; nil without one
 	strict    bool
 	group     *group   // the macro that it comes from
@@ -189,6 +190,7 @@ func (r *reader) readNode(v *source.Value) *Node {
 		n.explicit = true
 		n.declared = r.names(explicit, "dependencies")
 	}
+	n.waits = waits
 	n.DependsOn = slices.Concat(waits, n.declared)
 	return n
 }

@@ -74,7 +74,9 @@ func (r *reader) readProcess(v *source.Value) *Process {
 		r.Add(at.Errorf(kernel.CodePipeline, "write a path relative to this file, below its folder", "pipeline %s lies outside this file's folder", kernel.Quote(file)))
 		return p
 	}
-	pipeline, err := Load(filepath.Join(filepath.Dir(r.file), filepath.FromSlash(file)), r.opts)
+	opts := r.opts
+	opts.nested = true
+	pipeline, err := Load(filepath.Join(filepath.Dir(r.file), filepath.FromSlash(file)), opts)
 	if err != nil {
 		r.addAll(err, at)
 		return p

@@ -2,6 +2,7 @@ package source
 
 import (
 	"encoding/json"
+	"math/big"
 	"regexp"
 	"strconv"
 	"strings"
@@ -85,6 +86,9 @@ func Secrets(text string, env Env) (resolved, missing string) {
 	return resolved, missing
 }
 
+// maxDigits is how long an integer that a variable spells may be.
+const maxDigits = 300
+
 // Coerce reads a text that was put together as hexDAG does: true, yes and 1 are
 // true, false, no and 0 false, then integers, then floats, and the rest is text.
 func Coerce(text string) any {
@@ -94,8 +98,8 @@ func Coerce(text string) any {
 	case "false", "no", "0":
 		return false
 	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return json.Number(strconv.FormatInt(n, 10))
+	if n, ok := new(big.Int).SetString(text, 10); ok && len(text) <= maxDigits {
+		return json.Number(n.String())
 	}
 	if f, err := strconv.ParseFloat(text, 64); err == nil && strings.ContainsAny(text, "0123456789") && !strings.ContainsAny(text, "xXpP_") {
 		if _, err := kernel.DecodeJSON([]byte(float(f))); err == nil {

@@ -1,0 +1,258 @@
+package explain
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
+)
+
+func parse(t *testing.T, text string) *pipeline.Pipeline {
+	t.Helper()
+	p, err := pipeline.Parse("p.yaml", []byte(text), pipeline.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func config(t *testing.T, text string) *pipeline.Config {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "hexdag.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pipeline.LoadConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func node(t *testing.T, p *Plan, name string) *Node {
+	t.Helper()
+	for i := range p.Nodes {
+		if p.Nodes[i].Name == name {
+			return &p.Nodes[i]
+		}
+	}
+	t.Fatalf("no node %s", name)
+	return nil
+}
+
+// causes renders what a node depends on as "a:reference(member:line),route".
+func causes(n *Node) string {
+	var all []string
+	for _, d := range n.DependsOn {
+		var reasons []string
+		for _, r := range d.Reasons {
+			text := string(r.Cause)
+			if r.Cause == pipeline.Named {
+				text = r.Member
+			}
+			reasons = append(reasons, text)
+		}
+		all = append(all, d.Node+":"+strings.Join(reasons, ","))
+	}
+	return strings.Join(all, " ")
+}
+
+const everyCause = `kind: Macro
+metadata: {name: pair}
+parameters: [{name: k}]
+nodes:
+  - {kind: data_node, metadata: {name: "{{name}}_first"}, spec: {output: "{{k}}"}}
+  - {kind: data_node, metadata: {name: "{{name}}_last"}, spec: {output: "{{ {{name}}_first }}"}, dependencies: ["{{name}}_first"]}
+---
+kind: Pipeline
+metadata: {name: t}
+spec:
+  nodes:
+    - {kind: data_node, metadata: {name: start}, spec: {output: 1}}
+    - {kind: data_node, metadata: {name: next}, spec: {output: 1}}
+    - {kind: data_node, metadata: {name: listed}, spec: {output: 1}, dependencies: [start]}
+    - {kind: data_node, metadata: {name: waits}, spec: {output: 1}, wait_for: start}
+    - {kind: data_node, metadata: {name: root}, spec: {output: 1}, dependencies: []}
+    - kind: service_call_node
+      metadata: {name: names}
+      dependencies: [root]
+      spec:
+        service: artifacts
+        method: store
+        when: "next != None"
+        input_mapping: {name: "'x'", value: {deep: [start, root.v]}}
+    - {kind: composite_node, metadata: {name: router}, spec: {mode: switch, route_downstream: true, branches: [{condition: "names.id == 'x'", action: target}]}}
+    - {kind: data_node, metadata: {name: target}, spec: {output: 1, when: "start == 1"}, dependencies: []}
+    - {kind: expression_node, metadata: {name: risky}, spec: {expressions: {v: "1 / root"}, on_error: rescue}}
+    - {kind: data_node, metadata: {name: rescue}, spec: {output: 1}, dependencies: []}
+    - {kind: macro_invocation, metadata: {name: m}, spec: {macro: pair, inputs: {k: 1}, dependencies: [risky]}}
+    - {kind: data_node, metadata: {name: after_macro}, spec: {output: 1}}
+    - {kind: data_node, metadata: {name: by_macro}, spec: {output: 1}, dependencies: [m]}
+    - {kind: composite_node, metadata: {name: loop}, spec: {mode: times, count: 2, body: [{kind: data_node, metadata: {name: x}, spec: {output: "{{ start }}"}}]}}
+`
+
+// Every edge is there for a reason, and the plan says which.
+func TestWhy(t *testing.T) {
+	plan := New(parse(t, everyCause), nil)
+	for name, want := range map[string]string{
+		"start": "", "next": "start:order", "listed": "start:dependencies", "waits": "start:wait_for", "root": "",
+		"names":  "next:when root:dependencies,input_mapping.value.deep.1 start:input_mapping.value.deep.0",
+		"router": "names:branches.0.condition", "target": "router:route start:when",
+		"risky": "root:expressions.v", "rescue": "risky:on_error",
+		"m_first": "risky:macro", "m_last": "m_first:dependencies,output", "after_macro": "m_last:order", "by_macro": "m_last:dependencies",
+		"loop": "start:body.0.spec.output",
+	} {
+		if got := causes(node(t, plan, name)); got != want {
+			t.Errorf("%s depends on %q, want %q", name, got, want)
+		}
+	}
+	for _, n := range plan.Nodes {
+		for _, d := range n.DependsOn {
+			if len(d.Reasons) == 0 {
+				t.Errorf("%s depends on %s without a reason", n.Name, d.Node)
+			}
+		}
+	}
+	if r := node(t, plan, "names").DependsOn[2].Reasons[0]; r.Line != 24 || r.Column == 0 {
+		t.Errorf("the reference stands at %d:%d", r.Line, r.Column)
+	}
+}
+
+const operator = `kind: Config
+spec:
+  run_limits: {fuel: 7, deadline: 3s}
+  modules:
+    redact: {path: r.wasm, grants: [{metrics.count: {name: x}}]}
+    guard: {path: g.wasm, isolation: run}
+    tools: {path: t.wasm}
+    spare: {path: s.wasm}
+  hooks:
+    - {module: redact, kinds: [llm_node], failure: open}
+    - {module: guard, ports: [llm]}
+    - {module: guard, nodes: [ask]}
+  ports: {llm: {adapter: openai}, api_call: {adapter: http}}
+`
+
+const guarded = `kind: Pipeline
+metadata: {name: t, namespace: prod, description: what it does}
+spec:
+  hooks: [{module: guard, ops: ["artifacts.*"]}, {module: redact}]
+  ports: {memory: {adapters: [{adapter: memory}, {adapter: sqlite}], strategy: failover, middleware: [Timeout]}}
+  node_ports: {quiet: {llm: {adapter: mock}}}
+  orchestrator: {max_concurrent_nodes: 3, default_node_timeout: 9, pipeline_timeout: 60}
+  limits: {max_llm_calls: 2, max_cost_usd: 0.5}
+  caps: {deny: [vas.write]}
+  services: {orders: {module: tools}}
+  output: {answer: ask}
+  nodes:
+    - {kind: llm_node, metadata: {name: ask}, spec: {human_message: hi, timeout: 4, max_retries: 3, hooks: [guard]}}
+    - {kind: llm_node, metadata: {name: quiet}, spec: {human_message: hi}}
+    - {kind: service_call_node, metadata: {name: keep}, spec: {service: artifacts, method: store}}
+    - {kind: service_call_node, metadata: {name: recall}, spec: {service: memory, method: get}}
+    - {kind: service_call_node, metadata: {name: order}, spec: {service: orders, method: find}}
+    - {kind: agent_node, metadata: {name: agent}, spec: {main_prompt: hi, entities: [order]}}
+    - {kind: api_call_node, metadata: {name: web}, spec: {url: "https://example.com"}}
+    - {kind: function_node, metadata: {name: run}, spec: {fn: absent.tool}}
+    - {kind: composite_node, metadata: {name: each}, spec: {mode: for-each, items: "[1]", default_node_timeout: 2, body: [{kind: transition, metadata: {name: move}, spec: {entity: order, entity_id: x, to_state: y}}]}}
+`
+
+func TestPlan(t *testing.T) {
+	plan := New(parse(t, guarded), config(t, operator))
+	served := map[string]string{}
+	var visit func(nodes []Node)
+	visit = func(nodes []Node) {
+		for _, n := range nodes {
+			for _, c := range n.Operations {
+				served[n.Name+" "+c.Operation] = strings.TrimSpace(c.Adapter + " (" + c.From + ") " + hookNames(c.Hooks))
+			}
+			for _, b := range n.Bodies {
+				visit(b.Nodes)
+			}
+		}
+	}
+	visit(plan.Nodes)
+	for op, want := range map[string]string{
+		"ask llm.complete": "openai (config) guard", "quiet llm.complete": "mock (node_ports) guard", "keep artifacts.store": "file (built in) guard",
+		"recall memory.get": "failover of memory, sqlite in Timeout (pipeline)", "agent llm.complete": "openai (config) guard",
+		"agent entity_state.transition": "entity_state (built in)", "agent entity_state.get_state": "entity_state (built in)", "web http.request": "http (config)", "move entity_state.transition": "entity_state (built in)",
+	} {
+		if served[op] != want {
+			t.Errorf("%s is served %q, want %q", op, served[op], want)
+		}
+	}
+	ask, quiet := node(t, plan, "ask"), node(t, plan, "quiet")
+	if got := hookNames(ask.Hooks); got != "redact (failure: open), guard, redact, guard" || ask.Timeout != 4 || ask.Attempts != 3 {
+		t.Errorf("ask: %s, %+v", got, ask)
+	}
+	if got := hookNames(quiet.Hooks); got != "redact (failure: open), redact" || quiet.Timeout != 9 || quiet.Attempts != 1 {
+		t.Errorf("quiet: %s, %+v", got, quiet)
+	}
+	if got := node(t, plan, "each").Bodies[0].Nodes[0]; got.Name != "move" || got.Timeout != 2 {
+		t.Errorf("the body: %+v", got)
+	}
+	if got := node(t, plan, "order").Tools; !slices.Equal(got, []string{"tools.find"}) {
+		t.Errorf("order runs %v", got)
+	}
+	if got := node(t, plan, "agent").Tools; !slices.Equal(got, []string{"tools.*"}) {
+		t.Errorf("agent runs %v", got)
+	}
+	allowed := map[kernel.Capability]bool{}
+	for _, c := range plan.Capabilities {
+		allowed[c.Name] = c.Allowed
+	}
+	if len(allowed) != 5 || !allowed[kernel.CapLLM] || allowed[kernel.CapWriteArtifacts] || !allowed[kernel.CapTools] || !allowed[kernel.CapTransition] || !allowed[kernel.CapReadMemory] {
+		t.Errorf("capabilities %v", allowed)
+	}
+	modules := map[string]Module{}
+	for _, m := range plan.Modules {
+		modules[m.Name] = m
+	}
+	if len(modules) != 4 || modules["absent"].Configured || modules["guard"].Isolation != "run" || !slices.Equal(modules["redact"].Grants, []string{`metrics.count: {name: "x"}`}) {
+		t.Errorf("modules %v", modules)
+	}
+	if plan.Concurrency != 3 || plan.Timeout != 60 || *plan.Limits.LLMCalls != 2 || plan.Limits.Tokens != nil || plan.RunLimits.Fuel != 7 || plan.RunLimits.Deadline != 3 || plan.Output["answer"] != "ask" || plan.Environment != "prod" {
+		t.Errorf("bounds %+v", plan)
+	}
+	var text bytes.Buffer
+	if err := plan.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"pipeline t (prod)  p.yaml\n", "  what it does\n", "9 nodes in 9 waves, 3 at once, timeout of a node 9s, of the run 1m0s", "hooks     redact (failure: open), guard, redact, guard",
+		"calls     llm.complete by openai (config), inside guard", "after     ask: the node before it in the file", "bounds    timeout 4s, 3 attempts", "vas.write  DENIED by the pipeline's caps",
+		"absent  NOT CONFIGURED", "granted metrics.count: {name: \"x\"}", "limits    max_llm_calls 2, max_cost_usd 0.5, and by the configuration: fuel 7, host_calls 0, deadline 3s", "caps      not vas.write", "answer  ask",
+	} {
+		if !strings.Contains(text.String(), line) {
+			t.Errorf("it does not say %q:\n%s", line, text.String())
+		}
+	}
+}
+
+// Without a configuration the plan says what is not known.
+func TestPlanWithoutConfig(t *testing.T) {
+	plan := New(parse(t, guarded), nil)
+	if c := node(t, plan, "ask").Operations[0]; c.Adapter != "" || c.From != "" {
+		t.Errorf("the model is served by %+v", c)
+	}
+	var text bytes.Buffer
+	if err := plan.Write(&text); err != nil || !strings.Contains(text.String(), "llm.complete served by nothing that is known here") || strings.Contains(text.String(), "NOT CONFIGURED") {
+		t.Errorf("%v:\n%s", err, text.String())
+	}
+}
+
+// A name from the file reaches no terminal as it is.
+func TestPlanIsEscaped(t *testing.T) {
+	plan := New(parse(t, "kind: Pipeline\nmetadata: {name: \"a\\e[31m\", description: \"d\\nfake: line\"}\nspec:\n  output: {\"x\\e[1m\": n}\n  nodes: [{kind: data_node, metadata: {name: n, description: \"\\e]0;t\\a\"}, spec: {output: 1, when: \"x == '\\e[2J'\"}}]\n"), nil)
+	var text bytes.Buffer
+	if err := plan.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(text.String(), "\x1b\a") || strings.Contains(text.String(), "\nfake") {
+		t.Errorf("%q", text.String())
+	}
+}

@@ -1,0 +1,176 @@
+package schema
+
+import "github.com/hexdag/hexdag/host/sandbox/rewrite"
+
+func pipelineDocument() object {
+	return document("A pipeline.", object{
+		"metadata": metadata("The pipeline's name and description.", object{"namespace": text("The environment that it is for, where a file holds several; --env picks it.")}),
+		"spec":     pipelineSpec(),
+	}, "kind", "metadata", "spec")
+}
+
+func pipelineSpec() object {
+	return open("What the pipeline is.", object{
+		"nodes":          ref("nodes"),
+		"ports":          ports("What serves the ports, beside what the operator configures; governance and http are the operator's alone."),
+		"type_ports":     mapping("Ports of the nodes of a kind.", ports("Ports, by name.")),
+		"node_ports":     mapping("Ports of single nodes.", ports("Ports, by name.")),
+		"aliases":        mapping("Other names of kinds of nodes.", text("The kind.")),
+		"custom_types":   mapping("Types of fields: base, nulls, trim, pattern, strip, true_values, false_values, clamp, upper, lower, max_length, default.", open("A type.", object{})),
+		"services":       mapping("Modules whose tools are methods, by the service's name.", ref("service")),
+		"state_machines": mapping("The states of entities, by their type.", ref("machine")),
+		"output":         mapping("What of the results is the pipeline's output: a path, by its alias.", text("node, or node.field.")),
+		"input_schema":   fields("What the run's input is held to."),
+		"output_schema":  fields("What the output is held to."),
+		"hooks":          listOf("Modules around nodes or port calls, inside those of the configuration; the first is outermost.", ref("hook")),
+		"orchestrator": closed("How the nodes are run.", object{
+			"max_concurrent_nodes": positive("How many at once; 10 if it is left out."), "default_node_timeout": seconds("Of nodes that name none; none if it is left out."),
+			"pipeline_timeout": seconds("Of a run; none if it is left out."), "strict_validation": flag("Always so."),
+		}),
+		"limits": closed("What a run may spend; 0 allows nothing.", object{
+			"max_llm_calls": bound("Calls of models."), "max_tool_calls": bound("Calls of tools."), "max_total_tokens": bound("Tokens of models."), "max_cost_usd": bound("US dollars, by the operator's prices."),
+			"warning_threshold": bound("The share at which an event warns; 0.8 if it is left out."),
+		}),
+		"caps": closed("What a run may do at all.", object{
+			"default_set": capabilities("All that it may do; everything if it is left out."), "deny": capabilities("What it may not do."), "profiles": anything("For whoever spawns runs."),
+		}),
+	}, "nodes")
+}
+
+func capabilities(description string) object {
+	o := texts(description)
+	one := object{"enum": []any{
+		"vas.read", "vas.write", "vas.exec", "vas.list", "vas.stat", "port.llm", "port.tool_router", "port.data_store", "proc.spawn", "entity.transition", "mem.read", "mem.write", "*",
+	}}
+	o["anyOf"] = []any{one, object{"type": "array", "items": object{"anyOf": []any{one, ref("template")}}}, ref("template"), ref("included")}
+	return o
+}
+
+func ports(description string) object { return mapping(description, ref("port")) }
+
+func adapterMembers() object {
+	return object{
+		"adapter": text("The adapter's name."), "ref": text("The name of a kind: Adapter of this file."), "config": open("The adapter's configuration.", object{}),
+		"name": text("adapter, as it was called."), "params": open("config, as it was called.", object{}),
+	}
+}
+
+func port() object {
+	members := adapterMembers()
+	members["adapters"] = listOf("Several adapters that serve the port together.", closed("An adapter of the pool.", adapterMembers()))
+	members["strategy"] = choice("Which of them is asked first.", "round_robin", "failover")
+	members["middleware"] = ref("middleware")
+	return closed("What serves a port.", members)
+}
+
+func middleware() object {
+	return object{
+		"description": "What is around the port, the first innermost: RetryWithBackoff, RateLimiter, CircuitBreaker, Timeout, ResponseCache; {name: parameters}; or the name of a kind: Middleware.",
+		"anyOf":       []any{text(""), object{"type": "array", "items": object{"anyOf": []any{text(""), object{"type": "object", "maxProperties": 1}}}}, ref("included")},
+	}
+}
+
+func hook() object {
+	return closed("A module around nodes or port calls; without a list it is around every node.", object{
+		"module": text("The module's name in the configuration."), "nodes": texts("Names of nodes."), "kinds": texts("Kinds of nodes."), "ports": texts("Names of ports."), "ops": texts("Operations, such as llm.*."),
+		"failure": choice("What an error of the hook itself does: stop the call, or let it go on.", "closed", "open"),
+	}, "module")
+}
+
+func service() object {
+	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory or entity_state, which the host has."), "config": anything("Has no effect.")})
+}
+
+func machine() object {
+	state := text("A state.")
+	edge := object{"anyOf": []any{state, closed("A transition.", object{"to": text("The state that it leads to."), "guard": condition("An expression over the payload.")}, "to")}}
+	return closed("The states of one type of entity.", object{
+		"initial": text("The state that an entity begins in."), "initial_state": text("initial, as it is called elsewhere."), "states": texts("All states; those that are mentioned if it is left out."),
+		"transitions": mapping("From a state to others.", object{"anyOf": []any{edge, object{"type": "array", "items": edge}}}),
+		"handlers":    closed("Who is told.", object{"on_transition": text("A module.tool, which is given every transition.")}),
+	})
+}
+
+func macroDocument() object {
+	return document("Nodes with parameters.", object{
+		"metadata": metadata("The macro's name and description.", object{}),
+		"parameters": listOf("What an invocation gives.", closed("A parameter, {{ name }} in the nodes.", object{
+			"name": text("Its name."), "type": text("str, int, float, bool, list, dict or Any."), "required": flag("It has to be given."), "default": anything("Its value where none is given."), "description": text("What it is for."),
+		}, "name")),
+		"nodes": ref("nodes"), "nodes_raw": text("The nodes as text, a template with {% for %} and {% if %}."), "outputs": mapping("Expressions that are the result of a node of the invocation's name.", anything("An expression.")), "requires_ports": texts("The ports that the nodes need."),
+	}, "kind", "metadata")
+}
+
+func adapterDocument() object {
+	return document("An adapter with its configuration, which ports name with ref.", object{
+		"metadata": metadata("The adapter's name and description.", object{}),
+		"spec":     closed("What it is.", object{"class": text("The adapter's name."), "config": open("Its configuration.", object{}), "capabilities": anything("Has no effect.")}, "class"),
+	}, "kind", "metadata", "spec")
+}
+
+func middlewareDocument() object {
+	return document("A stack of middleware, which ports name.", object{
+		"metadata": metadata("The stack's name and description.", object{}),
+		"spec":     closed("What it is.", object{"stack": ref("middleware")}, "stack"),
+	}, "kind", "metadata", "spec")
+}
+
+func systemDocument() object {
+	return document("Several pipelines, run one after the other or as the states of entities ask for them.", object{
+		"metadata": metadata("The system's name and description.", object{}),
+		"spec": closed("What it is.", object{
+			"processes": listOf("The pipelines.", closed("A pipeline.", object{
+				"name": text("Its name in the system."), "pipeline": text("Its file."), "input_schema": anything("Has no effect."), "output_schema": anything("Has no effect."), "ports": anything("Has no effect."), "policies": anything("Has no effect."),
+			}, "name", "pipeline")),
+			"pipes": listOf("What of a process goes into another.", closed("A pipe.", object{"from": text("A process."), "to": text("A process."), "mapping": mapping("Fields of its input: {{ process.node }}.", anything("A field."))}, "from", "to")),
+			"ports": ports("Ports of the processes that have none of their own."), "services": mapping("Services of the processes.", ref("service")),
+			"state_machines": mapping("The states of entities, by their type. With them, transitions start the processes.", ref("machine")),
+			"states": mapping("What a state asks for.", closed("A state.", object{
+				"on_enter": text("The process that runs."), "requires": texts("Fields of a transition's payload that must not be null."), "terminal": flag("Entities in it are forgotten."),
+			})),
+			"on_transition": mapping(`The process that runs, by "FROM -> TO"; it wins over on_enter.`, closed("A transition.", object{"process": text("The process that runs.")}, "process")),
+			"transaction":   text("unified: a process that fails leaves the entity in its old state."), "gc": anything("Has no effect."), "memory": anything("Has no effect."),
+		}, "processes"),
+	}, "kind", "metadata", "spec")
+}
+
+func configDocument() object {
+	return document("What an operator decides.", object{
+		"metadata": open("The configuration's name.", object{"name": text("The name.")}),
+		"spec": closed("What the operator decides.", object{
+			"principal": text("Who runs, unless said otherwise; local if it is left out."), "tenant": text("default if it is left out."), "state": text("The folder of the audit log, the artifacts and the runs that wait."),
+			"env":     texts("Patterns of the environment variables that pipelines may read."),
+			"prices":  mapping("What models cost, by patterns of their names.", closed("US dollars per million tokens.", object{"input": bound("Tokens that are sent."), "output": bound("Tokens of answers.")})),
+			"modules": mapping("The modules, by the name that pipelines use.", module()), "hooks": listOf("Modules around nodes or port calls; the first is outermost.", ref("hook")),
+			"ports":         ports("What serves the ports."),
+			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened.")}),
+			"run_limits": closed("What the modules of one run take together.", object{
+				"deadline": seconds("Of the run."), "fuel": positive("Instructions."), "host_calls": positive("Calls of the host."), "log_lines": positive("Lines that modules log."), "bytes_in": positive("What the host gives to modules."), "bytes_out": positive("What they give the host."),
+			}),
+			"static_limits": staticLimits(),
+		}),
+	}, "kind")
+}
+
+func module() object {
+	grant := object{"anyOf": []any{text("port.method"), object{"type": "object", "maxProperties": 1}}}
+	return closed("A module.", object{
+		"path": text("Its file."), "digest": text("sha256:..., which pins its bytes."), "config": anything("What it reads as its configuration."),
+		"grants":    listOf("What it may do: port.method, or port.method: {argument: pattern}.", grant),
+		"isolation": choice("What one call can leave to the next: nothing, what the run's next calls see, or, for a module that you trust, anything.", "call", "run", "shared"),
+		"dialect":   text("How to talk to it; what it looks like if it is left out."), "static_limits": staticLimits(),
+		"limits": closed("What one call may take.", object{
+			"deadline": seconds("Its time."), "fuel": positive("Instructions."), "memory": positive("Bytes of memory."), "document": positive("Bytes of a document."), "body": positive("Bytes of a body."), "host_calls": positive("Calls of the host."),
+			"bytes_in": positive("What the host gives to it."), "bytes_out": positive("What it gives the host."), "log_lines": positive("Lines that it logs."), "log_line": positive("Bytes of one."), "instances": positive("Instances at once."), "waiting": positive("Calls that wait for one."),
+		}),
+	}, "path")
+}
+
+func staticLimits() object {
+	members := object{}
+	var o rewrite.Options
+	for _, s := range o.Settings() {
+		members[s.Name] = positive("The most that a module may have.")
+	}
+	return closed("What modules' bytes are held to.", members)
+}

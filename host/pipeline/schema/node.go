@@ -1,0 +1,186 @@
+package schema
+
+import (
+	"maps"
+	"slices"
+)
+
+// node is one entry of a list of nodes. What its spec holds depends on its kind.
+func node() object {
+	kinds := slices.Sorted(maps.Keys(specs()))
+	names := make([]any, len(kinds))
+	rules := make([]any, 0, len(kinds))
+	for i, kind := range kinds {
+		names[i] = kind
+		rules = append(rules, object{
+			"if":   object{"properties": object{"kind": object{"enum": []any{kind, "core:" + kind}}}, "required": []any{"kind"}},
+			"then": object{"properties": object{"spec": ref(kind)}},
+		})
+		if need := needed(kind); need != nil {
+			rules = append(rules, object{
+				"if":   object{"properties": object{"kind": object{"enum": []any{kind, "core:" + kind}}}, "required": []any{"kind"}, "not": object{"required": []any{"settings"}}},
+				"then": object{"properties": object{"spec": need}, "required": []any{"spec"}},
+			})
+		}
+	}
+	o := closed("A node, or the invocation of a macro.", object{
+		"kind":         object{"description": "What the node does: a kind, an alias of spec.aliases, or the name of a macro.", "anyOf": []any{object{"enum": names}, object{"type": "string"}}},
+		"metadata":     metadata("The node's name and description.", object{}),
+		"spec":         object{"description": "What the node does it with, by its kind.", "type": "object"},
+		"settings":     open("Literal members of spec, under those that spec has.", object{}),
+		"dependencies": texts("The nodes that this one waits for, beside those that it names. [] makes a root."),
+		"wait_for":     texts("Further nodes that this one waits for."),
+	}, "kind", "metadata")
+	o["allOf"] = rules
+	return o
+}
+
+// needed is what a kind's spec has to hold; nil for nothing.
+func needed(kind string) object {
+	all := func(names ...any) object {
+		return object{"if": object{"required": []any{include}}, "else": object{"required": names}}
+	}
+	either := func(names ...string) object {
+		list := make([]any, len(names))
+		for i, name := range names {
+			list[i] = object{"required": []any{name}}
+		}
+		return object{"anyOf": append(list, object{"required": []any{include}})}
+	}
+	switch kind {
+	case "llm_node":
+		return either("human_message", "prompt_template", "template")
+	case "agent_node":
+		return either("main_prompt", "initial_prompt_template")
+	case "function_node":
+		return all("fn")
+	case "expression_node":
+		return either("expressions", "merge_strategy")
+	case "data_node":
+		return all("output")
+	case "service_call_node":
+		return all("service", "method")
+	case "api_call_node":
+		return all("url")
+	case "composite_node":
+		return all("mode")
+	case "transition":
+		return all("entity", "entity_id", "to_state")
+	case "wait_node":
+		return all("event_key")
+	case "macro_invocation":
+		return all("macro")
+	}
+	return nil
+}
+
+// common are the members that the spec of every kind of node has.
+func common() object {
+	return object{
+		"input_mapping":   mapping("What the node is given, by name: a path ($input.x, node.x), an expression, or a literal; | required, | default(x).", anything("A path, an expression, a literal, or a mapping or list of them.")),
+		"strict_mapping":  flag("The node is given what input_mapping names and nothing else."),
+		"when":            condition("An expression; where it is false the node is skipped."),
+		"on_error":        text("The node that goes on with {_error: {node, type, message}} where this one fails."),
+		"timeout":         seconds("The longest that one attempt may take; of a wait_node, that it waits (7d, 24h, 30m, 1d12h)."),
+		"max_retries":     positive("The attempts in all."),
+		"retry_delay":     seconds("Before the second attempt; 1 if it is left out."),
+		"retry_backoff":   positive("By what each delay is longer than the one before; 2 if it is left out."),
+		"retry_max_delay": seconds("The longest delay; 60 if it is left out."),
+		"critical":        flag("The run fails where the node is skipped."),
+		"required_inputs": texts("Fields of what the node is given that must not be null."),
+		"input_schema":    fields("What the node is given is held to."),
+		"hooks":           texts("Modules around this node, the first outermost."),
+		"dependencies":    texts("As beside spec, where they belong."),
+		"wait_for":        texts("As beside spec, where they belong."),
+	}
+}
+
+// fields is {field: type}, or a JSON Schema.
+func fields(description string) object {
+	return open(description+" {field: type}, or a JSON Schema of an object. Types: str, int, float, bool, list, dict, Any, currency, flexible_bool, score, upper_str, lower_str, trimmed_str, nullable_str, and custom_types; ? after one makes it optional.", object{})
+}
+
+func spec(description string, members object) object {
+	all := object{}
+	for name := range common() {
+		all[name] = object{"$ref": "#/definitions/common/properties/" + name}
+	}
+	maps.Copy(all, members)
+	return closed(description, all)
+}
+
+// specs are the specs of the kinds of nodes.
+func specs() map[string]object {
+	answer := ref("answer")
+	return map[string]object{
+		"llm_node": spec("Asks a model.", object{
+			"human_message": text("The message: text with {{ name.field }}."), "prompt_template": text("human_message, as it was called."), "template": text("human_message, as it was called."),
+			"system_message": text("The system's message."), "system_prompt": text("system_message, as it was called."),
+			"examples":     listOf("Examples, which are added to the system's message.", closed("An example.", object{"input": anything("What is asked."), "output": anything("What is to be answered.")})),
+			"conversation": object{"description": "Turns before the message: {{ node }}, which names a list, or a list of {role, content}.", "anyOf": []any{text(""), listOf("", turn())}},
+			"model":        text("The model, where the adapter offers several."), "max_tokens": positive("The most tokens of an answer."), "stream": flag("Tell observers of the answer as it comes."), "output_schema": answer,
+		}),
+		"agent_node": spec("Lets a model call tools until it is done.", object{
+			"main_prompt": text("The task: text with {{ name.field }}."), "initial_prompt_template": text("main_prompt, as it was called."),
+			"continuation_prompts": mapping("Prompts, by the phase that they begin.", text("A prompt.")),
+			"max_steps":            positive("The most answers of the model; 20 if it is left out."), "tool_call_style": styles(),
+			"available_tools": texts("The tools that it may call: module:tool, module:* or service:method."), "entities": texts("The types of entities that it may see and move."),
+			"config": closed("The same as beside it, as hexDAG's code reads it.", object{"max_steps": positive("The most answers of the model."), "tool_call_style": styles(), "tools": texts("The tools that it may call."), "entities": texts("The types of entities that it may see and move.")}),
+			"model":  text("The model, where the adapter offers several."), "output_schema": answer,
+		}),
+		"function_node": spec("Runs a module.", object{
+			"fn": text("module, for its node_run, or module.tool."), "unpack_input": flag("Always so: a tool is given the fields that its schema names."), "output_schema": answer,
+		}),
+		"expression_node": spec("Computes.", object{
+			"expressions":    mapping("Expressions, evaluated in this order; later ones see earlier ones.", anything("An expression, a text with {{ ... }}, or a literal.")),
+			"output_fields":  texts("Which of them make the result; all if it is left out."),
+			"merge_strategy": choice("How the results of what the node depends on become one.", "dict", "list", "first", "last", "reduce"), "extract_field": text("A path into each of them."), "reducer": text("The module.tool of reduce, which is given {items: [...]}."),
+			"output_schema": answer,
+		}),
+		"data_node":         spec("Answers a value; the texts in it are templates.", object{"output": anything("The value.")}),
+		"service_call_node": spec("Calls an operation of a port, or a method of a service.", object{"service": text("The port, or one of spec.services."), "method": text("The operation, or the service's method."), "output_schema": answer}),
+		"api_call_node": spec("Makes one HTTP request, to a host that the operator lists.", object{
+			"method": text("GET (the default), POST, PUT, DELETE, PATCH or HEAD."), "url": text("The address: text with {{ name.field }}."), "headers": open("Headers.", object{}), "params": open("The query's parameters.", object{}),
+			"json_body": anything("The body, as JSON."), "port": text("api_call."), "output_schema": answer,
+		}),
+		"composite_node":   composite(),
+		"transition":       spec("Moves an entity to another state.", object{"entity": anything("Its type."), "entity_id": anything("Its id: a path ($input.x, node.x) or text."), "to_state": anything("The state."), "reason": anything("Why."), "payload": anything("What the state machine's guards and handlers see.")}),
+		"wait_node":        spec("Suspends the run until an event comes.", object{"event_key": text("The event's name: text with {{ name.field }}."), "on_timeout": text("The node that goes on where none came in time."), "setup_fn": text("A module's export that runs before."), "timeout_node": seconds("How long setup_fn may take.")}),
+		"macro_invocation": invocation(),
+	}
+}
+
+func turn() object {
+	return closed("A turn: {role, content}, or {prompt, messages}.", object{"role": text("user, assistant or system."), "content": text("What was said."), "prompt": text("A system's message before the messages."), "messages": anything("Turns, or {{ node }}.")})
+}
+
+func styles() object {
+	return choice("How the model calls tools.", "mixed", "function_call", "json")
+}
+
+// invocation is closed in what it has of its own: its parameters stand under inputs.
+func invocation() object {
+	return closed("The nodes of a macro.", object{
+		"macro": text("The macro's name."), "inputs": open("Its parameters.", object{}), "config": open("Its parameters, as hexDAG's documentation writes them.", object{}),
+		"dependencies": texts("What its first nodes wait for."), "wait_for": texts("What its first nodes wait for."),
+	})
+}
+
+func composite() object {
+	body := func(description string) object {
+		return object{"description": description + ": a list of nodes, or a module's export.", "anyOf": []any{ref("nodes"), text("")}}
+	}
+	return spec("Runs bodies: by a condition, or again and again.", object{
+		"mode": choice("if-else and switch run one body, the others one again and again.", "if-else", "switch", "for-each", "times", "while"), "condition": condition("Of if-else and while: an expression."),
+		"items": anything("Of for-each: an expression, or a list."), "count": anything("Of times: a number above zero, or an expression."),
+		"body": body("What runs"), "body_pipeline": text("A pipeline's file that runs instead of body."), "else_body": body("What runs where the condition is false, or no branch applies"),
+		"branches": listOf("Of switch: the first whose condition holds.", closed("A branch.", object{
+			"condition": condition("An expression."), "action": text("The name that is the result; with route_downstream, a node's."), "body": body("What runs"), "body_pipeline": text("A pipeline's file that runs instead of body."),
+		}, "condition")),
+		"else_action": text("The action where no branch applies."), "route_downstream": flag("Of the nodes that actions name, only the chosen one runs."),
+		"item_var": text("The name of the item; item if it is left out."), "index_var": text("The name of the index; index if it is left out."), "concurrency": positive("Of for-each: how many bodies run at once."),
+		"max_iterations": positive("Of while: 100 if it is left out."), "initial_state": anything("Of while: what state begins as."), "state_update": mapping("Of while: expressions, by members of state, evaluated after each body; $body is its result.", anything("An expression.")),
+		"collect": choice("What the result is of the bodies' results.", "list", "last", "first", "dict", "reduce"), "key_field": text("Of dict: the field that is the key."), "reducer": text("Of reduce: a module.tool, which is given {items: [...]}."),
+		"error_handling": choice("What an error of a body does.", "fail_fast", "continue", "collect"), "max_concurrent_nodes": positive("Of one body, how many nodes run at once."), "default_node_timeout": seconds("Of a body's nodes that name none."), "strict_validation": flag("Always so."),
+	})
+}

@@ -1,0 +1,204 @@
+package pipeline
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline/source"
+)
+
+// Cause is why a node depends on another.
+type Cause string
+
+// The causes.
+const (
+	Declared Cause = "dependencies" // its dependencies name it
+	Awaited  Cause = "wait_for"     // its wait_for names it
+	Named    Cause = "reference"    // a template or an expression of its spec names it
+	Ordered  Cause = "order"        // it names nothing, and stands next in the file
+	Routed   Cause = "route"        // a switch with route_downstream leads to it
+	Handler  Cause = "on_error"     // it goes on where the other fails, or waits too long
+	Invoked  Cause = "macro"        // the invocation of the macro that it comes from depends on it
+)
+
+// Reason is one cause of a dependency and, of a reference, what in the spec names
+// the other node, and where.
+type Reason struct {
+	Cause  Cause
+	Member string // such as input_mapping.score; "" where it is not a member of the spec
+	Where  kernel.Where
+}
+
+// Dependency is a node that another waits for, and why.
+type Dependency struct {
+	Node    string
+	Reasons []Reason
+}
+
+// Why returns what a node of the graph depends on, in DependsOn's order, each with
+// at least one reason.
+func (g *Graph) Why(n *Node) []Dependency {
+	all := make([]Dependency, len(n.DependsOn))
+	for i, name := range n.DependsOn {
+		all[i] = Dependency{Node: name, Reasons: g.reasons(n, name)}
+	}
+	return all
+}
+
+func (g *Graph) reasons(n *Node, on string) []Reason {
+	var reasons []Reason
+	because := func(holds bool, c Cause) {
+		if holds {
+			reasons = append(reasons, Reason{Cause: c, Where: n.Where})
+		}
+	}
+	because(n.explicit && g.stands(on, n.declared), Declared)
+	because(g.stands(on, n.waits), Awaited)
+	before := len(reasons)
+	n.visit(func(ref Reference) {
+		switch {
+		case ref.Path[0] != on || ref.At == nil:
+		case n.spec != nil && ref.At == n.spec.At: // a condition to which a switch has added that it leads here
+			if other := g.byName[on]; other == nil || !other.routesTo(n.Name) {
+				reasons = append(reasons, Reason{Cause: Named, Member: "when", Where: ref.At.Where()})
+			}
+		default:
+			reasons = append(reasons, Reason{Cause: Named, Member: n.memberOf(ref.At), Where: ref.At.Where()})
+		}
+	})
+	slices.SortFunc(reasons[before:], func(a, b Reason) int {
+		return cmp.Or(a.Where.Line-b.Where.Line, a.Where.Column-b.Where.Column, strings.Compare(a.Member, b.Member))
+	})
+	if other := g.byName[on]; other != nil {
+		because(other.routesTo(n.Name), Routed)
+		because(other.handledBy(n.Name), Handler)
+	}
+	for at := n.group; at != nil; at = at.parent {
+		because(g.stands(on, at.dependencies), Invoked)
+	}
+	because(len(reasons) == 0, Ordered)
+	return slices.CompactFunc(reasons, func(a, b Reason) bool { return a == b })
+}
+
+// stands reports whether one of the names is the node, or a macro's whose last
+// nodes include it.
+func (g *Graph) stands(node string, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		if name == node || g.byName[name] != nil {
+			return name == node
+		}
+		group := g.groupOf(name)
+		return group != nil && slices.Contains(group.exits(g), node)
+	})
+}
+
+// groupOf returns the invocation of a macro of that name; nil if there is none.
+func (g *Graph) groupOf(name string) *group {
+	for _, n := range g.Nodes {
+		for at := n.group; at != nil; at = at.parent {
+			if at.name == name {
+				return at
+			}
+		}
+	}
+	return nil
+}
+
+func (n *Node) routesTo(name string) bool {
+	b, ok := n.Body.(*Composite)
+	return ok && b.Mode == Switch && b.Route && slices.Contains(b.actions(), name)
+}
+
+func (n *Node) handledBy(name string) bool {
+	b, ok := n.Body.(*Wait)
+	return n.OnError == name || ok && b.OnTimeout == name
+}
+
+// memberOf returns the dotted path to a value of the node's spec; "" if it is in none.
+func (n *Node) memberOf(v *source.Value) string {
+	if n.spec == nil {
+		return ""
+	}
+	path, _ := pathTo(n.spec.At.With(n.spec.M), v)
+	return path
+}
+
+func pathTo(in, v *source.Value) (path string, found bool) {
+	join := func(name string, item *source.Value) bool {
+		rest, ok := pathTo(item, v)
+		if ok {
+			path = name
+			if rest != "" {
+				path += "." + rest
+			}
+		}
+		return ok
+	}
+	switch t := in.V.(type) {
+	case []*source.Value:
+		for i, item := range t {
+			if join(strconv.Itoa(i), item) {
+				return path, true
+			}
+		}
+	case *source.Mapping:
+		for _, name := range t.Names {
+			if join(name, t.Members[name]) {
+				return path, true
+			}
+		}
+	}
+	return "", in == v
+}
+
+// References calls f with every path that the node's mapping, condition and body name.
+func (n *Node) References(f func(Reference)) { n.visit(f) }
+
+// Receives returns the nodes whose results the node is given without naming them:
+// those that it depends on, with a mapping however indirectly; none with strict_mapping.
+func (n *Node) Receives() []string {
+	switch {
+	case n.strict:
+		return nil
+	case n.mapping != nil:
+		return n.ancestors
+	}
+	return n.DependsOn
+}
+
+// Text returns the path as a file writes it.
+func (p Path) Text() string { return Reference{Path: p}.text() }
+
+// OutputPaths returns what output names, by its alias.
+func (p *Pipeline) OutputPaths() map[string]Path { return p.output }
+
+// NamedInner is a body of a composite under the name of the member that holds it.
+type NamedInner struct {
+	Name      string     // body, else_body, or branches.N.body, N from 0
+	Condition *Condition // under which it runs, of a branch or an if; may be nil
+	*Inner
+}
+
+// Bodies returns the bodies of a composite, in the order in which they are considered.
+func (b *Composite) Bodies() []NamedInner {
+	var all []NamedInner
+	for i, branch := range b.Branches {
+		all = append(all, NamedInner{"branches." + strconv.Itoa(i) + ".body", branch.Condition, branch.Body})
+	}
+	all = append(all, NamedInner{"body", b.Condition, b.Body}, NamedInner{"else_body", nil, b.Else})
+	return slices.DeleteFunc(all, func(i NamedInner) bool { return i.Inner == nil })
+}
+
+// PortName returns our name of a port that hexDAG calls otherwise.
+func PortName(name string) string {
+	switch name {
+	case "api_call":
+		return "http"
+	case "data_store", "storage":
+		return "memory"
+	}
+	return name
+}
