@@ -120,7 +120,7 @@ func (c *connector) before(i int, n *Node) []string {
 		outermost = at
 	}
 	if outermost != nil {
-		return outermost.exits(c.g)
+		return outermost.exits()
 	}
 	return []string{previous.Name}
 }
@@ -130,7 +130,7 @@ func (c *connector) exits(names []string) []string {
 	var all []string
 	for _, name := range names {
 		if group := c.groupsByName[name]; group != nil && !c.isNode(name) {
-			all = append(all, group.exits(c.g)...)
+			all = append(all, group.exits()...)
 			continue
 		}
 		all = append(all, name)

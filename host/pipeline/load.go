@@ -21,6 +21,7 @@ type Options struct {
 
 	read   func(file string, text []byte) // is told of every file that is read; may be nil
 	nested bool                           // a system or a body names the file, which then holds no system itself
+	nodes  *int                           // how many were read, in this file and those that it names
 }
 
 // File is what a file holds: a pipeline or a system.
@@ -89,6 +90,9 @@ type reader struct {
 func newReader(file string, opts Options) *reader {
 	if opts.Env == nil {
 		opts.Env = func(string) (string, bool) { return "", false }
+	}
+	if opts.nodes == nil {
+		opts.nodes = new(int)
 	}
 	registry, _ := types.NewRegistry(nil) // without custom types nothing can be wrong
 	return &reader{

@@ -32,7 +32,8 @@ type parameter struct {
 // group is the nodes of one invocation of a macro.
 type group struct {
 	name         string
-	parent       *group // of the macro in which it is invoked; may be nil
+	parent       *group  // of the macro in which it is invoked; may be nil
+	nodes        []*Node // those of the macros in it included
 	dependencies []string
 	rooted       bool // the invocation says what it depends on
 }
@@ -56,18 +57,16 @@ func (g *group) outermost() *group {
 }
 
 // exits returns the nodes of the group that no other of it follows.
-func (g *group) exits(graph *Graph) []string {
+func (g *group) exits() []string {
 	followed := map[string]bool{}
-	for _, n := range graph.Nodes {
-		if g.has(n) {
-			for _, d := range n.DependsOn {
-				followed[d] = true
-			}
+	for _, n := range g.nodes {
+		for _, d := range n.DependsOn {
+			followed[d] = true
 		}
 	}
 	var names []string
-	for _, n := range graph.Nodes {
-		if g.has(n) && !followed[n.Name] {
+	for _, n := range g.nodes {
+		if !followed[n.Name] {
 			names = append(names, n.Name)
 		}
 	}
@@ -103,10 +102,19 @@ func (r *reader) readMacro(s *source.Section) {
 	}
 }
 
+// maxNodes is how many nodes a file may have in all.
+const maxNodes = 20_000
+
 // readNodes reads a list of nodes, with those of macros in place of their invocations.
 func (r *reader) readNodes(items []*source.Value) []*Node {
 	var nodes []*Node
 	for _, item := range items {
+		if *r.opts.nodes++; *r.opts.nodes > maxNodes {
+			if *r.opts.nodes == maxNodes+1 { // of which there may be a billion
+				r.Add(item.Errorf(kernel.CodePipeline, "split the pipeline, or invoke its macros less often", "the pipeline has more than %d nodes, with those of its macros and bodies", maxNodes))
+			}
+			return nodes
+		}
 		written := ""
 		if k := item.Member("kind"); k != nil {
 			written, _ = k.Text()
@@ -241,6 +249,7 @@ func (r *reader) expandMacro(m *macro, g *group, arguments map[string]*source.Va
 			nodes = append(nodes, out)
 		}
 	}
+	g.nodes = nodes
 	for _, node := range nodes {
 		if node.group == nil {
 			node.group = g

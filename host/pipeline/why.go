@@ -91,7 +91,7 @@ func (g *Graph) stands(node string, names []string) bool {
 			return name == node
 		}
 		group := g.groupOf(name)
-		return group != nil && slices.Contains(group.exits(g), node)
+		return group != nil && slices.Contains(group.exits(), node)
 	})
 }
 
