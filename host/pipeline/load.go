@@ -117,8 +117,14 @@ func read(file string, docs []*source.Value, opts Options) (*File, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	if f.Pipeline != nil {
+	switch {
+	case f.Pipeline != nil:
 		f.Pipeline.Warnings = r.warnings
+	case f.System != nil:
+		f.System.Warnings = r.warnings
+		for _, p := range f.System.Processes {
+			f.System.Warnings = append(f.System.Warnings, p.Pipeline.Warnings...)
+		}
 	}
 	return f, nil
 }
