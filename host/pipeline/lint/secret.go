@@ -83,7 +83,7 @@ func (l *linter) secrets(v *source.Value, path []string, configured bool) {
 	}
 }
 
-const secretFix = "write ${NAME_API_KEY} and put it into the environment, and take the secret for known: replace it"
+const secretFix = "keep it out of the file: the configuration of an adapter can name ${NAME_API_KEY}; and replace it, for it is known by now"
 
 func (l *linter) secret(v *source.Value, text string, path []string, configured bool) {
 	for _, p := range secretPatterns {
