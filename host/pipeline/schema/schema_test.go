@@ -141,6 +141,31 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// So is the configuration that the README shows.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(text), "```yaml\napiVersion: hexdag/v1\nkind: Config\n")
+	block, _, closed := strings.Cut(block, "```")
+	if !found || !closed {
+		t.Fatal("the README shows no configuration")
+	}
+	docs, err := source.Parse("README.md", []byte("kind: Config\n"+block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compile(t).Validate(docs[0].Plain()); err != nil {
+		t.Error(err)
+	}
+	for _, member := range []string{"env", "prices", "hooks", "ports", "modules"} {
+		if docs[0].Member("spec").Member(member) == nil {
+			t.Errorf("it does not show %s", member)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	s := compile(t)
 	nodes := func(list string) string {
