@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -28,9 +30,11 @@ where it is there.`,
 			if err != nil {
 				return err
 			}
-			cfg, err := configFor(args[0], config)
-			if err != nil {
-				return err
+			var cfg *host.Config
+			if _, missing := os.Stat(filepath.Join(filepath.Dir(args[0]), "hexdag.yaml")); config != "" || missing == nil {
+				if cfg, err = configFor(args[0], config); err != nil {
+					return err
+				}
 			}
 			if f.System == nil {
 				plan := host.Explain(f.Pipeline, cfg)

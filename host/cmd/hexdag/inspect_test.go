@@ -82,6 +82,9 @@ func TestExplain(t *testing.T) {
 	}
 	system := folder(t, map[string]string{"s.yaml": "kind: System\nmetadata: {name: s}\nspec: {processes: [{name: one, pipeline: p.yaml}], ports: {llm: {adapter: mock}}}\n", "p.yaml": "kind: Pipeline\nmetadata: {name: p}\nspec: {nodes: [{kind: llm_node, metadata: {name: n}, spec: {human_message: hi}}]}\n"})
 	cli(t, "", "explain", system("s.yaml")).wants(t, exitDone, "process one\n", "pipeline p", "llm.complete by mock (pipeline)")
+	if r := cli(t, "", "explain", system("s.yaml")); strings.Contains(r.out, "configured by") {
+		t.Errorf("there is no configuration: %s", r.out)
+	}
 	r = cli(t, "", "explain", system("s.yaml"), "--json")
 	r.wants(t, exitDone, `"system":"s"`, `"process":"one"`, `"name":"p"`)
 	cli(t, "", "explain", at("no.yaml")).refuses(t, exitBadInput, "no.yaml")

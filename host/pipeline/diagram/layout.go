@@ -18,7 +18,7 @@ const (
 	columnGap   = 64
 	rowGap      = 18
 	laneHeight  = 10 // what an edge that passes a wave takes of it
-	maxLetters  = 38
+	maxLetters  = 46
 	frameHeader = 22
 )
 
