@@ -3,6 +3,7 @@ package toolchain
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -51,8 +52,18 @@ func find(lang, fix string, names ...string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", &kernel.Error{Code: kernel.CodeFailed, What: "no compiler for " + lang, Why: "there is no " + strings.Join(names, " or ") + " on the PATH", Fix: fix}
+	return "", missing("no compiler for "+lang, "there is no "+strings.Join(names, " or ")+" on the PATH", fix)
 }
+
+// errMissing marks that a toolchain is not installed.
+var errMissing = errors.New("not installed")
+
+func missing(what, why, fix string) error {
+	return &kernel.Error{Code: kernel.CodeFailed, What: what, Why: why, Fix: fix, Err: errMissing}
+}
+
+// IsMissing reports whether a build failed because a toolchain is not installed.
+func IsMissing(err error) bool { return errors.Is(err, errMissing) }
 
 // maxShown bounds how much of what a compiler said an error repeats.
 const maxShown = 2000
