@@ -33,7 +33,7 @@ var languages = []language{
 	{"C", "*.c", func(f *listing) bool { return f.has(".c") }, compileC},
 	{"Rust", "Cargo.toml", func(f *listing) bool { return f.named("Cargo.toml") }, compileRust},
 	{"AssemblyScript", "package.json that depends on assemblyscript", func(f *listing) bool { return f.npm.dependsOn("assemblyscript") }, compileAssemblyScript},
-	{"Zig", "build.zig", func(f *listing) bool { return f.named("build.zig") }, compileZig},
+	{"Zig", "build.zig or build.zig.zon", func(f *listing) bool { return f.named("build.zig") || f.named("build.zig.zon") }, compileZig},
 	{"JavaScript", "*.js", func(f *listing) bool { return f.has(".js") && !f.npm.dependsOn("assemblyscript") }, compileJavaScript},
 }
 
