@@ -5,16 +5,21 @@ const builtin = @import("builtin");
 const wasm = builtin.cpu.arch.isWasm();
 
 const raw = struct {
-    extern "hexdag_v1" fn field(doc: u32, path: [*]const u8, path_len: usize, buf: [*]u8, cap: usize) i64;
-    extern "hexdag_v1" fn keys(doc: u32, path: [*]const u8, path_len: usize, buf: [*]u8, cap: usize) i64;
-    extern "hexdag_v1" fn set(doc: u32, path: [*]const u8, path_len: usize, kind: u32, val: [*]const u8, val_len: usize) i32;
-    extern "hexdag_v1" fn body(doc: u32, offset: u64, buf: [*]u8, cap: usize) i64;
-    extern "hexdag_v1" fn append(doc: u32, ptr: [*]const u8, len: usize) i32;
-    extern "hexdag_v1" fn call(op: [*]const u8, op_len: usize, head: usize, head_len: usize, body: [*]const u8, body_len: usize) i32;
-    extern "hexdag_v1" fn log(level: u32, ptr: [*]const u8, len: usize) i32;
+    extern "hexdag_v1" fn field(doc: u32, path: usize, path_len: usize, buf: usize, cap: usize) i64;
+    extern "hexdag_v1" fn keys(doc: u32, path: usize, path_len: usize, buf: usize, cap: usize) i64;
+    extern "hexdag_v1" fn set(doc: u32, path: usize, path_len: usize, kind: u32, val: usize, val_len: usize) i32;
+    extern "hexdag_v1" fn body(doc: u32, offset: u64, buf: usize, cap: usize) i64;
+    extern "hexdag_v1" fn append(doc: u32, ptr: usize, len: usize) i32;
+    extern "hexdag_v1" fn call(op: usize, op_len: usize, head: usize, head_len: usize, body: usize, body_len: usize) i32;
+    extern "hexdag_v1" fn log(level: u32, ptr: usize, len: usize) i32;
     extern "hexdag_v1" fn clock(id: u32) i64;
-    extern "hexdag_v1" fn random(ptr: [*]u8, len: usize) i32;
+    extern "hexdag_v1" fn random(ptr: usize, len: usize) i32;
 };
+
+/// Where bytes are. Empty slices may have an address outside of memory: hosts take 0 for those.
+fn at(bytes: []const u8) usize {
+    return if (bytes.len == 0) 0 else @intFromPtr(bytes.ptr);
+}
 
 /// What native tests put in place of the host. What is not there says unsupported.
 pub const Stub = struct {
@@ -56,32 +61,32 @@ fn noRandom(_: []u8) i64 {
 }
 
 pub fn field(doc: u32, path: []const u8, buf: []u8) i64 {
-    return if (wasm) raw.field(doc, path.ptr, path.len, buf.ptr, buf.len) else stub.field(doc, path, buf);
+    return if (wasm) raw.field(doc, at(path), path.len, at(buf), buf.len) else stub.field(doc, path, buf);
 }
 
 pub fn keys(doc: u32, path: []const u8, buf: []u8) i64 {
-    return if (wasm) raw.keys(doc, path.ptr, path.len, buf.ptr, buf.len) else stub.keys(doc, path, buf);
+    return if (wasm) raw.keys(doc, at(path), path.len, at(buf), buf.len) else stub.keys(doc, path, buf);
 }
 
 pub fn set(doc: u32, path: []const u8, kind: u32, value: []const u8) i64 {
-    return if (wasm) raw.set(doc, path.ptr, path.len, kind, value.ptr, value.len) else stub.set(doc, path, kind, value);
+    return if (wasm) raw.set(doc, at(path), path.len, kind, at(value), value.len) else stub.set(doc, path, kind, value);
 }
 
 pub fn body(doc: u32, offset: u64, buf: []u8) i64 {
-    return if (wasm) raw.body(doc, offset, buf.ptr, buf.len) else stub.body(doc, offset, buf);
+    return if (wasm) raw.body(doc, offset, at(buf), buf.len) else stub.body(doc, offset, buf);
 }
 
 pub fn append(doc: u32, bytes: []const u8) i64 {
-    return if (wasm) raw.append(doc, bytes.ptr, bytes.len) else stub.append(doc, bytes);
+    return if (wasm) raw.append(doc, at(bytes), bytes.len) else stub.append(doc, bytes);
 }
 
 /// The arguments are the request document.
 pub fn call(op: []const u8, bytes: []const u8) i64 {
-    return if (wasm) raw.call(op.ptr, op.len, 0, 0, bytes.ptr, bytes.len) else stub.call(op, bytes);
+    return if (wasm) raw.call(at(op), op.len, 0, 0, at(bytes), bytes.len) else stub.call(op, bytes);
 }
 
 pub fn log(level: u32, line: []const u8) i64 {
-    return if (wasm) raw.log(level, line.ptr, line.len) else stub.log(level, line);
+    return if (wasm) raw.log(level, at(line), line.len) else stub.log(level, line);
 }
 
 pub fn clock(id: u32) i64 {
@@ -89,5 +94,5 @@ pub fn clock(id: u32) i64 {
 }
 
 pub fn random(bytes: []u8) i64 {
-    return if (wasm) raw.random(bytes.ptr, bytes.len) else stub.random(bytes);
+    return if (wasm) raw.random(at(bytes), bytes.len) else stub.random(bytes);
 }
