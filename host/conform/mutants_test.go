@@ -48,7 +48,7 @@ var mutants = []mutant{
 // TestBrokenGuestsAreCaught changes one thing of a guest that passes, and has the
 // kit see it.
 func TestBrokenGuestsAreCaught(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || underRace {
 		t.Skip("compiles two dozen guests")
 	}
 	for _, m := range mutants {

@@ -9,7 +9,7 @@ import (
 
 // compileAssemblyScript builds assembly/index.ts with the compiler that npm has
 // installed for the guest, or for a directory above it.
-func compileAssemblyScript(ctx context.Context, g *guest) error {
+func compileAssemblyScript(ctx context.Context, g *guestBuild) error {
 	const fix = "install Node.js, and run 'npm install' in the guest's folder"
 	node, err := find("AssemblyScript", fix, "node")
 	if err != nil {

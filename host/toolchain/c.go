@@ -15,7 +15,7 @@ var cFlags = []string{
 	"-Wl,--no-entry", "-Wl,--strip-all", "-Wl,--stack-first", "-Wl,-z,stack-size=16384",
 }
 
-func compileC(ctx context.Context, g *guest) error {
+func compileC(ctx context.Context, g *guestBuild) error {
 	compiler, err := find("C", "install clang and lld, for example with 'apt-get install -y clang-14 lld-14'", "clang-14", "clang")
 	if err != nil {
 		return err

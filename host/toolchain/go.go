@@ -8,7 +8,7 @@ import (
 
 // compileGo builds a module with the standard toolchain. Nothing of the machine
 // gets into it, so that the same source and Go version give the same bytes.
-func compileGo(ctx context.Context, g *guest) error {
+func compileGo(ctx context.Context, g *guestBuild) error {
 	compiler, err := find("Go", "install Go 1.24 or newer from https://go.dev/dl", "go")
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ var exportSyntax = regexp.MustCompile(`(?m)^export\s+(?:function|const|let)\s+([
 
 // compileJavaScript links the engine with the guest's scripts, which are data to it.
 // The engine is compiled once, in the SDK's folder.
-func compileJavaScript(ctx context.Context, g *guest) error {
+func compileJavaScript(ctx context.Context, g *guestBuild) error {
 	const fix = "install clang, lld and WASI's C library, for example with 'apt-get install -y clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32'"
 	clang, err := find("JavaScript's engine", fix, "clang-14", "clang")
 	if err != nil {
@@ -62,7 +62,7 @@ type script struct {
 
 // scripts returns the guest's modules, the first of which exports its extension
 // points, and the SDK's.
-func (g *guest) scripts(sdk string) (list []script, points []string, err error) {
+func (g *guestBuild) scripts(sdk string) (list []script, points []string, err error) {
 	files, err := filepath.Glob(filepath.Join(g.dir, "*.js"))
 	if err != nil {
 		return nil, nil, failed(g.dir, "the source cannot be listed", err)
@@ -115,7 +115,7 @@ func scriptsSource(sdk string, scripts []script, points []string) []byte {
 
 // buildEngine compiles what of the engine is not compiled, or older than its source,
 // and returns the object files.
-func buildEngine(ctx context.Context, g *guest, clang, sdk string) ([]string, error) {
+func buildEngine(ctx context.Context, g *guestBuild, clang, sdk string) ([]string, error) {
 	source := filepath.Join(sdk, quickJS)
 	if !exists(source) {
 		return nil, missing("no source of JavaScript's engine", "there is no "+kernel.Quote(source), "run 'cargo vendor' in "+filepath.Join(sdk, "engine"))
@@ -128,11 +128,13 @@ func buildEngine(ctx context.Context, g *guest, clang, sdk string) ([]string, er
 	for _, name := range quickJSFiles {
 		files = append(files, filepath.Join(source, name))
 	}
+	// The vendored files are as old as their crate says; Cargo.toml changes with its version.
+	newest := later(modified(filepath.Join(sdk, "engine", "Cargo.toml")), modified(filepath.Join(sdk, "..", "c", "hexdag.h")))
 	var objects []string
 	for _, file := range files {
 		object := filepath.Join(target, strings.TrimSuffix(filepath.Base(file), ".c")+".o")
 		objects = append(objects, object)
-		if modified(object).After(modified(file)) {
+		if modified(object).After(later(newest, modified(file))) {
 			continue
 		}
 		// A name of its own until it is whole: two builds may run at once.
@@ -150,6 +152,13 @@ func buildEngine(ctx context.Context, g *guest, clang, sdk string) ([]string, er
 		}
 	}
 	return objects, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // modified is when a file was, the beginning of time if there is none.

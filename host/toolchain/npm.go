@@ -30,7 +30,7 @@ func (p npmPackage) dependsOn(name string) bool {
 
 // sdk returns the directory of the package hexdag that the guest depends on: where
 // npm put it, or the one that "file:" names.
-func (g *guest) sdk() (string, error) {
+func (g *guestBuild) sdk() (string, error) {
 	if dir, ok := upward(g.dir, filepath.Join("node_modules", "hexdag")); ok {
 		return dir, nil
 	}

@@ -17,8 +17,8 @@ const rustTarget = "wasm32-unknown-unknown"
 
 // compileRust builds a crate of the type cdylib. A target directory of the crate's
 // own makes the next build quick.
-func compileRust(ctx context.Context, g *guest) error {
-	cargo, rustc, err := findRust(ctx)
+func compileRust(ctx context.Context, g *guestBuild) error {
+	cargo, rustc, err := findRust(ctx, "", "/usr/bin") // where Debian's is, beside rustup's
 	if err != nil {
 		return err
 	}
@@ -62,12 +62,12 @@ func artifact(messages []byte) (wasm string, err error) {
 	}
 }
 
-// findRust looks for a compiler that has the target's library: the one on the PATH,
-// or Debian's beside it, each with the cargo that goes with it.
-func findRust(ctx context.Context) (cargo, rustc string, err error) {
+// findRust looks in dirs, of which "" is the PATH, for a compiler that has the
+// target's library, and for the cargo that goes with it.
+func findRust(ctx context.Context, dirs ...string) (cargo, rustc string, err error) {
 	const fix = "run 'rustup target add " + rustTarget + "', or 'apt-get install -y cargo rustc libstd-rust-dev-wasm32 lld'"
 	why := "there is no cargo and rustc on the PATH"
-	for _, dir := range []string{"", "/usr/bin"} {
+	for _, dir := range dirs {
 		cargo, cargoErr := exec.LookPath(filepath.Join(dir, "cargo"))
 		rustc, rustcErr := exec.LookPath(filepath.Join(dir, "rustc"))
 		if cargoErr != nil || rustcErr != nil {

@@ -25,7 +25,7 @@ type language struct {
 	// is tells one from what its directory holds.
 	finds   string
 	is      func(files *listing) bool
-	compile func(ctx context.Context, g *guest) error
+	compile func(ctx context.Context, g *guestBuild) error
 }
 
 var languages = []language{
@@ -37,8 +37,8 @@ var languages = []language{
 	{"JavaScript", "*.js", func(f *listing) bool { return f.has(".js") && !f.npm.dependsOn("assemblyscript") }, compileJavaScript},
 }
 
-// guest is one that is being built.
-type guest struct {
+// guestBuild is a guest that is being built.
+type guestBuild struct {
 	dir string // of its source
 	out string // where its compiler is to put the module
 	tmp string // a directory that goes away after the build
@@ -67,7 +67,7 @@ func Build(ctx context.Context, dir, out string, log io.Writer) error {
 		return failed(dir, "no directory to build in", err)
 	}
 	defer os.RemoveAll(tmp)
-	g := &guest{dir: dir, out: filepath.Join(tmp, "guest.wasm"), tmp: tmp, log: log, npm: files.npm}
+	g := &guestBuild{dir: dir, out: filepath.Join(tmp, "guest.wasm"), tmp: tmp, log: log, npm: files.npm}
 	if err := lang.compile(ctx, g); err != nil {
 		return err
 	}
@@ -86,9 +86,7 @@ func Build(ctx context.Context, dir, out string, log io.Writer) error {
 
 // finish strips a module, checks what it imports and embeds its manifest.
 func finish(dir string, wasm []byte, manifest *abi.Manifest) ([]byte, error) {
-	wasm, err := abi.RemoveCustomSections(wasm, func(name string) bool {
-		return name == "name" || name == "sourceMappingURL" || strings.HasPrefix(name, ".debug") || strings.HasPrefix(name, "reloc.")
-	})
+	wasm, err := strip(wasm)
 	if err != nil {
 		return nil, invalid(dir, "the compiler made no core module", err.Error(), "build a core WebAssembly module, no component")
 	}
@@ -99,6 +97,13 @@ func finish(dir string, wasm []byte, manifest *abi.Manifest) ([]byte, error) {
 		return nil, invalid(dir, "the manifest cannot be embedded", err.Error(), "mend "+ManifestFile)
 	}
 	return wasm, nil
+}
+
+// strip takes names and debugging data out of a module. What made it stays.
+func strip(wasm []byte) ([]byte, error) {
+	return abi.RemoveCustomSections(wasm, func(name string) bool {
+		return name == "name" || name == "sourceMappingURL" || strings.HasPrefix(name, ".debug")
+	})
 }
 
 // listing is what a guest's directory holds.

@@ -14,7 +14,7 @@ var zigSDK = regexp.MustCompile(`\.hexdag\s*=\s*\.\{\s*\.path\s*=\s*"([^"]+)"`)
 // compileZig runs the guest's build.zig, which installs one module. A guest that has
 // none is compiled as what it is, src/main.zig and the SDK: this is quicker by
 // far, since zig first compiles what runs a build.zig.
-func compileZig(ctx context.Context, g *guest) error {
+func compileZig(ctx context.Context, g *guestBuild) error {
 	zig, args, err := findZig(ctx)
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func compileZig(ctx context.Context, g *guest) error {
 	return run(ctx, exec.CommandContext(ctx, zig, args...), g.dir, g.log)
 }
 
-func zigBuild(ctx context.Context, g *guest, zig string, args []string) error {
+func zigBuild(ctx context.Context, g *guestBuild, zig string, args []string) error {
 	prefix := filepath.Join(g.tmp, "zig")
 	cmd := exec.CommandContext(ctx, zig, append(args, "build", "--prefix", prefix, "--color", "off")...)
 	if err := run(ctx, cmd, g.dir, g.log); err != nil {
