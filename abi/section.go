@@ -69,6 +69,35 @@ func AppendCustomSection(wasm []byte, name string, payload []byte) ([]byte, erro
 	return append(out, content...), nil
 }
 
+// RemoveCustomSections returns a copy of a core module without the custom sections
+// whose names drop picks. All else stays as it is.
+func RemoveCustomSections(wasm []byte, drop func(name string) bool) ([]byte, error) {
+	rest, err := cutPreamble(wasm)
+	if err != nil {
+		return nil, err
+	}
+	out := append(make([]byte, 0, len(wasm)), preamble...)
+	for len(rest) > 0 {
+		whole := rest
+		var id byte
+		var content []byte
+		if id, content, rest, err = cutSection(rest); err != nil {
+			return nil, err
+		}
+		if id == customSectionID {
+			name, _, err := cutBytes(content)
+			if err != nil {
+				return nil, err
+			}
+			if drop(string(name)) {
+				continue
+			}
+		}
+		out = append(out, whole[:len(whole)-len(rest)]...)
+	}
+	return out, nil
+}
+
 func cutPreamble(wasm []byte) ([]byte, error) {
 	if len(wasm) < len(preamble) || string(wasm[:len(preamble)]) != preamble {
 		return nil, errors.New("not a core WebAssembly module of version 1")

@@ -138,7 +138,9 @@ func (a *activation) field(mem memory, stack []uint64) {
 	}
 	text, status := doc.encodedField(pointer, v, a.scratch[:0])
 	if status == abi.OK {
-		a.scratch = text[:0:cap(text)]
+		if len(pointer) > 0 { // the text of a whole document is the document's own
+			a.scratch = text[:0:cap(text)]
+		}
 		status = a.answer(mem, stack[3], stack[4], text)
 	}
 	if status != abi.OK {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hexdag/hexdag/abi"
@@ -19,21 +20,41 @@ const ManifestFile = "manifest.json"
 
 // language is one that Build can compile.
 type language struct {
-	name    string
-	suffix  string // of its source files
-	compile func(ctx context.Context, dir, out string, log io.Writer) error
+	name string
+	// finds names the files by which a guest in this language is known, for people;
+	// is tells one from what its directory holds.
+	finds   string
+	is      func(files *listing) bool
+	compile func(ctx context.Context, g *guestBuild) error
 }
 
 var languages = []language{
-	{"Go", ".go", compileGo},
-	{"C", ".c", compileC},
+	{"Go", "*.go", func(f *listing) bool { return f.has(".go") }, compileGo},
+	{"C", "*.c", func(f *listing) bool { return f.has(".c") }, compileC},
+	{"Rust", "Cargo.toml", func(f *listing) bool { return f.named("Cargo.toml") }, compileRust},
+	{"AssemblyScript", "package.json that depends on assemblyscript", func(f *listing) bool { return f.npm.dependsOn("assemblyscript") }, compileAssemblyScript},
+	{"Zig", "build.zig or build.zig.zon", func(f *listing) bool { return f.named("build.zig") || f.named("build.zig.zon") }, compileZig},
+	{"JavaScript", "*.js", func(f *listing) bool { return f.has(".js") && !f.npm.dependsOn("assemblyscript") }, compileJavaScript},
+}
+
+// guestBuild is a guest that is being built.
+type guestBuild struct {
+	dir string // of its source
+	out string // where its compiler is to put the module
+	tmp string // a directory that goes away after the build
+	log io.Writer
+	npm npmPackage // what its package.json says, if there is one
 }
 
 // Build compiles the guest in dir, embeds its manifest and puts the module at
 // out, all or nothing. Commands and what compilers say go to log. Its errors are
 // of the codes module.not_found, module.invalid and failed.
 func Build(ctx context.Context, dir, out string, log io.Writer) error {
-	lang, err := detect(dir)
+	files, err := list(dir)
+	if err != nil {
+		return err
+	}
+	lang, err := detect(dir, files)
 	if err != nil {
 		return err
 	}
@@ -46,16 +67,16 @@ func Build(ctx context.Context, dir, out string, log io.Writer) error {
 		return failed(dir, "no directory to build in", err)
 	}
 	defer os.RemoveAll(tmp)
-	compiled := filepath.Join(tmp, "guest.wasm")
-	if err := lang.compile(ctx, dir, compiled, log); err != nil {
+	g := &guestBuild{dir: dir, out: filepath.Join(tmp, "guest.wasm"), tmp: tmp, log: log, npm: files.npm}
+	if err := lang.compile(ctx, g); err != nil {
 		return err
 	}
-	wasm, err := os.ReadFile(compiled)
+	wasm, err := os.ReadFile(g.out)
 	if err != nil {
 		return failed(dir, "the compiler left no module", err)
 	}
-	if wasm, err = abi.EmbedManifest(wasm, manifest); err != nil {
-		return invalid(dir, "the manifest cannot be embedded", err.Error(), "mend "+ManifestFile)
+	if wasm, err = finish(dir, wasm, manifest); err != nil {
+		return err
 	}
 	if err := writeFile(out, wasm); err != nil {
 		return failed(out, "the module cannot be written", err)
@@ -63,31 +84,79 @@ func Build(ctx context.Context, dir, out string, log io.Writer) error {
 	return nil
 }
 
-// detect finds the one language that the source files in dir are of.
-func detect(dir string) (language, error) {
+// finish strips a module, checks what it imports and embeds its manifest.
+func finish(dir string, wasm []byte, manifest *abi.Manifest) ([]byte, error) {
+	wasm, err := strip(wasm)
+	if err != nil {
+		return nil, invalid(dir, "the compiler made no core module", err.Error(), "build a core WebAssembly module, no component")
+	}
+	if err := check(dir, wasm); err != nil {
+		return nil, err
+	}
+	if wasm, err = abi.EmbedManifest(wasm, manifest); err != nil {
+		return nil, invalid(dir, "the manifest cannot be embedded", err.Error(), "mend "+ManifestFile)
+	}
+	return wasm, nil
+}
+
+// strip takes names and debugging data out of a module. What made it stays.
+func strip(wasm []byte) ([]byte, error) {
+	return abi.RemoveCustomSections(wasm, func(name string) bool {
+		return name == "name" || name == "sourceMappingURL" || strings.HasPrefix(name, ".debug")
+	})
+}
+
+// listing is what a guest's directory holds.
+type listing struct {
+	names []string
+	npm   npmPackage
+}
+
+func list(dir string) (*listing, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return language{}, &kernel.Error{Code: kernel.CodeModuleNotFound, What: "no guest here", Where: kernel.Where{File: dir}, Why: err.Error(),
+		return nil, &kernel.Error{Code: kernel.CodeModuleNotFound, What: "no guest here", Where: kernel.Where{File: dir}, Why: err.Error(),
 			Fix: "name the directory that holds the guest's source and " + ManifestFile, Err: err}
 	}
+	files := &listing{}
+	for _, entry := range entries {
+		files.names = append(files.names, entry.Name())
+	}
+	if files.named("package.json") {
+		files.npm, err = readPackage(filepath.Join(dir, "package.json"))
+	}
+	return files, err
+}
+
+func (f *listing) named(name string) bool { return slices.Contains(f.names, name) }
+
+// has reports whether there is a source file with this ending, tests aside.
+func (f *listing) has(suffix string) bool {
+	return slices.ContainsFunc(f.names, func(name string) bool {
+		stem, ok := strings.CutSuffix(name, suffix)
+		return ok && !strings.HasSuffix(stem, "_test") && !strings.HasSuffix(stem, ".test")
+	})
+}
+
+// detect finds the one language of a guest.
+func detect(dir string, files *listing) (language, error) {
 	var found []language
+	var all, names []string
 	for _, lang := range languages {
-		for _, entry := range entries {
-			name := entry.Name()
-			if filepath.Ext(name) == lang.suffix && !strings.HasSuffix(name, "_test.go") {
-				found = append(found, lang)
-				break
-			}
+		all = append(all, lang.name+" ("+lang.finds+")")
+		if lang.is(files) {
+			found = append(found, lang)
+			names = append(names, lang.finds)
 		}
 	}
-	const fix = "put Go (*.go) or C (*.c) source there, one language in a directory; build anything else with its own tools"
+	fix := "put the source of one language there: " + strings.Join(all, ", ") + "; build anything else with its own tools"
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return language{}, invalid(dir, "no source in a language that can be built", "it holds neither *.go nor *.c", fix)
+		return language{}, invalid(dir, "no source in a language that can be built", "it holds none of the files by which one is known, such as *.go", fix)
 	}
-	return language{}, invalid(dir, "source in more than one language", "it holds both *.go and *.c", fix)
+	return language{}, invalid(dir, "source in more than one language", "it holds "+strings.Join(names, " and "), fix)
 }
 
 func readManifest(dir string) (*abi.Manifest, error) {

@@ -29,11 +29,18 @@
 #endif
 
 /* An extension point, such as node_before: a function of the payload's length
- * that returns a verdict. What a module exports is what it can be used for. */
+ * that returns a verdict. What a module exports is what it can be used for.
+ *
+ * Elsewhere than in WebAssembly the imports are ordinary functions: a native test
+ * defines them, and calls hexdag_node_before. */
+#ifdef __wasm__
 #define HEXDAG_EXPORT(point) \
     HEXDAG_C __attribute__((export_name(#point))) uint64_t hexdag_##point(uint32_t payload_len __attribute__((unused)))
-
 #define HEXDAG_IMPORT(name) HEXDAG_C __attribute__((import_module("hexdag_v1"), import_name(name)))
+#else
+#define HEXDAG_EXPORT(point) HEXDAG_C uint64_t hexdag_##point(uint32_t payload_len __attribute__((unused)))
+#define HEXDAG_IMPORT(name) HEXDAG_C
+#endif
 
 /* Documents. */
 enum { HEXDAG_INPUT, HEXDAG_CONFIG, HEXDAG_REQUEST, HEXDAG_REPLY, HEXDAG_OUTPUT };
@@ -116,19 +123,36 @@ static inline int32_t hexdag_get_text(uint32_t doc, const char *path, char *buf,
     return hexdag_get(doc, path, HEXDAG_STRING, buf, cap);
 }
 
-/* hexdag_get_int reads an integer of up to 18 digits and returns 1, or 0 if there is none. */
+/* hexdag_get_int reads an integer of 64 bits and returns 1, or 0 if there is none. */
 static inline int hexdag_get_int(uint32_t doc, const char *path, int64_t *value) {
-    char text[20];
+    char text[21];
     int32_t n = hexdag_get(doc, path, HEXDAG_NUMBER, text, sizeof text);
     int32_t i = n > 0 && text[0] == '-';
-    int64_t sum = 0;
-    if (n - i < 1 || n - i > 18) return 0;
+    uint64_t sum = 0, most = (uint64_t)INT64_MAX + (uint64_t)i;
+    if (n - i < 1) return 0;
     for (int32_t j = i; j < n; j++) {
-        if (text[j] < '0' || text[j] > '9') return 0;
-        sum = sum * 10 + (text[j] - '0');
+        uint64_t digit = (uint64_t)(unsigned char)text[j] - '0';
+        if (digit > 9 || sum > (most - digit) / 10) return 0;
+        sum = sum * 10 + digit;
     }
-    *value = i ? -sum : sum;
+    *value = i ? (int64_t)(0 - sum) : (int64_t)sum;
     return 1;
+}
+
+/* hexdag_get_bool reads a boolean and returns 1, or 0 if there is none. */
+static inline int hexdag_get_bool(uint32_t doc, const char *path, int *value) {
+    char text[6];
+    if (hexdag_get(doc, path, HEXDAG_BOOL, text, sizeof text) < 0) return 0;
+    *value = text[0] == 't';
+    return 1;
+}
+
+/* hexdag_read_body copies raw bytes from offset on, and returns how many, or a status. */
+static inline int64_t hexdag_read_body(uint32_t doc, uint64_t offset, void *buf, uint32_t cap) {
+    int64_t total = hexdag_body(doc, (int64_t)offset, buf, cap);
+    if (total < 0) return total;
+    if (offset >= (uint64_t)total) return 0;
+    return (uint64_t)total - offset < cap ? (int64_t)((uint64_t)total - offset) : (int64_t)cap;
 }
 
 /* hexdag_text builds a text in a buffer of the caller. What does not fit is
@@ -138,16 +162,53 @@ struct hexdag_text {
     uint32_t cap, len, full;
 };
 
-/* hexdag_add appends a text; a zero always follows it. */
-static inline void hexdag_add(struct hexdag_text *t, const char *s) {
-    for (; *s; s++) {
+/* hexdag_add_bytes appends bytes; a zero always follows them. */
+static inline void hexdag_add_bytes(struct hexdag_text *t, const char *s, uint32_t len) {
+    for (uint32_t i = 0; i < len; i++) {
         if (t->len + 1 >= t->cap) {
             t->full = 1;
             break;
         }
-        t->buf[t->len++] = *s;
+        t->buf[t->len++] = s[i];
     }
     if (t->cap > 0) t->buf[t->len] = 0;
+}
+
+/* hexdag_add appends a text that ends with a zero. */
+static inline void hexdag_add(struct hexdag_text *t, const char *s) {
+    hexdag_add_bytes(t, s, hexdag_strlen(s));
+}
+
+/* hexdag_add_token appends a member's name as a part of a path, with a / before it. */
+static inline void hexdag_add_token(struct hexdag_text *t, const char *name) {
+    hexdag_add(t, "/");
+    for (; *name; name++) {
+        if (*name == '~') hexdag_add(t, "~0");
+        else if (*name == '/') hexdag_add(t, "~1");
+        else hexdag_add_bytes(t, name, 1);
+    }
+}
+
+/* hexdag_next_key takes the next name from what hexdag_keys wrote, *keys, of which
+ * *len bytes are left: it puts the name, unescaped and with a zero behind it, in
+ * its place, points name at it and returns its length, or -1 at the end. */
+static inline int32_t hexdag_next_key(char **keys, uint32_t *len, char **name) {
+    char *from = *keys, *to = *keys;
+    uint32_t left = *len;
+    if (left == 0) return -1;
+    *name = to;
+    for (from++, left--; left > 0 && *from != '/'; from++, left--) {
+        char c = *from;
+        if (c == '~' && left > 1) {
+            from++, left--;
+            c = *from == '1' ? '/' : '~';
+        }
+        *to++ = c;
+    }
+    *keys = from;
+    *len = left;
+    *to = 0; /* its place is that of the / before the name, which made room */
+    return (int32_t)(to - *name);
 }
 
 /* hexdag_add_int appends a number. */
@@ -172,6 +233,21 @@ static inline int32_t hexdag_set_json(uint32_t doc, const char *path, const char
     return hexdag_set(doc, path, hexdag_strlen(path), HEXDAG_JSON, text, hexdag_strlen(text));
 }
 
+/* hexdag_set_number writes a number as it is spelled, so that no digit is lost. Returns a status. */
+static inline int32_t hexdag_set_number(uint32_t doc, const char *path, const char *text) {
+    return hexdag_set(doc, path, hexdag_strlen(path), HEXDAG_NUMBER, text, hexdag_strlen(text));
+}
+
+/* hexdag_set_bool writes a boolean. Returns a status. */
+static inline int32_t hexdag_set_bool(uint32_t doc, const char *path, int value) {
+    return hexdag_set(doc, path, hexdag_strlen(path), HEXDAG_BOOL, value ? "true" : "false", value ? 4 : 5);
+}
+
+/* hexdag_set_null writes null. Returns a status. */
+static inline int32_t hexdag_set_null(uint32_t doc, const char *path) {
+    return hexdag_set(doc, path, hexdag_strlen(path), HEXDAG_NULL, "null", 4);
+}
+
 /* hexdag_set_int writes an integer. Returns a status. */
 static inline int32_t hexdag_set_int(uint32_t doc, const char *path, int64_t value) {
     char buf[24];
@@ -189,6 +265,29 @@ static inline int32_t hexdag_remove(uint32_t doc, const char *path) {
  * HEXDAG_OK the answer is in HEXDAG_REPLY, else /code and /message are. */
 static inline int32_t hexdag_call_port(const char *op) {
     return hexdag_call(op, hexdag_strlen(op), 0, 0, 0, 0);
+}
+
+/* hexdag_call_body is hexdag_call_port with raw bytes beside the arguments. */
+static inline int32_t hexdag_call_body(const char *op, const void *body, uint32_t len) {
+    return hexdag_call(op, hexdag_strlen(op), 0, 0, body, len);
+}
+
+/* hexdag_status_name returns a status in the words of the specification. */
+static inline const char *hexdag_status_name(int32_t status) {
+    switch (status) {
+    case HEXDAG_OK: return "ok";
+    case HEXDAG_NOT_FOUND: return "not_found";
+    case HEXDAG_DENIED: return "denied";
+    case HEXDAG_INVALID: return "invalid";
+    case HEXDAG_LIMIT: return "limit";
+    case HEXDAG_FAULT: return "fault";
+    case HEXDAG_UNSUPPORTED: return "unsupported";
+    case HEXDAG_UNAVAILABLE: return "unavailable";
+    case HEXDAG_TIMEOUT: return "timeout";
+    case HEXDAG_FAILED: return "failed";
+    case HEXDAG_RETRY: return "retry";
+    }
+    return "unknown";
 }
 
 /* hexdag_log_text writes a log line. */

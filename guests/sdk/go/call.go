@@ -75,6 +75,10 @@ func (c *Call) Do() (Doc, error) {
 	return reply, nil
 }
 
+// Reply is what the last call gave, also where it failed: its answer, or /code and
+// /message. It is absent before the first.
+func Reply() Doc { return Doc{id: docReply} }
+
 // CallError is a call that did not succeed.
 type CallError struct {
 	Op                string

@@ -17,7 +17,7 @@ import (
 
 func moduleCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "module", Short: "Look at modules, and call them by themselves", Args: cobra.NoArgs, RunE: help}
-	cmd.AddCommand(inspectCommand(), callCommand())
+	cmd.AddCommand(inspectCommand(), callCommand(), tckCommand())
 	return cmd
 }
 

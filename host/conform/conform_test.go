@@ -1,0 +1,72 @@
+package conform_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hexdag/hexdag/abi/tck"
+	"github.com/hexdag/hexdag/host/conform"
+	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/toolchain"
+)
+
+// sdks is where the SDKs are, each in the folder of its language with its probe.
+const sdks = "../../guests/sdk"
+
+func build(t *testing.T, dir string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out.wasm")
+	var log bytes.Buffer
+	if err := toolchain.Build(t.Context(), dir, out, &log); err != nil {
+		if os.Getenv("CI") == "" && toolchain.IsMissing(err) {
+			t.Skipf("NOT CHECKED: %v", err)
+		}
+		t.Fatalf("%v\n%s", err, &log)
+	}
+	wasm, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wasm
+}
+
+func run(t *testing.T, wasm []byte) []tck.Check {
+	t.Helper()
+	runtime, err := sandbox.New(context.Background(), sandbox.Options{Engine: sandbox.Engine(os.Getenv("HEXDAG_TEST_ENGINE"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.Close(context.Background())
+	checks, err := tck.Run(t.Context(), conform.Host{Runtime: runtime}, wasm, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return checks
+}
+
+// TestSDKs holds the probe of every SDK to every vector.
+func TestSDKs(t *testing.T) {
+	entries, err := os.ReadDir(sdks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		t.Run(entry.Name(), func(t *testing.T) {
+			if (testing.Short() || underRace) && entry.Name() != "c" {
+				t.Skip("the other languages are for the whole of the tests")
+			}
+			checks := run(t, build(t, filepath.Join(sdks, entry.Name(), "probe")))
+			for _, c := range checks {
+				if !c.Pass() {
+					t.Errorf("%s/%s: %q", c.Group, c.Name, c.Problems)
+				}
+			}
+			if len(checks) < 180 {
+				t.Errorf("only %d checks", len(checks))
+			}
+		})
+	}
+}
