@@ -426,3 +426,58 @@ func TestBodyFiles(t *testing.T) {
 		}
 	}
 }
+
+// What a mapping's text is: a path, or an expression.
+func TestMappingForms(t *testing.T) {
+	for text, want := range map[string]string{
+		"coalesce_results.field":      "path",
+		"len_x":                       "path",
+		"$input.a.0.b":                "path",
+		"{{ a.b }}":                   "path",
+		"len(items)":                  "expression",
+		"a.b * 2":                     "expression",
+		"'a.b'":                       "expression",
+		"a.x if t else 0":             "expression",
+		"a.b | required":              "path, required",
+		"a.b + 1 | default('x')":      "expression, default x",
+		"a | default(None)":           "path, default <nil>",
+		"a | default(2.5)":            "path, default 2.5",
+		"a | default(True)":           "path, default true",
+		"a | default(bare)":           "path, default bare",
+		"a | default('| required')":   "path, default | required",
+		"[a.b, 'x']":                  "expression",
+		"a.b | default([1, 2])":       "path, default [1 2]",
+		"coalesce(a.b, 'n') == 'n'":   "expression",
+		"'Order: ' + a.name":          "expression",
+		"a.b   |   default(  'x'  ) ": "path, default x",
+	} {
+		p, err := Parse("p.yaml", []byte(spec("    - {kind: function_node, metadata: {name: n}, spec: {fn: m, input_mapping: {x: \""+text+"\"}}}\n")), Options{})
+		if err != nil && strings.Contains(err.Error(), "Unknown reference") { // a is no node here
+			p, err = Parse("p.yaml", []byte(spec(data("a", "")+data("coalesce_results", "")+"    - {kind: function_node, metadata: {name: n}, spec: {fn: m, input_mapping: {x: \""+text+"\"}}}\n")), Options{})
+		}
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		m := p.Node("n").mapping.members["x"]
+		got := "path"
+		if m.program != nil {
+			got = "expression"
+		}
+		if m.required {
+			got += ", required"
+		}
+		if m.hasFallback {
+			got += fmt.Sprintf(", default %v", m.fallback)
+		}
+		if got != want {
+			t.Errorf("%s is read as %s, want %s", text, got, want)
+		}
+	}
+	for text, says := range map[string]string{"my_len(data)": "my_len", "a +": "a +", "a b": "a b", "": ""} {
+		_, err := Parse("p.yaml", []byte(spec("    - {kind: function_node, metadata: {name: n}, spec: {fn: m, input_mapping: {x: \""+text+"\"}}}\n")), Options{})
+		if kernel.CodeOf(err).Class() != kernel.ClassBadInput || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "p.yaml:6:") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -41,46 +41,78 @@ type Dependency struct {
 // Why returns what a node of the graph depends on, in DependsOn's order, each with
 // at least one reason.
 func (g *Graph) Why(n *Node) []Dependency {
+	named := n.named()
 	all := make([]Dependency, len(n.DependsOn))
 	for i, name := range n.DependsOn {
-		all[i] = Dependency{Node: name, Reasons: g.reasons(n, name)}
+		all[i] = Dependency{Node: name, Reasons: g.reasons(n, name, named[name])}
 	}
 	return all
 }
 
-func (g *Graph) reasons(n *Node, on string) []Reason {
+// named returns the references of a node by what they name, in the order of their places.
+func (n *Node) named() map[string][]Reason {
+	members := map[*source.Value]string{}
+	if n.spec != nil {
+		notePaths(n.spec.At.With(n.spec.M), "", members)
+		members[n.spec.At] = "when" // a condition to which a switch has added that it leads here
+	}
+	named := map[string][]Reason{}
+	n.visit(func(ref Reference) {
+		if ref.At != nil {
+			root := ref.Path[0]
+			named[root] = append(named[root], Reason{Cause: Named, Member: members[ref.At], Where: ref.At.Where()})
+		}
+	})
+	for root, reasons := range named {
+		slices.SortFunc(reasons, func(a, b Reason) int {
+			return cmp.Or(a.Where.Line-b.Where.Line, a.Where.Column-b.Where.Column, strings.Compare(a.Member, b.Member))
+		})
+		named[root] = slices.Compact(reasons)
+	}
+	return named
+}
+
+// notePaths notes the dotted path to every value in v.
+func notePaths(v *source.Value, path string, paths map[*source.Value]string) {
+	below := func(name string) string { return strings.TrimPrefix(path+"."+name, ".") }
+	if _, noted := paths[v]; !noted { // an anchored value stands where it is first
+		paths[v] = path
+	}
+	switch t := v.V.(type) {
+	case []*source.Value:
+		for i, item := range t {
+			notePaths(item, below(strconv.Itoa(i)), paths)
+		}
+	case *source.Mapping:
+		for _, name := range t.Names {
+			notePaths(t.Members[name], below(name), paths)
+		}
+	}
+}
+
+func (g *Graph) reasons(n *Node, on string, named []Reason) []Reason {
 	var reasons []Reason
 	because := func(holds bool, c Cause) {
 		if holds {
 			reasons = append(reasons, Reason{Cause: c, Where: n.Where})
 		}
 	}
+	other := g.byName[on]
+	routed := other != nil && other.routesTo(n.Name)
 	because(n.explicit && g.stands(on, n.declared), Declared)
 	because(g.stands(on, n.waits), Awaited)
-	before := len(reasons)
-	n.visit(func(ref Reference) {
-		switch {
-		case ref.Path[0] != on || ref.At == nil:
-		case n.spec != nil && ref.At == n.spec.At: // a condition to which a switch has added that it leads here
-			if other := g.byName[on]; other == nil || !other.routesTo(n.Name) {
-				reasons = append(reasons, Reason{Cause: Named, Member: "when", Where: ref.At.Where()})
-			}
-		default:
-			reasons = append(reasons, Reason{Cause: Named, Member: n.memberOf(ref.At), Where: ref.At.Where()})
+	for _, r := range named {
+		if !routed || r.Member != "when" { // which names it since it routes here
+			reasons = append(reasons, r)
 		}
-	})
-	slices.SortFunc(reasons[before:], func(a, b Reason) int {
-		return cmp.Or(a.Where.Line-b.Where.Line, a.Where.Column-b.Where.Column, strings.Compare(a.Member, b.Member))
-	})
-	if other := g.byName[on]; other != nil {
-		because(other.routesTo(n.Name), Routed)
-		because(other.handledBy(n.Name), Handler)
 	}
+	because(routed, Routed)
+	because(other != nil && other.handledBy(n.Name), Handler)
 	for at := n.group; at != nil; at = at.parent {
 		because(g.stands(on, at.dependencies), Invoked)
 	}
 	because(len(reasons) == 0, Ordered)
-	return slices.CompactFunc(reasons, func(a, b Reason) bool { return a == b })
+	return reasons
 }
 
 // stands reports whether one of the names is the node, or a macro's whose last
@@ -115,43 +147,6 @@ func (n *Node) routesTo(name string) bool {
 func (n *Node) handledBy(name string) bool {
 	b, ok := n.Body.(*Wait)
 	return n.OnError == name || ok && b.OnTimeout == name
-}
-
-// memberOf returns the dotted path to a value of the node's spec; "" if it is in none.
-func (n *Node) memberOf(v *source.Value) string {
-	if n.spec == nil {
-		return ""
-	}
-	path, _ := pathTo(n.spec.At.With(n.spec.M), v)
-	return path
-}
-
-func pathTo(in, v *source.Value) (path string, found bool) {
-	join := func(name string, item *source.Value) bool {
-		rest, ok := pathTo(item, v)
-		if ok {
-			path = name
-			if rest != "" {
-				path += "." + rest
-			}
-		}
-		return ok
-	}
-	switch t := in.V.(type) {
-	case []*source.Value:
-		for i, item := range t {
-			if join(strconv.Itoa(i), item) {
-				return path, true
-			}
-		}
-	case *source.Mapping:
-		for _, name := range t.Names {
-			if join(name, t.Members[name]) {
-				return path, true
-			}
-		}
-	}
-	return "", in == v
 }
 
 // References calls f with every path that the node's mapping, condition and body name.

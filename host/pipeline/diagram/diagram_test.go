@@ -176,7 +176,7 @@ func TestSVGLayout(t *testing.T) {
 				boxes = append(boxes, rect{x, y, x + number(t, e, "width"), y + number(t, e, "height")})
 			}
 		}
-		holds := func(a, b rect) bool { return a.x1 <= b.x1 && a.y1 <= b.y1 && a.x2 >= b.x2 && a.y2 >= b.y2 }
+		holds := func(a, b rect) bool { return a.x1 < b.x1 && a.y1 < b.y1 && a.x2 > b.x2 && a.y2 > b.y2 }
 		for i, a := range boxes {
 			if a.x1 < 0 || a.y1 < header || a.x2 > w || a.y2 > h {
 				t.Errorf("%s: box %v is outside of %vx%v", name, a, w, h)
@@ -217,6 +217,9 @@ spec:
 		if strings.ContainsAny(drawn, "\x1b\x00\u202e") {
 			t.Errorf("control characters in %q", drawn)
 		}
+	}
+	if text := (&Diagram{title: "a\x1b[31m", graph: &graph{}}).Text(); strings.Contains(text, "\x1b") {
+		t.Errorf("control characters in %q", text)
 	}
 	// A node's name is one of letters: the loader says so, and the picture does not rely on it.
 	if _, err := pipeline.Parse("p.yaml", []byte("kind: Pipeline\nmetadata: {name: t}\nspec: {nodes: [{kind: data_node, metadata: {name: '"+evil+"'}, spec: {output: 1}}]}\n"), pipeline.Options{}); err == nil || !strings.Contains(err.Error(), "no name for a node") {
