@@ -108,7 +108,7 @@ func TestIncludesThatAreRefused(t *testing.T) {
 		"no such file":            {map[string]string{"p.yaml": "a: {\"!include\": b.yaml}\n"}, []string{"b.yaml cannot be included", "no such file", "relative to"}},
 		"no such member":          {map[string]string{"p.yaml": "a: {\"!include\": b.yaml#nods}\n", "b.yaml": "nodes: []\n"}, []string{"b.yaml has no member nods", "did you mean nodes?"}},
 		"no such member, no map":  {map[string]string{"p.yaml": "a: {\"!include\": b.yaml#x}\n", "b.yaml": "[1]\n"}, []string{"has no member x"}},
-		"a folder":                {map[string]string{"p.yaml": "a: {\"!include\": sub}\n", "sub/b.yaml": "1\n"}, []string{"cannot be read"}},
+		"a folder":                {map[string]string{"p.yaml": "a: {\"!include\": sub}\n", "sub/b.yaml": "1\n"}, []string{"it is no file"}},
 		"no text":                 {map[string]string{"p.yaml": "a: {\"!include\": [b.yaml]}\n"}, []string{"p.yaml:1:17", "an include names a file, this is a list"}},
 		"broken":                  {map[string]string{"p.yaml": "a: {\"!include\": b.yaml}\n", "b.yaml": "x: [\n"}, []string{"b.yaml:1:", "not valid YAML"}},
 	} {

@@ -195,11 +195,14 @@ func (l *loader) locate(named *Value, file, dir string) (string, error) {
 	if len(l.stack) >= maxIncludes {
 		return refuse(fmt.Sprintf("files include files more than %d deep", maxIncludes), "flatten them")
 	}
-	if _, err := l.root.Stat(filepath.FromSlash(name)); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return refuse("there is no such file", "correct its path; it is relative to "+kernel.Quote(path.Join(l.dir, dir)))
-		}
+	info, err := l.root.Stat(filepath.FromSlash(name))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return refuse("there is no such file", "correct its path; it is relative to "+kernel.Quote(path.Join(l.dir, dir)))
+	case err != nil:
 		return refuse(err.Error(), "a link must not lead out of the pipeline's folder")
+	case !info.Mode().IsRegular(): // opening a pipe would wait for whoever writes to it
+		return refuse("it is no file", "name a file")
 	}
 	return name, nil
 }
