@@ -100,7 +100,7 @@ func (g *golden) run(t *testing.T) {
 // bare returns a host without a configuration, closed at the end of the test.
 func bare(t *testing.T, opts host.Options) *host.Host {
 	t.Helper()
-	h, err := host.New(t.Context(), &host.Config{File: filepath.Join(t.TempDir(), "hexdag.yaml"), Env: []string{"*"}}, opts)
+	h, err := host.New(t.Context(), &host.Config{File: filepath.Join(t.TempDir(), "hexdag.yaml"), Env: []string{"*"}, Endpoints: []string{"**"}}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -521,4 +522,45 @@ func TestHooksOfPipelinesAndNodes(t *testing.T) {
 	}
 	_, err := loadBad(t, h, "kind: Pipeline\nmetadata: {name: t}\nspec:\n"+strings.Replace(nodes, "HOOKS", ", hooks: [denyy]", 1))
 	wantError(t, err, kernel.CodeModuleNotFound, "there is no module denyy", "configured are deny, pass")
+}
+
+// A pipeline's own adapters reach what lies below its folder, and the variables
+// that the operator lists.
+func TestPipelinesOpenTheirOwnFilesAlone(t *testing.T) {
+	s := newSite(t, "  env: [MAY_READ]\n  endpoints: [api.openai.com, 'localhost:*']\n")
+	h := s.open(t)
+	t.Setenv("MAY_READ", "public")
+	t.Setenv("PRIVATE", "secret")
+	outside := t.TempDir()
+	if err := os.Symlink(outside, s.path("link")); err != nil {
+		t.Fatal(err)
+	}
+	for port, words := range map[string][]string{
+		"memory: {adapter: sqlite, config: {path: memory.db}}":                    nil,
+		"database: {adapter: sqlite, config: {path: " + outside + "/shop.db}}":    {"path", "lies outside the pipeline's folder"},
+		"database: {adapter: sqlite, config: {path: ../shop.db}}":                 {"lies outside the pipeline's folder"},
+		"database: {adapter: sqlite, config: {path: link/shop.db}}":               {"not for a pipeline to open", "escapes"},
+		"memory: {adapter: sqlite, config: {path: ../memory.db}}":                 {"lies outside the pipeline's folder"},
+		"artifacts: {adapter: file, config: {root: /}}":                           {"root", "lies outside the pipeline's folder"},
+		"llm: {adapter: mock, config: {rules_file: ../rules.yaml}}":               {"rules_file", "lies outside the pipeline's folder"},
+		"llm: {adapter: openai, config: {base_url: 'http://169.254.169.254/v1'}}": {"may not send to the model at 169.254.169.254", "endpoints"},
+		"llm: {adapter: openai, config: {base_url: 'http://localhost:11434/v1'}}": nil,
+		"llm: {adapter: openai, config: {api_key_env: MAY_READ}}":                 nil,
+		"llm: {adapter: openai, config: {api_key_env: PRIVATE}}":                  {"PRIVATE", "not for a pipeline to read", "list it there under env"},
+		"llm: {adapter: openai, config: {api_key: '${PRIVATE_API_KEY}'}}":         {"PRIVATE_API_KEY", "not for this file to read"},
+	} {
+		s.write(t, "pipeline.yaml", "kind: Pipeline\nmetadata: {name: t}\nspec: {ports: {"+port+"}, nodes: []}\n")
+		p, err := h.Load(t.Context(), s.path("pipeline.yaml"), host.LoadOptions{})
+		if words == nil {
+			if err != nil {
+				t.Errorf("%s: %v", port, err)
+				continue
+			}
+			if err := p.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		wantError(t, err, kernel.CodeConfig, words...)
+	}
 }

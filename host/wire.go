@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
 
+	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/extension/policy"
 	"github.com/hexdag/hexdag/host/extension/policy/regoc"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -99,15 +103,41 @@ func adapterOf(port string, spec pipeline.PortSpec) (opener, error) {
 	return open, nil
 }
 
-// resolvePath makes a path in a configuration relative to the configuration's folder.
-func resolvePath(config map[string]any, key, dir string) {
-	if path, ok := config[key].(string); ok && path != "" && path != ":memory:" && !filepath.IsAbs(path) {
-		config[key] = filepath.Join(dir, path)
+// path makes a path in an adapter's configuration relative to the configuration's
+// folder. A pipeline's own adapters reach files below its folder alone.
+func (o opening) path(config map[string]any, key, dir string) error {
+	path, ok := config[key].(string)
+	if !ok || path == "" || path == ":memory:" {
+		return nil
 	}
+	if !o.own {
+		if !filepath.IsAbs(path) {
+			config[key] = filepath.Join(dir, path)
+		}
+		return nil
+	}
+	refuse := func(why string) error {
+		return &kernel.Error{Code: kernel.CodeConfig, What: key + ": " + kernel.Quote(path) + " is not for a pipeline to open", Why: why, Fix: "name a file below the pipeline's folder, or have the operator configure the port"}
+	}
+	if !filepath.IsLocal(path) {
+		return refuse("it lies outside the pipeline's folder")
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return refuse(err.Error())
+	}
+	defer root.Close()
+	if _, err := root.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return refuse(err.Error()) // a link that leads out, for one
+	}
+	config[key] = filepath.Join(dir, path)
+	return nil
 }
 
 func openMock(o opening, config map[string]any, dir string) ([]ports.Op, error) {
-	resolvePath(config, "rules_file", dir)
+	if err := o.path(config, "rules_file", dir); err != nil {
+		return nil, err
+	}
 	if file, ok := config["rules_file"].(string); ok {
 		rules, err := pipeline.ReadData(file)
 		if err != nil {
@@ -126,7 +156,46 @@ func openMock(o opening, config map[string]any, dir string) ([]ports.Op, error) 
 	return port.Ops(), nil
 }
 
+// endpoint refuses a model of a pipeline's own that the operator does not list: it
+// would be a way out beside the http port.
+func (o opening) endpoint(config map[string]any) error {
+	if !o.own {
+		return nil
+	}
+	host := "api.openai.com"
+	if text, ok := config["base_url"].(string); ok {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil // which the adapter says better
+		}
+		host = u.Host
+	}
+	if slices.ContainsFunc(o.host.config.Endpoints, func(pattern string) bool { return abi.Match(pattern, host) }) {
+		return nil
+	}
+	return &kernel.Error{Code: kernel.CodeConfig, What: "a pipeline may not send to the model at " + kernel.Quote(host), Why: "the operator's endpoints do not list it", Fix: "have the operator add endpoints: [" + kernel.Quote(host) + "] to the configuration, or configure the port there"}
+}
+
+// key resolves api_key_env of a pipeline's own adapter by what the operator lets
+// pipelines read: it would otherwise send any variable to an endpoint of its choice.
+func (o opening) key(config map[string]any) error {
+	name, ok := config["api_key_env"].(string)
+	if !o.own || !ok {
+		return nil
+	}
+	value, set := o.host.env(name)
+	if !set {
+		return &kernel.Error{Code: kernel.CodeConfig, What: "the environment variable " + kernel.Quote(name) + " is not set, or not for a pipeline to read", Fix: "set it, and, where there is a configuration, list it there under env"}
+	}
+	delete(config, "api_key_env")
+	config["api_key"] = value
+	return nil
+}
+
 func openOpenAI(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+	if err := errors.Join(o.endpoint(config), o.key(config)); err != nil {
+		return nil, err
+	}
 	d, err := openaillm.FromConfig(config)
 	if err != nil {
 		return nil, err
@@ -137,8 +206,9 @@ func openOpenAI(o opening, config map[string]any, _ string) ([]ports.Op, error) 
 }
 
 func openSQLite(o opening, config map[string]any, dir string) ([]ports.Op, error) {
-	resolvePath(config, "path", dir)
-	resolvePath(config, "seed", dir)
+	if err := errors.Join(o.path(config, "path", dir), o.path(config, "seed", dir)); err != nil {
+		return nil, err
+	}
 	d, err := sqlitedb.FromConfig(o.ctx, config)
 	if err != nil {
 		return nil, err
@@ -159,7 +229,9 @@ func openMemoryDatabase(o opening, config map[string]any, _ string) ([]ports.Op,
 }
 
 func openFileArtifacts(o opening, config map[string]any, dir string) ([]ports.Op, error) {
-	resolvePath(config, "root", dir)
+	if err := o.path(config, "root", dir); err != nil {
+		return nil, err
+	}
 	root, _ := config["root"].(string)
 	if root == "" {
 		root = filepath.Join(o.host.state, "artifacts")

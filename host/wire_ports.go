@@ -42,7 +42,9 @@ func openProcessMemory(o opening, config map[string]any, _ string) ([]ports.Op, 
 }
 
 func openSQLiteMemory(o opening, config map[string]any, dir string) ([]ports.Op, error) {
-	resolvePath(config, "path", dir)
+	if err := o.path(config, "path", dir); err != nil {
+		return nil, err
+	}
 	c, err := readMemoryConfig(config)
 	if err != nil {
 		return nil, err

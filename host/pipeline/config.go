@@ -23,6 +23,7 @@ type Config struct {
 	Hooks     []HookSpec
 	Ports     map[string]PortSpec
 	Env       []string // patterns of the environment variables that pipelines may read
+	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
 
 	TenantLimits TenantLimits
@@ -113,7 +114,7 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	}
 	c.readLimits(spec)
 	c.Ports = r.readPorts(spec.Get("ports"))
-	c.Env = spec.Texts("env")
+	c.Env, c.Endpoints = spec.Texts("env"), spec.Texts("endpoints")
 	c.Prices = r.readPrices(spec.Member("prices"))
 	if modules := spec.Member("modules"); modules != nil {
 		for _, name := range modules.M.Names {

@@ -121,7 +121,7 @@ func configFor(file, config string) (*host.Config, error) {
 	beside := filepath.Join(filepath.Dir(file), "hexdag.yaml")
 	if config == "" {
 		if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
-			return &host.Config{File: beside, Env: []string{"*"}}, nil // who runs is the operator
+			return &host.Config{File: beside, Env: []string{"*"}, Endpoints: []string{"**"}}, nil // who runs is the operator
 		}
 		config = beside
 	}

@@ -139,9 +139,10 @@ func configDocument() object {
 		"metadata": open("The configuration's name.", object{"name": text("The name.")}),
 		"spec": closed("What the operator decides.", object{
 			"principal": text("Who runs, unless said otherwise; local if it is left out."), "tenant": text("default if it is left out."), "state": text("The folder of the audit log, the artifacts and the runs that wait."),
-			"env":     texts("Patterns of the environment variables that pipelines may read."),
-			"prices":  mapping("What models cost, by patterns of their names.", closed("US dollars per million tokens.", object{"input": bound("Tokens that are sent."), "output": bound("Tokens of answers.")})),
-			"modules": mapping("The modules, by the name that pipelines use.", module()), "hooks": listOf("Modules around nodes or port calls; the first is outermost.", ref("hook")),
+			"env":       texts("Patterns of the environment variables that pipelines may read."),
+			"endpoints": texts("Patterns of host or host:port of the model endpoints that pipelines may name in ports of their own."),
+			"prices":    mapping("What models cost, by patterns of their names.", closed("US dollars per million tokens.", object{"input": bound("Tokens that are sent."), "output": bound("Tokens of answers.")})),
+			"modules":   mapping("The modules, by the name that pipelines use.", module()), "hooks": listOf("Modules around nodes or port calls; the first is outermost.", ref("hook")),
 			"ports":         ports("What serves the ports."),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened.")}),
 			"run_limits": closed("What the modules of one run take together.", object{
