@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
@@ -69,6 +70,30 @@ func (p *Port) enumerate(ctx context.Context, q *Query) (*kernel.Permissions, er
 		}
 	}
 	return found, nil
+}
+
+// Listed returns what a list says of an action on a resource: the strictest of what
+// covers them, and Forbid where nothing does.
+func Listed(p *kernel.Permissions, action string, resource kernel.Resource) kernel.Effect {
+	effect := kernel.Effect("")
+	name := resource.Type + ":" + resource.ID
+	for _, may := range p.List {
+		covers := may.Action == action && may.Resource == name
+		if p.Patterns {
+			covers = abi.Match(may.Action, action) && abi.Match(may.Resource, name)
+		}
+		switch {
+		case !covers:
+		case may.Effect == kernel.Forbid, may.Effect == kernel.Approve, effect == "":
+			if effect = may.Effect; effect == kernel.Forbid {
+				return effect
+			}
+		}
+	}
+	if effect == "" {
+		return kernel.Forbid
+	}
+	return effect
 }
 
 func quoted(list []kernel.Permission) []kernel.Permission {
