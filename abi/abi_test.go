@@ -2,6 +2,8 @@ package abi
 
 import (
 	"encoding/json"
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +34,43 @@ func TestMatch(t *testing.T) {
 		if got := Match(tc.pattern, tc.value); got != tc.want {
 			t.Errorf("Match(%q, %q) = %v, want %v", tc.pattern, tc.value, got, tc.want)
 		}
+	}
+}
+
+// Match is held to a regular expression that says the same.
+func TestMatchIsItsDefinition(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	text := func(letters string) string {
+		b := make([]byte, r.IntN(7))
+		for i := range b {
+			b[i] = letters[r.IntN(len(letters))]
+		}
+		return string(b)
+	}
+	stars, matched := regexp.MustCompile(`\*+`), 0
+	for range 50_000 {
+		pattern, value := text("ab.*:*"), text("ab.:")
+		definition := ""
+		rest := pattern
+		for _, run := range stars.FindAllString(pattern, -1) {
+			before, after, _ := strings.Cut(rest, run)
+			definition += regexp.QuoteMeta(before)
+			if rest = after; len(run) > 1 {
+				definition += ".*"
+			} else {
+				definition += "[^./:]*"
+			}
+		}
+		want := regexp.MustCompile("^" + definition + regexp.QuoteMeta(rest) + "$").MatchString(value)
+		if got := Match(pattern, value); got != want {
+			t.Fatalf("Match(%q, %q) = %v, want %v", pattern, value, got, want)
+		}
+		if want {
+			matched++
+		}
+	}
+	if matched < 1000 {
+		t.Errorf("only %d matched", matched)
 	}
 }
 

@@ -151,6 +151,30 @@ func (c Capability) String() string {
 // characters but '.', '/' and ':', ** for any run at all, the rest for itself.
 // It takes time in proportion to the product of both lengths, whatever they hold.
 func Match(pattern, value string) bool {
+	star := strings.IndexByte(pattern, '*')
+	if star < 0 {
+		return pattern == value
+	}
+	if !strings.HasPrefix(value, pattern[:star]) {
+		return false
+	}
+	pattern, value = pattern[star:], value[star:]
+	last := strings.LastIndexByte(pattern, '*') + 1
+	if !strings.HasSuffix(value, pattern[last:]) {
+		return false
+	}
+	pattern, value = pattern[:last], value[:len(value)-len(pattern[last:])]
+	switch pattern {
+	case "*":
+		return !strings.ContainsAny(value, "./:")
+	case "**":
+		return true
+	}
+	return matchStars(pattern, value)
+}
+
+// matchStars is Match for a pattern that begins and ends with a star.
+func matchStars(pattern, value string) bool {
 	// at[i] says that pattern[:i] can match what has been read of value.
 	at := make([]bool, len(pattern)+1)
 	at[0] = true

@@ -26,6 +26,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/governance/approvals"
 	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/sandbox"
@@ -88,10 +89,12 @@ type Host struct {
 	audit   *auditlog.Log
 	fuel    *kernel.Budget // of the tenant; nil has no limit
 	memory  *memory.Memory // the operator's
-	modules []*extension.Module
-	byName  map[string]*extension.Module
-	opts    Options
-	files   pipeline.Cache
+
+	approvals *approvals.Store
+	modules   []*extension.Module
+	byName    map[string]*extension.Module
+	opts      Options
+	files     pipeline.Cache
 
 	mu      sync.Mutex        // pipelines with ports of their own may be loaded at once
 	stores  map[string]string // where ports keep what they keep, by port
@@ -122,6 +125,8 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.recoverSuspended(); err != nil { // the log's lock makes the state folder this process's
 		return errors.Join(err, log.Close())
 	}
+	h.approvals = approvals.New(approvalsFile(h.state))
+	h.closers.add(func(context.Context) error { return h.approvals.Close() })
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.closers.add(func(context.Context) error { return log.Close() })
 	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Engine: sandbox.Engine(opts.Engine), Tenants: h.config.TenantLimits.TenantLimits}); err != nil {
@@ -164,10 +169,7 @@ func (h *Host) Stores() map[string]string {
 }
 
 func (h *Host) openFolders() error {
-	h.state = h.config.State
-	if h.state == "" {
-		h.state = filepath.Join(filepath.Dir(h.config.File), ".hexdag")
-	}
+	h.state = stateOf(h.config)
 	if err := h.openFolder(h.state); err != nil {
 		return err
 	}
@@ -198,24 +200,30 @@ func (h *Host) openFolder(dir string) error {
 func (h *Host) loadModules(ctx context.Context) error {
 	var problems []error
 	for _, spec := range h.config.Modules {
-		m, err := extension.Load(ctx, h.runtime, h.door, h.log, extension.Spec{
-			Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
-		})
-		if err != nil {
-			refused := h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Forbid, Result: string(kernel.CodeOf(err)), Detail: err.Error()})
-			problems = append(problems, kernel.At(err, spec.Where), refused)
-			continue
+		if h.byName[spec.Name] == nil { // the one that decides is there already
+			_, err := h.loadModule(ctx, spec, h.door)
+			problems = append(problems, err)
 		}
-		h.byName[spec.Name] = m
-		h.modules = append(h.modules, m)
-		grants := make([]string, len(spec.Grants))
-		for i, g := range spec.Grants {
-			grants[i] = g.String()
-		}
-		err = h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Allow, Digest: m.Digest(), Detail: fmt.Sprint(grants)})
-		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
+}
+
+// loadModule loads a module that calls through door, on record.
+func (h *Host) loadModule(ctx context.Context, spec pipeline.ModuleSpec, door *ports.Door) (*extension.Module, error) {
+	m, err := extension.Load(ctx, h.runtime, door, h.log, extension.Spec{
+		Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
+	})
+	if err != nil {
+		refused := h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Forbid, Result: string(kernel.CodeOf(err)), Detail: err.Error()})
+		return nil, errors.Join(kernel.At(err, spec.Where), refused)
+	}
+	h.byName[spec.Name] = m
+	h.modules = append(h.modules, m)
+	grants := make([]string, len(spec.Grants))
+	for i, g := range spec.Grants {
+		grants[i] = g.String()
+	}
+	return m, h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Allow, Digest: m.Digest(), Detail: fmt.Sprint(grants)})
 }
 
 // ReloadModule replaces a module, by its name in the configuration, by what is at

@@ -322,6 +322,8 @@ func (h *Host) resumption(ctx context.Context, s *suspended, decide func(engine.
 	moved := false
 	for _, w := range s.Waits {
 		switch data, came, late := decide(w); {
+		case came && strings.HasPrefix(w.EventKey, kernel.ApprovalKey):
+			moved = true // the node itself runs anew, and governance says whether it may
 		case came:
 			from.Results[w.Node], moved = data, true
 		case late:

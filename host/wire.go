@@ -12,11 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tetratelabs/wazero"
-
 	"github.com/hexdag/hexdag/abi"
-	"github.com/hexdag/hexdag/host/extension/policy"
-	"github.com/hexdag/hexdag/host/extension/policy/regoc"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/entitystate"
 	"github.com/hexdag/hexdag/host/lib/pipelinememory"
@@ -28,10 +24,6 @@ import (
 	"github.com/hexdag/hexdag/host/ports/database"
 	"github.com/hexdag/hexdag/host/ports/database/memdb"
 	"github.com/hexdag/hexdag/host/ports/database/sqlitedb"
-	"github.com/hexdag/hexdag/host/ports/governance"
-	"github.com/hexdag/hexdag/host/ports/governance/allowall"
-	governancedriver "github.com/hexdag/hexdag/host/ports/governance/driver"
-	"github.com/hexdag/hexdag/host/ports/governance/rego"
 	"github.com/hexdag/hexdag/host/ports/llm"
 	"github.com/hexdag/hexdag/host/ports/llm/mockllm"
 	"github.com/hexdag/hexdag/host/ports/llm/openaillm"
@@ -79,6 +71,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 		specs["memory"] = pipeline.PortSpec{Adapter: "memory"}
 	}
 	h.door = ports.NewDoor(authorizer, h.audit)
+	h.door.ApproveWith(h.approvals)
 	ops, err := opening{host: h, ctx: ctx, closers: &h.closers, file: h.config.File}.ports(specs)
 	if err != nil {
 		return err
@@ -247,76 +240,6 @@ func openFileArtifacts(o opening, config map[string]any, dir string) ([]ports.Op
 
 func openMemoryArtifacts(opening, map[string]any, string) ([]ports.Op, error) {
 	return artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(), nil
-}
-
-// openGovernance opens who decides. It is the operator's alone: a pipeline
-// cannot bring its own.
-func (h *Host) openGovernance(ctx context.Context, spec pipeline.PortSpec) (*governance.Port, error) {
-	var d governancedriver.Driver
-	var err error
-	switch spec.Adapter {
-	case "", "allow_all":
-		d = allowall.Driver{}
-	case "rego":
-		d, err = h.openRego(ctx, spec)
-	default:
-		err = &kernel.Error{Code: kernel.CodeConfig, What: "port governance has no adapter " + kernel.Quote(spec.Adapter), Fix: "known are allow_all and rego"}
-	}
-	if err != nil {
-		return nil, place(err, spec.Where)
-	}
-	return governance.New(d, governance.Options{Auditor: h.audit}), nil
-}
-
-// regoConfig is the configuration of the adapter rego: folders of Rego, compiled
-// here, or a file that 'hexdag policy build' wrote.
-type regoConfig struct {
-	Dirs       []string `json:"dirs"`
-	File       string   `json:"file"`
-	Entrypoint string   `json:"entrypoint"`
-}
-
-func (h *Host) openRego(ctx context.Context, spec pipeline.PortSpec) (governancedriver.Driver, error) {
-	var c regoConfig
-	if err := kernel.FromValue(spec.Config, &c); err != nil || (len(c.Dirs) > 0) == (c.File != "") {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of rego cannot be used", Why: fmt.Sprint(err), Fix: "give dirs: [...] or file: policy.tar.gz, and entrypoint: where it is not " + rego.Entrypoint, Err: err}
-	}
-	dir := filepath.Dir(h.config.File)
-	opts := policy.Options{Log: func(_ context.Context, line string) { h.log.Info(line, "policy", spec.Where.String()) }}
-	cache, err := wazero.NewCompilationCacheWithDir(filepath.Join(h.cache, "policies"))
-	if err != nil {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the cache of compiled policies cannot be opened", Why: err.Error(), Fix: "set HOME to a folder that you own", Err: err}
-	}
-	h.closers.add(cache.Close)
-	opts.Cache = cache
-	p, err := loadPolicy(ctx, c, dir, opts)
-	if err != nil {
-		return nil, err
-	}
-	h.closers.add(func(context.Context) error { return p.Close() })
-	return rego.New(p, c.Entrypoint)
-}
-
-func loadPolicy(ctx context.Context, c regoConfig, dir string, opts policy.Options) (*policy.Policy, error) {
-	under := func(path string) string {
-		if filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(dir, path)
-	}
-	if c.File != "" {
-		return policy.LoadFile(ctx, under(c.File), opts)
-	}
-	dirs := make([]string, len(c.Dirs))
-	for i, d := range c.Dirs {
-		dirs[i] = under(d)
-	}
-	built, err := regoc.Build(ctx, regoc.Source{Dirs: dirs}, regoc.Options{})
-	if err != nil {
-		return nil, err
-	}
-	opts.Name, opts.Data = strings.Join(c.Dirs, ", "), built.Data
-	return policy.Load(ctx, built.Wasm, opts)
 }
 
 // memoryOps are the ports of a module that is called by itself.

@@ -184,7 +184,7 @@ func (w *worker) judge(ctx context.Context, hook *NodeHook, call *kernel.NodeCal
 func (w *worker) execute(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 	v, err := w.body(ctx, call)
 	if err != nil || w.n.Output == nil {
-		return v, err
+		return v, w.untilApproved(err)
 	}
 	if _, agent := w.n.Body.(*pipeline.Agent); agent {
 		return v, nil // the loop has held it to the schema, or has given up on one

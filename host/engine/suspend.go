@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -30,4 +31,21 @@ func (w *worker) wait(ctx context.Context, b *pipeline.Wait, call *kernel.NodeCa
 		}
 	}
 	return nil, &suspension{wait: Wait{Node: call.Name, EventKey: key, Timeout: b.Timeout, OnTimeout: b.OnTimeout, Since: time.Now().UTC()}, setup: setup}
+}
+
+// untilApproved has the run wait for an approval that a node's call needs: the node
+// runs anew when the run is resumed. That does nothing twice where the call is all that
+// the node does. Any other node fails, and so does one that no run can go on from: in a
+// body, or in a run that another has started and waits for.
+func (w *worker) untilApproved(err error) error {
+	var needed *kernel.ApprovalNeeded
+	if kernel.CodeOf(err) != kernel.CodeApproval || !errors.As(err, &needed) || w.g.body != "" || w.g.r.context.ParentRunID != "" {
+		return err
+	}
+	switch w.n.Body.(type) {
+	case *pipeline.ServiceCall, *pipeline.APICall, *pipeline.LLM, *pipeline.Transition:
+		now := time.Now().UTC()
+		return &suspension{wait: Wait{Node: w.n.Name, EventKey: needed.EventKey(), Timeout: needed.Expires.Sub(now), Since: now}}
+	}
+	return err
 }

@@ -30,7 +30,8 @@ const (
 	CodeExpression      Code = "expression.syntax"    // not an expression, or one that uses what is not allowed
 
 	// Denied: a rule said no.
-	CodeDenied Code = "denied"
+	CodeDenied   Code = "denied"
+	CodeApproval Code = "approval.needed" // a person has to approve first; the cause is an ApprovalNeeded
 
 	// Failed: it was tried, and did not work.
 	CodeFailed      Code = "failed"
@@ -63,7 +64,7 @@ const (
 // Class returns the class of c; an unknown code is a failure.
 func (c Code) Class() Class {
 	switch c {
-	case CodeDenied:
+	case CodeDenied, CodeApproval:
 		return ClassDenied
 	case CodeSyntax, CodePipeline, CodeUnknownKind, CodeNotYet, CodeConfig, CodeInput, CodeModuleNotFound, CodeModuleInvalid,
 		CodeModuleComponent, CodeModuleImport, CodeModuleGrant, CodeModuleExport, CodePolicy, CodeAuditTampered, CodeExpression:

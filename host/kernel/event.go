@@ -20,6 +20,8 @@ const (
 	HookDecided       EventType = "HookDecided"
 	GovernanceDecided EventType = "GovernanceDecided" // asked by the pipeline itself
 
+	GovernanceNotified EventType = "GovernanceNotified" // an obligation: Action says whom
+
 	PipelineSuspended     EventType = "PipelineSuspended" // before the terminal event
 	PipelineResumed       EventType = "PipelineResumed"
 	NodeWarned            EventType = "NodeWarned" // an expression failed and made null

@@ -1,6 +1,9 @@
 package kernel
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // AccessRequest asks whether a subject may do an action to a resource. The shape
 // is that of AuthZEN's evaluation request.
@@ -62,7 +65,42 @@ type Decision struct {
 	Reasons     []Reason         `json:"reasons"`
 	Obligations []map[string]any `json:"obligations,omitempty"`
 	TTLSeconds  int              `json:"ttl_s,omitempty"`
+	// Revision identifies the rules and data that decided; "" where the backend cannot tell.
+	Revision string `json:"revision,omitempty"`
 }
+
+// Permission is something that a subject may do: an action on resources, or, where
+// a backend can tell of all of them at once, patterns of both, as abi.Match has it.
+type Permission struct {
+	Action   string   `json:"action"`
+	Resource string   `json:"resource"` // "type:id"
+	Effect   Effect   `json:"effect"`   // Allow or Approve; among patterns, Forbid takes away from the others
+	Rules    []string `json:"rules,omitempty"`
+}
+
+// Permissions is the answer to what a subject may do.
+type Permissions struct {
+	List []Permission `json:"permissions"`
+	// Patterns says that the list has patterns, and covers every action and
+	// resource that there can be; else it covers those that were asked about.
+	Patterns bool `json:"patterns"`
+}
+
+// ApprovalNeeded is the cause of an error with CodeApproval: the call can be made
+// again once a person has approved it.
+type ApprovalNeeded struct {
+	ID      string
+	Expires time.Time // after which the approval can no longer be given
+}
+
+// Error says which approval is waited for.
+func (a *ApprovalNeeded) Error() string { return "waits for approval " + a.ID }
+
+// EventKey is what a run that waits for the approval waits for.
+func (a *ApprovalNeeded) EventKey() string { return ApprovalKey + a.ID }
+
+// ApprovalKey is how the keys of events begin that approvals are.
+const ApprovalKey = "hexdag.approval:"
 
 // Authorizer decides. It never returns an effect other than the three, and its
 // errors are to be taken as Forbid.
@@ -73,7 +111,7 @@ type Authorizer interface {
 // AuditRecord is one line of the audit log.
 type AuditRecord struct {
 	Time      string   `json:"time"` // RFC 3339, UTC, nanoseconds
-	Kind      string   `json:"kind"` // "decision", "call", "module", "run"
+	Kind      string   `json:"kind"` // "decision", "call", "module", "run", "note", "shadow", "log"
 	RunID     string   `json:"run_id,omitempty"`
 	Tenant    string   `json:"tenant,omitempty"`
 	Principal string   `json:"principal,omitempty"`
@@ -86,6 +124,8 @@ type AuditRecord struct {
 	Result    string   `json:"result,omitempty"` // "ok" or an error code
 	Digest    string   `json:"digest,omitempty"` // SHA-256 of the arguments, or of the module
 	Detail    string   `json:"detail,omitempty"`
+	Revision  string   `json:"revision,omitempty"` // of the policy that decided
+	Masked    []string `json:"masked,omitempty"`   // JSON pointers to what was removed, of the record and of /args
 }
 
 // Auditor records. An action whose record cannot be written must not happen.

@@ -31,6 +31,7 @@ type RunContext struct {
 	// Door does the run's calls of ports; set for as long as it runs.
 	Door     PortFunc
 	counters counters
+	calls    counters
 	message  atomic.Pointer[runMessage]
 }
 
@@ -92,6 +93,21 @@ func (r *RunContext) Count(name string, delta int64) {
 		r.counters.value = map[string]int64{}
 	}
 	r.counters.value[name] += delta
+}
+
+// CountCall counts a call of an operation that governance limits, and reports
+// whether it is within the limit.
+func (r *RunContext) CountCall(op string, limit int64) bool {
+	r.calls.mu.Lock()
+	defer r.calls.mu.Unlock()
+	if r.calls.value == nil {
+		r.calls.value = map[string]int64{}
+	}
+	if r.calls.value[op] >= limit {
+		return false
+	}
+	r.calls.value[op]++
+	return true
 }
 
 // Counters returns a copy of the run's counters.

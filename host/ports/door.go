@@ -13,6 +13,7 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
 // Door is the one way from a pipeline to its ports. It is safe for concurrent
@@ -20,6 +21,7 @@ import (
 type Door struct {
 	authorizer kernel.Authorizer
 	auditor    kernel.Auditor
+	approver   Approver
 	ops        map[string]*Op
 	hooks      []Registration
 }
@@ -37,6 +39,10 @@ type Registration struct {
 func NewDoor(authorizer kernel.Authorizer, auditor kernel.Auditor) *Door {
 	return &Door{authorizer: authorizer, auditor: auditor, ops: map[string]*Op{}}
 }
+
+// ApproveWith has calls that need an approval wait for one of a. Without it they
+// are refused. It is set before the door is used.
+func (d *Door) ApproveWith(a Approver) { d.approver = a }
 
 // Register offers operations.
 func (d *Door) Register(ops ...Op) error {
@@ -132,8 +138,9 @@ func (d *Door) Call(ctx context.Context, call *kernel.PortCall) (*kernel.PortRep
 // passage is one call on its way through the door.
 type passage struct {
 	*Door
-	op   *Op
-	call *kernel.PortCall
+	op     *Op
+	call   *kernel.PortCall
+	duties *obligation.Duties // of the decision that admitted the call; nil before
 }
 
 func (p *passage) pass(ctx context.Context) (*kernel.PortReply, error) {
@@ -144,6 +151,9 @@ func (p *passage) pass(ctx context.Context) (*kernel.PortReply, error) {
 		return nil, err
 	}
 	reply, err := p.hooked(ctx, guarded, 0)
+	if err == nil {
+		reply = p.masked(reply) // a hook's own reply, too
+	}
 	p.emit(ctx, start, err)
 	return reply, err
 }
@@ -163,19 +173,38 @@ func (p *passage) admit(ctx context.Context) (map[string]string, error) {
 			return nil, p.refuse(ctx, guarded, err, kernel.Reason{ID: "hexdag.capability", Msg: err.Error()})
 		}
 	}
-	decision := kernel.Decision{Effect: kernel.Allow}
-	if !p.op.Decides {
-		if decision, err = p.authorizer.Authorize(ctx, p.question(ctx, guarded)); err != nil {
-			return nil, p.refuse(ctx, guarded, err, kernel.Reason{ID: "hexdag.governance.error", Msg: err.Error()})
-		}
+	reasons, err := p.decide(ctx, guarded)
+	if err != nil {
+		return nil, p.refuse(ctx, guarded, err, reasons...)
 	}
-	if decision.Effect != kernel.Allow {
-		return nil, p.refuse(ctx, guarded, policyError(p.op.Name, decision), decision.Reasons...)
-	}
-	if err := p.record(ctx, guarded, kernel.Allow, decision.Reasons, ""); err != nil {
+	if err := p.record(ctx, guarded, kernel.Allow, reasons, ""); err != nil {
 		return nil, err
 	}
-	return guarded, nil
+	return guarded, p.notify(ctx)
+}
+
+// decide has governance say whether the call may be done, and takes on what it
+// obliges to. The reasons are those of either answer.
+func (p *passage) decide(ctx context.Context, guarded map[string]string) ([]kernel.Reason, error) {
+	if p.op.Decides {
+		return nil, nil
+	}
+	req := p.question(ctx, guarded)
+	decision, err := p.authorizer.Authorize(ctx, req)
+	if err != nil {
+		return []kernel.Reason{{ID: "hexdag.governance.error", Msg: err.Error()}}, err
+	}
+	if p.duties, err = obligation.Parse(decision.Obligations); err != nil {
+		return []kernel.Reason{{ID: "hexdag.governance.obligation", Msg: kernel.Quote(err.Error())}}, p.unfulfillable(err)
+	}
+	switch {
+	case decision.Effect == kernel.Approve, decision.Effect == kernel.Allow && p.duties.Approval != nil:
+		approved, err := p.approve(ctx, req, decision)
+		return append(approved, decision.Reasons...), err
+	case decision.Effect != kernel.Allow:
+		return decision.Reasons, policyError(p.op.Name, decision)
+	}
+	return decision.Reasons, nil
 }
 
 // capable refuses what the run as a whole may not do.
@@ -195,7 +224,7 @@ func policyError(op string, d kernel.Decision) error {
 	}
 	e := &kernel.Error{Code: kernel.CodeDenied, What: "governance denied " + op, Why: strings.Join(why, "; "), Fix: "ask whoever owns the policy, or change what is asked"}
 	if d.Effect == kernel.Approve {
-		e.What, e.Fix = op+" needs an approval", "have a person approve it"
+		e.What, e.Fix = op+" needs an approval", "allow it in the policy: this host keeps no approvals"
 	}
 	return e
 }
@@ -258,6 +287,7 @@ func (p *passage) record(ctx context.Context, guarded map[string]string, effect 
 	if run := kernel.RunFrom(ctx); run != nil {
 		r.RunID, r.Tenant = run.RunID, run.Tenant
 	}
+	p.duties.MaskRecord(r)
 	if err := p.auditor.Audit(ctx, r); err != nil {
 		return &kernel.Error{Code: kernel.CodeAudit, What: p.op.Name + " was refused", Why: "it cannot be recorded: " + err.Error(),
 			Fix: "make room for the audit log, or mend its folder", Err: err}
@@ -267,7 +297,7 @@ func (p *passage) record(ctx context.Context, guarded map[string]string, effect 
 
 // digest identifies the arguments and the body without keeping them.
 func (p *passage) digest() string {
-	text, err := kernel.EncodeJSON(p.call.Args)
+	text, err := kernel.EncodeJSON(p.duties.Args(p.call.Args))
 	if err != nil {
 		return ""
 	}

@@ -324,7 +324,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"artifacts.delete": middleware.Repeatable, "artifacts.list": middleware.Repeatable, "artifacts.retrieve": middleware.Repeatable, "artifacts.store": middleware.Repeatable,
 		"database.describe_table": middleware.Cacheable, "database.insert": middleware.Once, "database.list_tables": middleware.Cacheable, "database.query": middleware.Cacheable,
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
-		"governance.authorize": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
+		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
 		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.set": middleware.Repeatable,
 	}

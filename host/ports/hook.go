@@ -131,12 +131,21 @@ func (p *passage) denied(ctx context.Context, guarded map[string]string, hook, r
 
 // perform does the operation and charges the run for it.
 func (p *passage) perform(ctx context.Context) (*kernel.PortReply, error) {
+	if err := p.countCall(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := p.withTimeout(ctx)
+	defer cancel()
 	reply, err := Metered(*p.op)(ctx, p.call)
 	if err != nil {
 		return nil, err
 	}
 	if p.op.Decides {
 		emitDecision(ctx, p.call, reply.Value)
+	}
+	reply = p.masked(reply) // before a hook sees it
+	if err := p.checkSize(reply); err != nil {
+		return nil, err
 	}
 	return reply, nil
 }

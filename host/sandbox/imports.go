@@ -347,7 +347,7 @@ func (a *activation) random(mem memory, stack []uint64) abi.Status {
 // statusOf translates an error of the host for a guest.
 func statusOf(err error) abi.Status {
 	switch kernel.CodeOf(err) {
-	case kernel.CodeDenied, kernel.CodeModuleGrant, kernel.CodeAudit:
+	case kernel.CodeDenied, kernel.CodeApproval, kernel.CodeModuleGrant, kernel.CodeAudit:
 		return abi.Denied
 	case kernel.CodeNotFound:
 		return abi.NotFound

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
 const (
@@ -27,8 +28,8 @@ func normalise(d kernel.Decision) kernel.Decision {
 	default:
 		return deny(ReasonEffect, "the policy gave the effect "+string(d.Effect)+"; there are allow, deny and approve")
 	}
-	for _, o := range d.Obligations {
-		if kind, _ := o["type"].(string); !slices.Contains(obligationTypes(), kind) {
+	for _, o := range d.Obligations { // one that the host does not know it cannot fulfil, and so it must not allow
+		if kind, _ := o["type"].(string); !slices.Contains(obligation.Types(), kind) {
 			return deny(ReasonObligation, "the policy gave an obligation of type "+kind+", which the host does not know")
 		}
 	}
@@ -48,7 +49,3 @@ func normaliseReasons(reasons []kernel.Reason) []kernel.Reason {
 	safe = slices.Compact(safe)
 	return safe[:min(len(safe), maxReasons)]
 }
-
-// obligationTypes are what a decision may ask the host to do. One that it does not
-// know it cannot fulfil, and so it must not allow.
-func obligationTypes() []string { return []string{"mask", "limit", "label", "notify", "approval"} }

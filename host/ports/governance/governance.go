@@ -13,6 +13,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/governance/driver"
+	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
 // The reasons of denials that no rule gave.
@@ -36,8 +37,11 @@ type Options struct {
 // Port is the portable API on a driver. It is a kernel.Authorizer and a
 // kernel.Auditor, and safe for concurrent use.
 type Port struct {
-	driver driver.Driver
-	opts   Options
+	driver   driver.Driver
+	opts     Options
+	revision func() string // nil where the driver cannot tell
+	usage    bool          // rules may look at what a run has used
+	cache    cache
 }
 
 var (
@@ -50,20 +54,57 @@ func New(d driver.Driver, opts Options) *Port {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 2 * time.Second
 	}
-	return &Port{driver: d, opts: opts}
+	p := &Port{driver: d, opts: opts, usage: true}
+	if r, ok := d.(driver.Revisioner); ok {
+		p.revision = r.Revision
+	}
+	if r, ok := d.(driver.UsageReader); ok {
+		p.usage = r.ReadsUsage()
+	}
+	return p
 }
 
 // Authorize decides, and records the decision. Its error is always nil: what went
 // wrong is among the reasons of the denial.
 func (p *Port) Authorize(ctx context.Context, req *kernel.AccessRequest) (kernel.Decision, error) {
-	d := normalise(p.ask(ctx, req))
+	d := p.decide(ctx, req)
 	if p.opts.Auditor == nil {
 		return d, nil
 	}
-	if err := p.opts.Auditor.Audit(ctx, record(ctx, req, d)); err != nil {
+	if err := p.Audit(ctx, record(ctx, req, d)); err != nil {
 		return deny(ReasonAudit, "the decision cannot be recorded: "+err.Error()), nil //nolint:nilerr // the denial says it
 	}
 	return d, nil
+}
+
+// decide returns a decision that is kept, or has the driver decide. What the
+// driver did not decide itself is not kept. While rules are replaced a decision can
+// be of either revision: it is kept under the older.
+func (p *Port) decide(ctx context.Context, req *kernel.AccessRequest) kernel.Decision {
+	revision := ""
+	if p.revision != nil {
+		revision = p.revision()
+	}
+	if revision == "" {
+		return normalise(p.ask(ctx, req))
+	}
+	key, keepable := p.cache.key(req, revision, p.usage)
+	if !keepable {
+		d := normalise(p.ask(ctx, req))
+		d.Revision = revision
+		return d
+	}
+	defer p.cache.keys.Put(key)
+	now := time.Now()
+	if d, ok := p.cache.get(*key, now); ok && ctx.Err() == nil {
+		return d
+	}
+	d := normalise(p.ask(ctx, req))
+	d.Revision = revision
+	if d.TTLSeconds > 0 {
+		p.cache.keep(*key, kept{d, now.Add(time.Duration(d.TTLSeconds) * time.Second)})
+	}
+	return d
 }
 
 // ask has the driver decide, and denies if it does not.
@@ -93,7 +134,24 @@ func (p *Port) Audit(ctx context.Context, record *kernel.AuditRecord) error {
 	if p.opts.Auditor == nil {
 		return &kernel.Error{Code: kernel.CodeAudit, What: "there is no audit log", Fix: "configure one"}
 	}
+	if a, ok := p.driver.(driver.Auditor); ok {
+		if err := p.show(ctx, a, record); err != nil {
+			return &kernel.Error{Code: kernel.CodeAudit, What: "the policy refused a record", Why: kernel.Quote(err.Error()), Fix: "see to it that the policy takes it", Err: err}
+		}
+	}
 	return p.opts.Auditor.Audit(ctx, record)
+}
+
+// show has a driver see a record before it is written.
+func (p *Port) show(ctx context.Context, a driver.Auditor, record *kernel.AuditRecord) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("it panicked: %v", r)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.Timeout) // also what was cancelled is recorded
+	defer cancel()
+	return a.Audit(ctx, record)
 }
 
 func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *kernel.AuditRecord {
@@ -101,7 +159,7 @@ func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *
 		Time: time.Now().UTC().Format(time.RFC3339Nano), Kind: "decision",
 		RunID: req.Context.RunID, Tenant: req.Subject.Tenant, Principal: req.Subject.ID, Node: req.Context.Node,
 		Action: req.Action.Name, Resource: req.Resource.Type + ":" + req.Resource.ID,
-		Effect: d.Effect, Reasons: d.Reasons, Result: "ok", Digest: digest(req.Action.Args),
+		Effect: d.Effect, Reasons: d.Reasons, Result: "ok", Revision: d.Revision,
 	}
 	if len(req.Subject.Chain) > 0 {
 		r.Principal = req.Subject.Chain[0]
@@ -110,6 +168,9 @@ func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *
 	if run := kernel.RunFrom(ctx); run != nil {
 		r.RunID, r.Tenant = run.RunID, run.Tenant
 	}
+	duties, _ := obligation.Parse(d.Obligations) // together with an error they mask all that they can
+	r.Digest = digest(duties.Args(req.Action.Args))
+	duties.MaskRecord(r)
 	return r
 }
 

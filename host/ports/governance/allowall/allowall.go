@@ -17,3 +17,14 @@ func (Driver) Authorize(context.Context, *kernel.AccessRequest) (kernel.Decision
 		Reasons: []kernel.Reason{{ID: "hexdag.governance.allowall", Msg: "no policy is configured"}},
 	}, nil
 }
+
+// Revision is always the same.
+func (Driver) Revision() string { return "allow_all" }
+
+// ReadsUsage reports that nothing is looked at.
+func (Driver) ReadsUsage() bool { return false }
+
+// ListPermissions lists everything.
+func (Driver) ListPermissions(context.Context, *kernel.Subject, *kernel.Scope) ([]kernel.Permission, bool, error) {
+	return []kernel.Permission{{Action: "**", Resource: "**", Effect: kernel.Allow, Rules: []string{"hexdag.governance.allowall"}}}, true, nil
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/governance"
 	"github.com/hexdag/hexdag/host/ports/governance/driver"
+	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
 // Harness is a backend with rules that the suite knows.
@@ -40,6 +41,9 @@ func RunConformanceTests(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"EndedContext", testEndedContext},
 		{"Deadline", testDeadline},
 		{"EmptyRequest", testEmptyRequest},
+		{"Lists", testLists},
+		{"Revision", testRevision},
+		{"ObligationsAreKnown", testObligationsAreKnown},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newHarness(t)) })
 	}
@@ -142,5 +146,56 @@ func testEmptyRequest(t *testing.T, h Harness) {
 	}
 	if d.Reasons == nil {
 		t.Error("no reasons")
+	}
+}
+
+// testLists holds what a driver lists to what it decides, in both forms.
+func testLists(t *testing.T, h Harness) {
+	port := governance.New(h.Driver, governance.Options{})
+	for _, each := range []bool{false, true} {
+		for _, req := range []*kernel.AccessRequest{h.Allowed, h.Denied} {
+			if req == nil {
+				continue
+			}
+			asked := *req
+			asked.Action.Args = nil // of which no list tells
+			q := &governance.Query{Subject: req.Subject, Context: req.Context, Actions: []string{req.Action.Name}, Resources: []kernel.Resource{req.Resource}, Each: each}
+			list, err := port.ListPermissions(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want, got := decide(t, h.Driver, &asked).Effect, governance.Listed(list, req.Action.Name, req.Resource); got != want {
+				t.Errorf("each %v: %s on %v is listed as %s and decided as %s: %+v", each, req.Action.Name, req.Resource, got, want, list)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	q := &governance.Query{Subject: h.Allowed.Subject, Actions: []string{h.Allowed.Action.Name}, Resources: []kernel.Resource{h.Allowed.Resource}, Each: true}
+	if list, err := port.ListPermissions(ctx, q); err == nil {
+		t.Errorf("nobody waits any more, and it lists %+v", list)
+	}
+}
+
+// testRevision holds a driver that names its rules to naming them alike while they
+// are the same.
+func testRevision(t *testing.T, h Harness) {
+	r, ok := h.Driver.(driver.Revisioner)
+	if !ok {
+		t.Skip("the backend cannot tell its revision")
+	}
+	before := r.Revision()
+	decide(t, h.Driver, h.Allowed)
+	if after := r.Revision(); after != before {
+		t.Errorf("it was %q, and is %q after a decision", before, after)
+	}
+	if d := decide(t, h.Driver, h.Allowed); d.Revision != before {
+		t.Errorf("a decision has the revision %q, the driver %q", d.Revision, before)
+	}
+}
+
+func testObligationsAreKnown(t *testing.T, h Harness) {
+	if _, err := obligation.Parse(decide(t, h.Driver, h.Allowed).Obligations); err != nil {
+		t.Error(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/extension/policy"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
 
 // Entrypoint is the rule that decides unless another is named.
@@ -44,24 +45,12 @@ func (d *Driver) Authorize(ctx context.Context, req *kernel.AccessRequest) (kern
 	if err != nil || !defined {
 		return kernel.Decision{}, err
 	}
-	decision, err := read(v)
+	decision, err := driver.ReadDecision(v)
 	if err != nil {
 		return kernel.Decision{}, fmt.Errorf("the policy's decision cannot be read: %w", err)
 	}
 	return decision, nil
 }
 
-// read takes a decision only as it is specified: what it does not understand it
-// must not pass over, for it could be a restriction.
-func read(v kernel.Value) (d kernel.Decision, err error) {
-	document, ok := v.(map[string]any)
-	if !ok {
-		return d, fmt.Errorf("it is no object")
-	}
-	for name := range document {
-		if !slices.Contains([]string{"effect", "reasons", "obligations", "ttl_s"}, name) { // encoding/json would take "Effect", too
-			return d, fmt.Errorf("it has no member %s", kernel.Quote(name))
-		}
-	}
-	return d, kernel.FromValue(v, &d)
-}
+// Revision is the digest of the compiled policy and its data.
+func (d *Driver) Revision() string { return d.policy.Digest() }

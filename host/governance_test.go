@@ -1,0 +1,227 @@
+package host_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// governed is a configuration whose governance is the YAML.
+func governed(t *testing.T, governance string) site {
+	t.Helper()
+	return newSite(t, "  principal: ada\n  tenant: acme\n  ports:\n    governance: "+governance+"\n")
+}
+
+func TestGovernanceAdapters(t *testing.T) {
+	const roles = `{roles: {writer: {allow: [{action: "artifacts.store", resource: "artifacts:x"}]}}, bindings: [{subjects: ["user:ada"], roles: [writer]}]}`
+	const nobody = `{roles: {}, bindings: []}`
+	for name, tc := range map[string]struct {
+		governance string
+		allowed    bool
+	}{
+		"allow_all":             {`{adapter: allow_all}`, true},
+		"rbac":                  {`{adapter: rbac, config: ` + roles + `}`, true},
+		"rbac without bindings": {`{adapter: rbac, config: ` + nobody + `}`, false},
+		"rbac in a file":        {`{adapter: rbac, config: {file: roles.yaml}}`, true},
+		"abac":                  {`{adapter: abac, config: {rules: [{id: mine, effect: allow, actions: ["artifacts.*"], condition: "subject.tenant == 'acme'"}]}}`, true},
+		"abac of another":       {`{adapter: abac, config: {rules: [{id: mine, effect: allow, actions: ["artifacts.*"], condition: "subject.tenant == 'umbrella'"}]}}`, false},
+		"all_of":                {`{adapter: all_of, config: {of: [{adapter: allow_all}, {adapter: rbac, config: ` + roles + `, tenants: [acme]}]}}`, true},
+		"all_of, one denies":    {`{adapter: all_of, config: {of: [{adapter: allow_all}, {adapter: rbac, config: ` + nobody + `, tenants: [acme]}]}}`, false},
+		"all_of, not asked":     {`{adapter: all_of, config: {of: [{adapter: allow_all}, {adapter: rbac, config: ` + nobody + `, tenants: [umbrella]}]}}`, true},
+		"shadow":                {`{adapter: shadow, config: {live: {adapter: allow_all}, candidate: {adapter: rbac, config: ` + nobody + `}}}`, true},
+		"opa, out of reach":     {`{adapter: opa, config: {url: "http://127.0.0.1:1"}}`, false},
+		"authzen, out of reach": {`{adapter: authzen, config: {url: "http://127.0.0.1:1"}}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := governed(t, tc.governance)
+			s.write(t, "roles.yaml", roles)
+			h := s.open(t)
+			result := s.load(t, h, store).Run(t.Context(), "v", host.RunOptions{})
+			if (result.Status == engine.Completed) != tc.allowed {
+				t.Fatalf("%s: %v", result.Status, result.Err)
+			}
+			if !tc.allowed {
+				wantError(t, result.Err, kernel.CodeDenied, "governance denied artifacts.store")
+			}
+			if err := h.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if name == "shadow" {
+				last := s.records(t)
+				found := 0
+				for _, r := range last {
+					if r.Kind == "shadow" {
+						found++
+					}
+				}
+				if found != 2 {
+					t.Errorf("%d records of the candidate: %+v", found, last)
+				}
+			}
+		})
+	}
+}
+
+func TestGovernanceRefused(t *testing.T) {
+	for config, says := range map[string]string{
+		`{adapter: nonsense}`: "known are abac, all_of, allow_all, authzen, module, opa, rbac, rego, shadow",
+		`{adapter: rbac, config: {roles: {a: {inherits: [a]}}}}`:                                     "in a circle",
+		`{adapter: rbac, config: {role: {}}}`:                                                        "unknown field",
+		`{adapter: rbac, config: {file: roles.yaml, roles: {}}}`:                                     "a file and more",
+		`{adapter: abac, config: {rules: [{id: a, effect: allow, actions: [a], condition: "1 +"}]}}`: "condition",
+		`{adapter: all_of, config: {of: [{adapter: allow_all, tenants: [a]}]}}`:                      "no policy is for every tenant",
+		`{adapter: all_of, config: {of: [{adapter: nonsense}]}}`:                                     "no adapter nonsense",
+		`{adapter: shadow, config: {live: {adapter: allow_all}}}`:                                    "no adapter",
+		`{adapter: module, config: {module: nobody}}`:                                                "no module nobody",
+		`{adapter: opa, config: {url: "ftp://x"}}`:                                                   "http(s)://",
+	} {
+		_, err := governed(t, config).new(t)
+		wantError(t, err, kernel.CodeConfig, says, "hexdag.yaml")
+	}
+}
+
+func TestGovernanceFileIsAbsent(t *testing.T) {
+	_, err := governed(t, `{adapter: rbac, config: {file: absent.yaml}}`).new(t)
+	wantError(t, err, kernel.CodeSyntax, "absent.yaml", "cannot be read")
+}
+
+// A module decides about everything that pipelines do, its own host included.
+func TestModuleGoverns(t *testing.T) {
+	spec := `
+  modules:
+    guard: {path: ../../../governor.wasm, config: {decisions: {artifacts.store: {effect: allow, reasons: [{id: g, msg: m}]}}}}
+  ports:
+    governance: {adapter: module, config: {module: guard}}
+`
+	s := newSite(t, spec)
+	s.write(t, "governor.wasm", readFile(t, "ports/governance/guest/testdata/governor.wasm"))
+	s.write(t, "hexdag.yaml", strings.ReplaceAll(readFile(t, s.path("hexdag.yaml")), "../../../governor.wasm", "governor.wasm"))
+	h := s.open(t)
+	if result := s.load(t, h, store).Run(t.Context(), "v", host.RunOptions{}); result.Err != nil {
+		t.Fatal(result.Err)
+	}
+	list := `{kind: service_call_node, metadata: {name: l}, dependencies: [], spec: {service: artifacts, method: list}}`
+	wantError(t, s.load(t, h, list).Run(t.Context(), nil, host.RunOptions{}).Err, kernel.CodeDenied, "no rule had an answer")
+	if len(h.Modules()) != 1 {
+		t.Errorf("%d modules", len(h.Modules()))
+	}
+	spec = strings.ReplaceAll(spec, "../../../governor.wasm", "PUPPET")
+	_, err := newSite(t, spec).new(t) // what it asks for is nobody's who decides
+	wantError(t, err, kernel.CodeModuleGrant, "database.query")
+}
+
+const approving = `{adapter: abac, config: {rules: [
+        {id: all, effect: allow, actions: ["**"], ttl_s: 60},
+        {id: stores, effect: approve, actions: [artifacts.store], message: "a person looks at it first", obligations: [{type: approval, by: [bob, eve]}]}]}}`
+
+func neededBy(t *testing.T, s site) host.Approval {
+	t.Helper()
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	approvals := host.OpenApprovals(cfg) // as another process does
+	defer approvals.Close()
+	list, err := approvals.List(t.Context(), host.ApprovalPending)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	return list[0]
+}
+
+// A run waits for an approval, through the end of its process, and goes on with it.
+func TestRunWaitsForApproval(t *testing.T) {
+	s := governed(t, approving)
+	h := s.open(t)
+	after := `{kind: expression_node, metadata: {name: after}, dependencies: [x], spec: {expressions: {done: "1"}}}`
+	result := s.load(t, h, store, after).Run(t.Context(), "v", host.RunOptions{})
+	if result.Status != engine.Suspended || len(result.Waits) != 1 {
+		t.Fatalf("%s %+v %v", result.Status, result.Waits, result.Err)
+	}
+	asked := neededBy(t, s)
+	if key := result.Waits[0].EventKey; key != "hexdag.approval:"+asked.ID {
+		t.Fatalf("it waits for %s", key)
+	}
+	// Nobody has answered: it goes on waiting, for the same approval.
+	again, err := h.Resume(t.Context(), result.RunID, "", nil, host.RunOptions{})
+	if err != nil || again.Status != engine.Suspended || again.Waits[0].EventKey != result.Waits[0].EventKey {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h = s.open(t)
+	if _, err := h.Approvals().Answer(t.Context(), asked.ID, "bob", true, ""); err != nil {
+		t.Fatal(err)
+	}
+	results, err := h.Signal(t.Context(), "hexdag.approval:"+asked.ID, nil, host.RunOptions{})
+	if err != nil || len(results) != 1 || results[0].Status != engine.Completed || results[0].RunID != result.RunID {
+		t.Fatalf("%+v, %v", results, err)
+	}
+	if stored, _ := results[0].NodeResults["x"].(map[string]any); stored == nil || results[0].NodeResults["after"] == nil {
+		t.Errorf("%+v", results[0].NodeResults)
+	}
+	found := false
+	for _, r := range s.records(t) {
+		if r.Action == "artifacts.store" && r.Effect == kernel.Allow && r.Kind == "call" {
+			found = strings.Contains(r.Reasons[0].Msg, "approval "+asked.ID+", by [bob]")
+		}
+	}
+	if !found {
+		t.Error("who approved is not on record")
+	}
+	// It was good once.
+	if result := s.load(t, h, store).Run(t.Context(), "v", host.RunOptions{}); result.Status != engine.Suspended {
+		t.Errorf("a second time: %s %v", result.Status, result.Err)
+	}
+}
+
+func TestRunIsRefusedApproval(t *testing.T) {
+	s := governed(t, approving)
+	h := s.open(t)
+	p := s.load(t, h, store)
+	result := p.Run(t.Context(), "v", host.RunOptions{})
+	if _, err := h.Approvals().Answer(t.Context(), neededBy(t, s).ID, "eve", false, "too much"); err != nil {
+		t.Fatal(err)
+	}
+	refused, err := h.Resume(t.Context(), result.RunID, "", nil, host.RunOptions{})
+	if err != nil || refused.Status != engine.Denied {
+		t.Fatalf("%+v, %v", refused, err)
+	}
+	wantError(t, refused.Err, kernel.CodeDenied, "artifacts.store was not approved", "refused by eve: too much")
+}
+
+// What does more than one call, and what nobody could resume, fails with the
+// approval's id; the same run passes once it is given, and another does not.
+func TestApprovalInABody(t *testing.T) {
+	s := governed(t, approving)
+	body := `{kind: composite_node, metadata: {name: c}, dependencies: [], spec: {mode: for-each, items: "[1]", body: [{kind: service_call_node, metadata: {name: x}, spec: {service: artifacts, method: store, input_mapping: {name: "'x'", value: $input}}}]}}`
+	h := s.open(t)
+	p := s.load(t, h, body)
+	result := p.Run(t.Context(), "v", host.RunOptions{})
+	if result.Status != engine.Denied {
+		t.Fatalf("%s %v", result.Status, result.Err)
+	}
+	asked := neededBy(t, s)
+	wantError(t, result.Err, kernel.CodeApproval, "approval "+asked.ID+" is pending", "hexdag approvals approve "+asked.ID)
+	var needed *kernel.ApprovalNeeded
+	if !errors.As(result.Err, &needed) || needed.ID != asked.ID {
+		t.Errorf("%v names no approval", result.Err)
+	}
+	if _, err := h.Approvals().Answer(t.Context(), asked.ID, "bob", true, ""); err != nil {
+		t.Fatal(err)
+	}
+	if result := p.Run(t.Context(), "w", host.RunOptions{}); result.Status != engine.Denied {
+		t.Errorf("another argument: %s", result.Status)
+	}
+	if result := p.Run(t.Context(), "v", host.RunOptions{}); result.Err != nil {
+		t.Errorf("the same: %v", result.Err)
+	}
+	if result := p.Run(t.Context(), "v", host.RunOptions{}); result.Status != engine.Denied {
+		t.Errorf("a second time: %s", result.Status)
+	}
+}

@@ -1,0 +1,300 @@
+// Package approvals keeps what persons are asked to approve, and what they said, in a
+// SQLite file that several processes can share: a run waits in one, and an operator
+// answers in another.
+//
+// An approval is for one call: it is bound to the hash of who calls, the action with
+// its arguments and raw bytes, the resource, the labels and the policy's revision. It
+// is used up by the first such call, and expires. Whoever changes an argument asks
+// anew.
+package approvals
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
+)
+
+const (
+	// askFor is how long an approval can be given.
+	askFor = 7 * 24 * time.Hour
+	// goodFor is how long it can be used once it is given, unless the policy says.
+	goodFor = time.Hour
+	// maxPending is how many approvals of a tenant can wait, so that a loop that
+	// changes its arguments fills no disk.
+	maxPending = 1000
+	// maxShown is how large the arguments can be that an approver is shown, in bytes:
+	// what nobody can read nobody can approve.
+	maxShown = 64 << 10
+	// keepFor is how long what is over is kept, so that it can be looked up.
+	keepFor = 30 * 24 * time.Hour
+)
+
+// State is what has become of an approval.
+type State string
+
+// The states. The first two can still change.
+const (
+	Pending  State = "pending"
+	Approved State = "approved" // and not used yet
+	Denied   State = "denied"
+	Used     State = "used"
+	Expired  State = "expired"
+)
+
+// Approval is a call that a person is asked about.
+type Approval struct {
+	ID        string               `json:"id"`
+	State     State                `json:"state"`
+	Request   kernel.AccessRequest `json:"request"`
+	Body      string               `json:"body,omitempty"` // the digest of the call's raw bytes
+	Revision  string               `json:"revision,omitempty"`
+	Reasons   []kernel.Reason      `json:"reasons"`
+	By        []string             `json:"by,omitempty"` // who may answer; empty means anyone but who asks
+	Count     int                  `json:"count"`        // how many have to approve
+	Answers   []Answer             `json:"answers,omitempty"`
+	Requested time.Time            `json:"requested"`
+	Expires   time.Time            `json:"expires"` // it can be answered, or used, until then
+	GoodFor   time.Duration        `json:"good_for_ns"`
+}
+
+// Answer is what a person said.
+type Answer struct {
+	By      string    `json:"by"`
+	Approve bool      `json:"approve"`
+	At      time.Time `json:"at"`
+	Note    string    `json:"note,omitempty"`
+}
+
+// Store is a ports.Approver. The file is opened, and made, when it is first needed. It
+// is safe for concurrent use.
+type Store struct {
+	path    string
+	clock   func() time.Time
+	waiting int // of a tenant, at most
+
+	mu     sync.Mutex
+	db     *sql.DB
+	closed bool
+}
+
+var _ ports.Approver = (*Store)(nil)
+
+// New returns a store in a file. The caller closes it.
+func New(path string) *Store { return &Store{path: path, clock: time.Now, waiting: maxPending} }
+
+// hash is what an approval is bound to.
+func hash(req *ports.ApprovalRequest) (string, error) {
+	labels := map[string]any{}
+	for name, label := range req.Access.Context.Labels {
+		labels[name] = label
+	}
+	chain := make([]any, len(req.Access.Subject.Chain))
+	for i, name := range req.Access.Subject.Chain {
+		chain[i] = name
+	}
+	s, r := req.Access.Subject, req.Access.Resource
+	args := req.Access.Action.Args
+	if args == nil {
+		args = map[string]any{}
+	}
+	text, err := kernel.EncodeJSON(map[string]any{
+		"subject": []any{s.Type, s.ID, s.Tenant, chain}, "action": req.Access.Action.Name, "args": args, "body": req.Body,
+		"resource": []any{r.Type, r.ID}, "labels": labels, "revision": req.Revision, "pipeline": req.Access.Context.Pipeline, "node": req.Access.Context.Node,
+	})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Approve uses up an approval of this request, or asks for one.
+//
+// Errors: CodeApproval, with a kernel.ApprovalNeeded, while it is not given; CodeDenied if it was
+// refused, for as long as it would have been good; CodeLimit if too many wait; CodeUnavailable if the file cannot be used.
+func (s *Store) Approve(ctx context.Context, req *ports.ApprovalRequest) (*ports.Approved, error) {
+	bound, err := hash(req)
+	if err != nil {
+		return nil, s.unusable(err)
+	}
+	var approved *ports.Approved
+	err = s.change(ctx, func(tx *sql.Tx, now time.Time) error {
+		a, err := current(ctx, tx, bound)
+		switch {
+		case err != nil:
+			return err
+		case a == nil:
+			if a, err = s.request(ctx, tx, req, bound, now); err != nil {
+				return err
+			}
+			return commitAnd(needed(a))
+		case a.State == Approved:
+			approved = &ports.Approved{ID: a.ID}
+			for _, answer := range a.Answers {
+				approved.By, approved.At = append(approved.By, answer.By), answer.At
+			}
+			_, err := tx.ExecContext(ctx, `UPDATE approvals SET state = 'used' WHERE id = ?`, a.ID)
+			return err
+		case a.State == Denied:
+			return refused(a)
+		}
+		return needed(a)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return approved, nil
+}
+
+func needed(a *Approval) error {
+	return &kernel.Error{
+		Code: kernel.CodeApproval, What: kernel.Quote(a.Request.Action.Name) + " needs an approval", Why: "approval " + a.ID + " is " + string(a.State) + "; " + because(a.Reasons),
+		Fix: "have it approved: hexdag approvals approve " + a.ID, Err: &kernel.ApprovalNeeded{ID: a.ID, Expires: a.Expires},
+	}
+}
+
+func refused(a *Approval) error {
+	why := "approval " + a.ID
+	for _, answer := range a.Answers {
+		if !answer.Approve {
+			why += " was refused by " + kernel.Quote(answer.By)
+			if answer.Note != "" {
+				why += ": " + kernel.Quote(answer.Note)
+			}
+		}
+	}
+	return &kernel.Error{Code: kernel.CodeDenied, What: kernel.Quote(a.Request.Action.Name) + " was not approved", Why: why, Fix: "ask whoever refused it, or change what is asked"}
+}
+
+func because(reasons []kernel.Reason) string {
+	texts := make([]string, len(reasons))
+	for i, r := range reasons {
+		texts[i] = kernel.Quote(r.Msg) + " [" + kernel.Quote(r.ID) + "]"
+	}
+	return strings.Join(texts, "; ")
+}
+
+// request puts a call before whoever approves.
+func (s *Store) request(ctx context.Context, tx *sql.Tx, req *ports.ApprovalRequest, bound string, now time.Time) (*Approval, error) {
+	a := &Approval{
+		ID: strings.ToLower(rand.Text()[:12]), State: Pending, Request: req.Access, Body: req.Body, Revision: req.Revision, Reasons: req.Reasons,
+		By: req.Rules.By, Count: max(req.Rules.Count, 1), Requested: now.UTC(), Expires: now.Add(askFor).UTC(), GoodFor: req.Rules.TTL,
+	}
+	if a.GoodFor <= 0 {
+		a.GoodFor = goodFor
+	}
+	text, err := kernel.EncodeJSON(a.Request.Action.Args)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxShown {
+		return nil, &kernel.Error{Code: kernel.CodeLimit, What: kernel.Quote(a.Request.Action.Name) + " cannot be put before an approver", Why: fmt.Sprintf("its arguments have %d bytes, the limit is %d", len(text), maxShown), Fix: "pass what is large as an artifact, by its name"}
+	}
+	var waiting int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM approvals WHERE tenant = ? AND state = 'pending'`, req.Access.Subject.Tenant).Scan(&waiting); err != nil {
+		return nil, err
+	}
+	if waiting >= s.waiting {
+		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "too many approvals wait", Why: fmt.Sprintf("the limit of a tenant is %d", s.waiting), Fix: "answer them: hexdag approvals list"}
+	}
+	return a, insert(ctx, tx, a, bound)
+}
+
+// List returns the approvals in one of the states, the newest first; all, if none is named.
+func (s *Store) List(ctx context.Context, states ...State) (list []Approval, err error) {
+	err = s.change(ctx, func(tx *sql.Tx, _ time.Time) error {
+		all, err := query(ctx, tx, `SELECT document, state FROM approvals ORDER BY requested DESC, id`)
+		for _, a := range all {
+			if len(states) == 0 || slices.Contains(states, a.State) {
+				list = append(list, a)
+			}
+		}
+		return err
+	})
+	return list, err
+}
+
+// Answer notes what a person says of an approval that waits, and returns what has
+// become of it. One refusal is enough. Who asks cannot approve.
+//
+// Errors: CodeNotFound; CodeDenied if it is not by's to answer; CodeInput if it is over.
+func (s *Store) Answer(ctx context.Context, id, by string, approve bool, note string) (*Approval, error) {
+	var answered *Approval
+	err := s.change(ctx, func(tx *sql.Tx, now time.Time) error {
+		found, err := query(ctx, tx, `SELECT document, state FROM approvals WHERE id = ?`, id)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return &kernel.Error{Code: kernel.CodeNotFound, What: "there is no approval " + kernel.Quote(id), Fix: "list them: hexdag approvals list"}
+		}
+		a := &found[0]
+		if err := a.answer(Answer{By: by, Approve: approve, At: now.UTC(), Note: note}); err != nil {
+			return err
+		}
+		answered = a
+		return update(ctx, tx, a)
+	})
+	return answered, err
+}
+
+// answer holds an answer to who may give it.
+func (a *Approval) answer(given Answer) error {
+	deny := func(why, fix string) error {
+		return &kernel.Error{Code: kernel.CodeDenied, What: kernel.Quote(given.By) + " cannot answer approval " + a.ID, Why: why, Fix: fix}
+	}
+	asks := a.Request.Subject.ID
+	if len(a.Request.Subject.Chain) > 0 {
+		asks = a.Request.Subject.Chain[0]
+	}
+	switch {
+	case a.State != Pending:
+		return &kernel.Error{Code: kernel.CodeInput, What: "approval " + a.ID + " is over", Why: "it is " + string(a.State), Fix: "see those that wait: hexdag approvals list"}
+	case given.By == "":
+		return deny("nobody is named", "say who answers: --as NAME")
+	case given.By == asks:
+		return deny("who asks for an approval does not give it", "have another person answer")
+	case len(a.By) > 0 && !slices.Contains(a.By, given.By):
+		return deny("the policy names "+kernel.Quote(strings.Join(a.By, ", ")), "have one of them answer")
+	case slices.ContainsFunc(a.Answers, func(known Answer) bool { return known.By == given.By }):
+		return deny(fmt.Sprintf("they have answered, and %d persons have to", a.Count), "have another person answer")
+	}
+	a.Answers = append(a.Answers, given)
+	switch {
+	case !given.Approve:
+		a.State, a.Expires = Denied, given.At.Add(a.GoodFor)
+	case len(a.Answers) >= a.Count:
+		a.State, a.Expires = Approved, given.At.Add(a.GoodFor)
+	}
+	return nil
+}
+
+// Close closes the file.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.db == nil {
+		return nil
+	}
+	return s.db.Close()
+}
+
+func (s *Store) unusable(err error) error {
+	var known *kernel.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the approvals cannot be read or kept", Where: kernel.Where{File: s.path}, Why: err.Error(), Fix: "make room, or mend the file", Err: err}
+}

@@ -1,0 +1,33 @@
+;; Decides as its configuration says, at /decisions/ACTION: an object is the decision,
+;; a string the reason of a denial, true a trap, a number a loop without end, and an
+;; array the verdict error. audit does the same with /audit, and permissions with /permissions.
+(module
+  (import "hexdag_v1" "field" (func $field (param i32 i32 i32 i32 i32) (result i64)))
+  (import "hexdag_v1" "set" (func $set (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 0) "/action/name")
+  (data (i32.const 100) "/decisions/")
+  (data (i32.const 400) "/audit")
+  (data (i32.const 500) "/permissions")
+  (data (i32.const 600) "/reason")
+  (func $answer (param $path i32) (param $length i32) (result i64)
+    (local $r i64) (local $kind i32) (local $size i32)
+    (local.set $r (call $field (i32.const 1) (local.get $path) (local.get $length) (i32.const 1024) (i32.const 60000)))
+    (if (i64.lt_s (local.get $r) (i64.const 0)) (then (return (i64.const 0))))
+    (local.set $kind (i32.wrap_i64 (i64.shr_u (local.get $r) (i64.const 32))))
+    (local.set $size (i32.wrap_i64 (local.get $r)))
+    (if (i32.eqz (local.get $kind)) (then (return (i64.const 0))))
+    (if (i32.eq (local.get $kind) (i32.const 2)) (then (unreachable)))
+    (if (i32.eq (local.get $kind) (i32.const 3)) (then (loop $for_ever (br $for_ever))))
+    (if (i32.eq (local.get $kind) (i32.const 4)) (then
+      (drop (call $set (i32.const 4) (i32.const 600) (i32.const 7) (i32.const 4) (i32.const 1024) (local.get $size)))
+      (return (i64.const 3))))
+    (drop (call $set (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 7) (i32.const 1024) (local.get $size)))
+    (if (i32.eq (local.get $kind) (i32.const 5)) (then (return (i64.const 5))))
+    (i64.const 0))
+  (func (export "authorize") (param i32) (result i64) (local $r i64)
+    (local.set $r (call $field (i32.const 0) (i32.const 0) (i32.const 12) (i32.const 111) (i32.const 200)))
+    (if (i64.lt_s (local.get $r) (i64.const 0)) (then (return (i64.const 5))))
+    (call $answer (i32.const 100) (i32.add (i32.const 11) (i32.wrap_i64 (local.get $r)))))
+  (func (export "audit") (param i32) (result i64) (call $answer (i32.const 400) (i32.const 6)))
+  (func (export "permissions") (param i32) (result i64) (call $answer (i32.const 500) (i32.const 12))))
