@@ -56,6 +56,9 @@ type Options struct {
 	// the first is outermost.
 	NodeHooks []NodeHook
 	PortHooks []PortHook
+	// RecordCases is a folder that gets the first call of every module at each
+	// extension point as a case for 'hexdag module test'; "" records nothing.
+	RecordCases string
 	// Engine runs the modules: "wazero", or "wasmtime" in a program that is built
 	// with cgo and the tag wasmtime; "" means wazero.
 	Engine string
@@ -200,6 +203,7 @@ func (h *Host) loadModules(ctx context.Context) error {
 	for _, spec := range h.config.Modules {
 		m, err := extension.Load(ctx, h.runtime, h.door, h.log, extension.Spec{
 			Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
+			Trace: h.record(spec.Name),
 		})
 		if err != nil {
 			refused := h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Forbid, Result: string(kernel.CodeOf(err)), Detail: err.Error()})

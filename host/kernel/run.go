@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,10 @@ type RunContext struct {
 	Labels       map[string]string
 	Started      time.Time
 	Observer     Observer // may be nil
+	// Clock and Entropy are what modules that may ask get as the time and as
+	// randomness; nil means the machine's.
+	Clock   func() time.Time
+	Entropy io.Reader
 
 	Budgets
 	Usage    Usage
