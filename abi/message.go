@@ -43,13 +43,14 @@ type NodeMessage struct {
 // PortMessage is the input of port_before and port_after. The request's raw
 // bytes are the input's body at port_before, the reply's at port_after.
 type PortMessage struct {
-	Run   Run      `json:"run"`
-	Node  string   `json:"node,omitempty"`
-	Op    string   `json:"op"`
-	Chain []string `json:"chain"` // who asks: the principal, then each module on the way
-	Args  any      `json:"args"`
-	Reply any      `json:"reply,omitempty"`
-	Error *Problem `json:"error,omitempty"`
+	Run     Run      `json:"run"`
+	Node    string   `json:"node,omitempty"`
+	Op      string   `json:"op"`
+	Attempt int      `json:"attempt"` // of this hook at the call, from 1
+	Chain   []string `json:"chain"`   // who asks: the principal, then each module on the way
+	Args    any      `json:"args"`
+	Reply   any      `json:"reply,omitempty"`
+	Error   *Problem `json:"error,omitempty"`
 }
 
 // ToolMessage is the input of tool_call.

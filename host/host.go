@@ -57,6 +57,9 @@ type Options struct {
 	// the first is outermost.
 	NodeHooks []NodeHook
 	PortHooks []PortHook
+	// RecordCases is a folder that gets the first call of every module at each
+	// extension point as a case for 'hexdag module test'; "" records nothing.
+	RecordCases string
 	// Engine runs the modules: "wazero", or "wasmtime" in a program that is built
 	// with cgo and the tag wasmtime; "" means wazero.
 	Engine string
@@ -212,6 +215,7 @@ func (h *Host) loadModules(ctx context.Context) error {
 func (h *Host) loadModule(ctx context.Context, spec pipeline.ModuleSpec, door *ports.Door) (*extension.Module, error) {
 	m, err := extension.Load(ctx, h.runtime, door, h.log, extension.Spec{
 		Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
+		Trace: h.record(spec.Name),
 	})
 	if err != nil {
 		refused := h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Forbid, Result: string(kernel.CodeOf(err)), Detail: err.Error()})

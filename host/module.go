@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -96,6 +97,7 @@ type ModuleCall struct {
 	// "run" or "shared"; "" means call.
 	Isolation string
 	Bench     int    // how many more calls to make, to time them
+	Record    string // a file to write, a case that is this call with what came of it; "" is none
 	Dialect   string // "native", "extism" or "wasi-command"; "" means what the module looks like
 }
 
@@ -153,13 +155,22 @@ func CallModule(ctx context.Context, file string, call ModuleCall, opts Options)
 	if !isolation.Known() {
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "there is no isolation " + kernel.Quote(call.Isolation), Fix: "write call, run or shared"}
 	}
-	m, err := extension.Load(ctx, runtime, door, log, extension.Spec{Path: file, Config: config, Grants: call.Grants, Limits: call.Limits, Isolation: isolation, Dialect: sandbox.Dialect(call.Dialect)})
+	spec := extension.Spec{Path: file, Config: config, Grants: call.Grants, Limits: call.Limits, Isolation: isolation, Dialect: sandbox.Dialect(call.Dialect)}
+	writer := caseWriter{write: func(*extension.Trace) string { return call.Record }}
+	if call.Record != "" {
+		spec.Trace = writer.trace
+	}
+	m, err := extension.Load(ctx, runtime, door, log, spec)
 	if err != nil {
 		return nil, err
 	}
 	run := &kernel.RunContext{RunID: newRunID(), PipelineName: "module call", Tenant: "default", Principal: "local", Started: time.Now()}
 	defer m.Close(ctx)
-	return invoke(kernel.WithRun(ctx, run), m, run, call)
+	out, err := invoke(kernel.WithRun(ctx, run), m, run, call)
+	if recorded := writer.err(); recorded != nil {
+		return nil, errors.Join(err, recorded)
+	}
+	return out, err
 }
 
 func invoke(ctx context.Context, m *extension.Module, run *kernel.RunContext, call ModuleCall) (*ModuleOutcome, error) {
@@ -167,7 +178,7 @@ func invoke(ctx context.Context, m *extension.Module, run *kernel.RunContext, ca
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err}
 	}
-	out, err := m.Invoke(ctx, abi.Point(call.Export), input)
+	out, err := m.Invoke(ctx, abi.Point(call.Export), input, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +200,7 @@ func benchmark(ctx context.Context, m *extension.Module, point abi.Point, input 
 	times := make([]time.Duration, n)
 	for i := range times {
 		start := time.Now()
-		if _, err := m.Invoke(ctx, point, input); err != nil {
+		if _, err := m.Invoke(ctx, point, input, nil); err != nil {
 			return nil, err
 		}
 		times[i] = time.Since(start)

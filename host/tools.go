@@ -9,6 +9,7 @@ import (
 	"github.com/hexdag/hexdag/host/extension/policy/regoc"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
+	"github.com/hexdag/hexdag/host/scaffold"
 	"github.com/hexdag/hexdag/host/toolchain"
 )
 
@@ -48,6 +49,27 @@ func BuildPolicy(ctx context.Context, dirs, entrypoints []string, file string) (
 	}
 	return &BuiltPolicy{Size: len(artifact.Wasm), Revision: artifact.Revision, Entrypoints: artifact.Entrypoints}, nil
 }
+
+// PolicyTest is how a test of a policy ended.
+type PolicyTest = regoc.TestResult
+
+// TestPolicy runs the test rules of the Rego in dirs.
+func TestPolicy(ctx context.Context, dirs []string) ([]PolicyTest, error) {
+	return regoc.Test(ctx, regoc.Source{Dirs: dirs})
+}
+
+// Project is what NewProject makes; see package scaffold.
+type Project = scaffold.Project
+
+// ProjectKinds lists what NewProject can make, and ProjectLanguages in which languages.
+func ProjectKinds() []string { return scaffold.Kinds() }
+
+// ProjectLanguages lists the languages of a kind of project.
+func ProjectLanguages(kind string) []string { return scaffold.Languages(kind) }
+
+// NewProject makes a project that builds and whose tests pass, and returns the names
+// of its files.
+func NewProject(p Project) ([]string, error) { return scaffold.New(p) }
 
 // decisionEntrypoint is the rule that governance asks.
 const decisionEntrypoint = "hexdag/authz/decision"

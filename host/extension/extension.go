@@ -4,6 +4,7 @@
 package extension
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,6 +33,9 @@ type Spec struct {
 	Isolation sandbox.Isolation
 	// Dialect is how to talk to it; "" means what the module looks like.
 	Dialect sandbox.Dialect
+	// Trace, if set, is given what went into and out of every call when it has ended,
+	// in the call's context and goroutine.
+	Trace func(context.Context, *Trace)
 }
 
 // version is one state of a module's bytes with its rights. What has begun with

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -19,15 +20,19 @@ type guestHost struct {
 	module *version
 	node   string
 	caller kernel.Caller // the module included
+	trace  *Trace        // nil where nobody asked for one
 }
 
 var _ sandbox.Host = (*guestHost)(nil)
 
 func (h *guestHost) Call(ctx context.Context, op string, args map[string]any, body []byte) (*kernel.PortReply, error) {
-	return ports.DoorFrom(ctx, h.module.owner.door).Call(ctx, &kernel.PortCall{Op: op, Args: args, Body: body, Node: h.node, Caller: h.caller})
+	reply, err := ports.DoorFrom(ctx, h.module.owner.door).Call(ctx, &kernel.PortCall{Op: op, Args: args, Body: body, Node: h.node, Caller: h.caller})
+	h.trace.called(HostCall{Op: op, Args: args, Body: body, Reply: reply, Err: err})
+	return reply, err
 }
 
 func (h *guestHost) Log(level abi.Level, line string) {
+	h.trace.logged(level, line)
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	h.module.owner.log.Log(context.Background(), levels[level], kernel.Quote(line), "module", h.module.Name(), "node", h.node)
 }
@@ -46,21 +51,32 @@ func (h *guestHost) Clock(ctx context.Context, id abi.ClockID) (int64, error) {
 	if err := h.may(abi.OpClock); err != nil {
 		return 0, err
 	}
-	now := time.Now()
-	if id == abi.ClockWall {
-		return now.UnixNano(), nil
+	run := kernel.RunFrom(ctx)
+	now := time.Now
+	if run != nil && run.Clock != nil {
+		now = run.Clock
 	}
-	if run := kernel.RunFrom(ctx); run != nil {
-		return now.Sub(run.Started).Nanoseconds(), nil
+	t := now()
+	h.trace.read(t)
+	switch {
+	case id == abi.ClockWall:
+		return t.UnixNano(), nil
+	case run != nil:
+		return t.Sub(run.Started).Nanoseconds(), nil
 	}
 	return 0, nil
 }
 
-func (h *guestHost) Random(_ context.Context, p []byte) error {
+func (h *guestHost) Random(ctx context.Context, p []byte) error {
 	if err := h.may(abi.OpRandom); err != nil {
 		return err
 	}
-	_, err := rand.Read(p)
+	source := rand.Reader
+	if run := kernel.RunFrom(ctx); run != nil && run.Entropy != nil {
+		source = run.Entropy
+	}
+	_, err := io.ReadFull(source, p)
+	h.trace.drew(p)
 	return err
 }
 
@@ -102,8 +118,15 @@ func (m *version) callEncoded(ctx context.Context, point abi.Point, node string,
 	if run := kernel.RunFrom(ctx); run != nil {
 		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets
 	}
+	if m.owner.spec.Trace != nil {
+		host.trace = &Trace{Point: point, Input: input, Body: body, Config: call.Config}
+	}
 	out, err := m.Call(ctx, call)
 	m.owner.stats.add(out, err)
+	if host.trace != nil {
+		host.trace.Outcome, host.trace.Err = out, err
+		m.owner.spec.Trace(ctx, host.trace)
+	}
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Node: node})
 	}

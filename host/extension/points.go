@@ -166,8 +166,9 @@ func portMessage(ctx context.Context, call *kernel.PortCall) *kernel.Message {
 			names[i] = name
 		}
 		run := runMessage(ctx)
-		m := &kernel.Message{Value: map[string]any{"run": run.Value, "node": call.Node, "op": call.Op, "chain": names, "args": call.Args}}
-		m.Text = assemble(part{"args", call.Args, nil}, part{"chain", names, nil}, part{"node", call.Node, nil}, part{"op", call.Op, nil}, part{"run", nil, run.Text})
+		attempt := kernel.Number(int64(max(call.Attempt, 1)))
+		m := &kernel.Message{Value: map[string]any{"run": run.Value, "node": call.Node, "op": call.Op, "chain": names, "args": call.Args, "attempt": attempt}}
+		m.Text = assemble(part{"args", call.Args, nil}, part{"attempt", attempt, nil}, part{"chain", names, nil}, part{"node", call.Node, nil}, part{"op", call.Op, nil}, part{"run", nil, run.Text})
 		call.Message = m
 	}
 	return call.Message
@@ -216,11 +217,11 @@ func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *k
 	return v.verdict(abi.PortAfter, out)
 }
 
-// Invoke calls an extension point with a message as it is.
-func (m *Module) Invoke(ctx context.Context, point abi.Point, message kernel.Value) (*sandbox.Outcome, error) {
+// Invoke calls an extension point with a message, and the raw bytes beside it, as they are.
+func (m *Module) Invoke(ctx context.Context, point abi.Point, message kernel.Value, body []byte) (*sandbox.Outcome, error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
-	return v.call(ctx, point, "", principal(ctx), message, nil)
+	return v.call(ctx, point, "", principal(ctx), message, body)
 }
 
 // RunNode runs the module as the body of a node.

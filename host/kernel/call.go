@@ -17,6 +17,8 @@ type PortCall struct {
 	Body   []byte         // raw bytes beside the arguments
 	Node   string         // the node that the call is made for, if any
 	Caller Caller
+	// Attempt, from 1, is which attempt of the call it is for the hook that looks at it.
+	Attempt int
 	// Message is the call as hooks in modules read it, made once for all of them;
 	// nil until the first needs it. Whoever changes the call removes it.
 	Message *Message

@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,10 @@ type RunContext struct {
 	Started      time.Time
 	Deadline     time.Time // when the run is stopped; zero means never
 	Observer     Observer  // may be nil
+	// Clock and Entropy are what modules that may ask get as the time and as
+	// randomness; nil means the machine's.
+	Clock   func() time.Time
+	Entropy io.Reader
 
 	Budgets
 	Usage    Usage

@@ -131,6 +131,7 @@ func (d *Door) Call(ctx context.Context, call *kernel.PortCall) (*kernel.PortRep
 	if run := kernel.RunFrom(ctx); run != nil {
 		run.Usage.PortCalls.Add(1)
 	}
+	call.Attempt = 1
 	c := passage{Door: d, op: op, call: call}
 	return c.pass(ctx)
 }

@@ -22,7 +22,7 @@ func (p *passage) hooked(ctx context.Context, guarded map[string]string, i int) 
 	}
 	hook := p.hooks[i]
 	for attempt := 1; ; attempt++ {
-		reply, delay, err := p.around(ctx, guarded, hook, i)
+		reply, delay, err := p.around(ctx, guarded, hook, i, attempt)
 		if delay <= 0 {
 			return reply, err
 		}
@@ -36,13 +36,24 @@ func (p *passage) hooked(ctx context.Context, guarded map[string]string, i int) 
 	}
 }
 
+// attempted is the call as a hook sees it. All hooks share the first attempt's
+// message; hooks further in count for themselves.
+func attempted(call *kernel.PortCall, attempt int) *kernel.PortCall {
+	if attempt == call.Attempt {
+		return call
+	}
+	counted := *call
+	counted.Attempt, counted.Message = attempt, nil
+	return &counted
+}
+
 // around is one attempt inside one hook. A positive delay asks for another.
-func (p *passage) around(ctx context.Context, guarded map[string]string, hook Registration, i int) (*kernel.PortReply, time.Duration, error) {
+func (p *passage) around(ctx context.Context, guarded map[string]string, hook Registration, i, attempt int) (*kernel.PortReply, time.Duration, error) {
 	ctx, err := deeper(ctx, hook.Name)
 	if err != nil {
 		return nil, 0, err
 	}
-	v, err := hook.Hook.BeforePort(ctx, p.call)
+	v, err := hook.Hook.BeforePort(ctx, attempted(p.call, attempt))
 	if v, err = hook.judge(ctx, p.call, v, err); err != nil {
 		return nil, 0, err
 	}
@@ -61,7 +72,7 @@ func (p *passage) around(ctx context.Context, guarded map[string]string, hook Re
 		}
 	}
 	reply, callErr := inner.hooked(ctx, guarded, i+1)
-	v, err = hook.Hook.AfterPort(ctx, inner.call, reply, callErr)
+	v, err = hook.Hook.AfterPort(ctx, attempted(inner.call, attempt), reply, callErr)
 	if v, err = hook.judge(ctx, p.call, v, err); err != nil {
 		return nil, 0, err
 	}

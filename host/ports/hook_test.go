@@ -3,6 +3,7 @@ package ports_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -238,5 +239,37 @@ func TestAuditFailureAfterAPatch(t *testing.T) {
 	s.Hook(ports.Registration{Name: "late", Match: ports.MatchOps([]string{"**"}), Hook: late})
 	if _, err := s.echo(context.Background(), "orders"); kernel.CodeOf(err) != kernel.CodeAudit || len(s.calls) > 0 {
 		t.Errorf("reached %d times, %v", len(s.calls), err)
+	}
+}
+
+// Each hook counts its own attempts: those of one further out begin anew.
+func TestHooksCountAttempts(t *testing.T) {
+	var seen []string
+	note := func(name string, again int) hook {
+		return hook{
+			before: func(call *kernel.PortCall) (kernel.Verdict, error) {
+				seen = append(seen, fmt.Sprint(name, call.Attempt, call.Message == nil))
+				if call.Message == nil {
+					call.Message = &kernel.Message{}
+				}
+				return kernel.Verdict{}, nil
+			},
+			after: func(call *kernel.PortCall, _ *kernel.PortReply, _ error) (kernel.Verdict, error) {
+				seen = append(seen, fmt.Sprint(name, call.Attempt))
+				if call.Attempt < again {
+					return kernel.Verdict{Action: kernel.RetryAfter}, nil
+				}
+				return kernel.Verdict{}, nil
+			},
+		}
+	}
+	s := newSite(t, note("a", 2), note("b", 2))
+	if _, err := s.echo(t.Context(), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	// The first attempt's message is shared; another's is made anew.
+	want := []string{"a1 true", "b1 false", "b1", "b2 true", "b2", "a1", "a2 true", "b1 false", "b1", "b2 true", "b2", "a2"}
+	if !slices.Equal(seen, want) {
+		t.Errorf("got  %v\nwant %v", seen, want)
 	}
 }

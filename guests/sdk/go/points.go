@@ -60,6 +60,9 @@ func (*PortCall) Run() Doc { return Doc{docInput, "/run"} }
 // Op returns the operation, "port.method".
 func (*PortCall) Op() string { return Doc{id: docInput}.String("/op") }
 
+// Attempt counts this hook's attempts at the call, from 1: RetryAfter makes another.
+func (*PortCall) Attempt() int64 { return Doc{id: docInput}.Int("/attempt", 1) }
+
 // Args is the call's arguments. A hook before a call may patch them.
 func (*PortCall) Args() Doc { return Doc{docInput, "/args"} }
 

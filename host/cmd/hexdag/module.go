@@ -17,7 +17,7 @@ import (
 
 func moduleCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "module", Short: "Look at modules, and call them by themselves", Args: cobra.NoArgs, RunE: help}
-	cmd.AddCommand(inspectCommand(), callCommand(), tckCommand())
+	cmd.AddCommand(inspectCommand(), callCommand(), moduleTestCommand(), moduleBenchCommand(), tckCommand())
 	return cmd
 }
 
@@ -111,6 +111,7 @@ type callFlags struct {
 	memory        uint64
 	fuel          int64
 	bench         int
+	record        string
 	asJSON        bool
 }
 
@@ -135,6 +136,7 @@ A grant is an operation, port.method, or port.method:argument=pattern,...`,
 	cmd.Flags().StringVar(&f.isolation, "isolation", "", "what one call can leave to the next of --bench: call (nothing), run or shared")
 	cmd.Flags().StringVar(&f.engine, "engine", "", "wazero, or wasmtime in a program that is built with it (default: wazero)")
 	cmd.Flags().StringVar(&f.dialect, "dialect", "", "native, extism or wasi-command (default: what the module looks like)")
+	cmd.Flags().StringVar(&f.record, "record", "", "write the call and what came of it to this file, a case for 'hexdag module test'")
 	cmd.Flags().IntVar(&f.bench, "bench", 0, "call this many times more, and tell the median time")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	return cmd
@@ -143,7 +145,7 @@ A grant is an operation, port.method, or port.method:argument=pattern,...`,
 func callModule(cmd *cobra.Command, file, export string, f callFlags) error {
 	call := host.ModuleCall{Export: export}
 	call.Limits.Deadline, call.Limits.Memory, call.Limits.Fuel = f.timeout, f.memory, f.fuel
-	call.Isolation, call.Bench, call.Dialect = f.isolation, f.bench, f.dialect
+	call.Isolation, call.Bench, call.Dialect, call.Record = f.isolation, f.bench, f.dialect, f.record
 	var err error
 	if call.Input, err = readValue(cmd, "input", f.input); err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 
 type runFlags struct {
 	input, config, each, env string
+	record                   string
 	asJSON, tolerate, wait   bool
 	concurrency              int
 }
@@ -51,6 +52,7 @@ hexdag run pipeline.yaml --each tickets.jsonl`,
 	cmd.Flags().IntVar(&f.concurrency, "concurrency", 4, "with --each, how many runs at once")
 	cmd.Flags().BoolVar(&f.tolerate, "tolerate-failures", false, "with --each, exit with 0 also where some lines failed")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&f.record, "record", "", "a folder for cases: the first call of every module at each extension point")
 	cmd.Flags().StringVar(&f.env, "env", "", "of several pipelines in FILE, the one with this metadata.namespace")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "where the run waits for an event, stay until the time to wait is over")
 	cmd.MarkFlagsMutuallyExclusive("input", "each")
@@ -107,7 +109,9 @@ func withHost(cmd *cobra.Command, file string, f runFlags, use func(ctx context.
 	if err != nil {
 		return err // before anything is opened
 	}
-	h, err := host.New(ctx, cfg, hostOptions(cmd))
+	opts := hostOptions(cmd)
+	opts.RecordCases = f.record
+	h, err := host.New(ctx, cfg, opts)
 	if err != nil {
 		return err
 	}

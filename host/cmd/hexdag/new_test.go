@@ -1,0 +1,70 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hexdag/hexdag/host"
+)
+
+// compilers are what languages need beside Go, and what to install.
+var compilers = map[string][2]string{"c": {"clang-14", "clang-14 lld-14"}}
+
+// TestNew makes a project of each kind in each language, builds it and runs its tests.
+func TestNew(t *testing.T) {
+	for _, kind := range host.ProjectKinds() {
+		for _, lang := range host.ProjectLanguages(kind) {
+			t.Run(kind+" "+lang, func(t *testing.T) {
+				if testing.Short() {
+					t.Skip("compiles")
+				}
+				if c, ok := compilers[lang]; ok {
+					if _, err := exec.LookPath(c[0]); err != nil {
+						if os.Getenv("CI") != "" {
+							t.Fatalf("%s is missing; CI needs it", c[0])
+						}
+						t.Skipf("NOT CHECKED: %s is missing; apt-get install -y %s", c[0], c[1])
+					}
+				}
+				dir := filepath.Join(t.TempDir(), "my-"+kind)
+				r := cli(t, "", "new", kind, "my-"+kind, "--lang", lang, "--dir", dir)
+				r.wants(t, exitDone, "README.md", "next: hexdag ")
+				_, next, _ := strings.Cut(strings.TrimSpace(r.out), "next: hexdag ")
+				cli(t, "", strings.Fields(next)...).wants(t, exitDone, ", 0 failed")
+				switch lang {
+				case "go":
+					test := exec.CommandContext(t.Context(), "go", "test", ".")
+					test.Dir = dir
+					test.Env = append(os.Environ(), "GOFLAGS=", "GOPROXY=off", "GOWORK=off")
+					if out, err := test.CombinedOutput(); err != nil {
+						t.Errorf("go test: %v\n%s", err, out)
+					}
+				case "rego":
+					bundle := filepath.Join(dir, "p.tar.gz")
+					cli(t, "", "policy", "build", dir, "-o", bundle).wants(t, exitDone, "hexdag/authz/decision")
+					cli(t, "", "policy", "eval", bundle, "--input", `{"action": {"name": "database.query"}, "resource": {"id": "payroll"}}`).wants(t, exitDone, `"effect":"deny"`, "tables.closed")
+				}
+			})
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	cli(t, "", "new", "hook", "A").refuses(t, exitBadInput, "input.invalid", "lower-case")
+	cli(t, "", "new", "port", "a").refuses(t, exitBadInput, "pipeline.unsupported", "port_call", "hexdag new porthook")
+	cli(t, "", "new", "hook", "a", "--lang", "rego").refuses(t, exitBadInput, "input.invalid", "name one of ")
+	dir := t.TempDir()
+	cli(t, "", "new", "hook", "a", "--dir", filepath.Dir(dir)).refuses(t, exitFailed, "not empty")
+}
+
+func TestPolicyTest(t *testing.T) {
+	at := folder(t, map[string]string{
+		"bad/p.rego": "package p\n\nx := 1\n", "bad/p_test.rego": "package p_test\n\nimport data.p\n\ntest_two if p.x == 2\n\ntest_one if p.x == 1\n", "none/p.rego": "package p\n\nx := 1\n",
+	})
+	cli(t, "", "policy", "test", at("bad")).wants(t, exitFailed, "FAILED  p_test.test_two", "p_test.rego:5", "passed  p_test.test_one", "2 tests, 1 failed")
+	cli(t, "", "policy", "test", at("none")).refuses(t, exitBadInput, "there are no tests")
+	cli(t, "", "policy", "test", at("gone")).refuses(t, exitBadInput, "policy.invalid")
+}
