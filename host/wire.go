@@ -157,11 +157,10 @@ func (o opening) endpoint(config map[string]any) error {
 	}
 	host := "api.openai.com"
 	if text, ok := config["base_url"].(string); ok {
-		u, err := url.Parse(text)
-		if err != nil {
-			return nil // which the adapter says better
+		host = ""
+		if u, err := url.Parse(text); err == nil {
+			host = u.Host
 		}
-		host = u.Host
 	}
 	if slices.ContainsFunc(o.host.config.Endpoints, func(pattern string) bool { return abi.Match(pattern, host) }) {
 		return nil
