@@ -44,6 +44,8 @@ type guestBuild struct {
 	tmp string // a directory that goes away after the build
 	log io.Writer
 	npm npmPackage // what its package.json says, if there is one
+
+	manifest *abi.Manifest
 }
 
 // Build compiles the guest in dir, embeds its manifest and puts the module at
@@ -67,7 +69,7 @@ func Build(ctx context.Context, dir, out string, log io.Writer) error {
 		return failed(dir, "no directory to build in", err)
 	}
 	defer os.RemoveAll(tmp)
-	g := &guestBuild{dir: dir, out: filepath.Join(tmp, "guest.wasm"), tmp: tmp, log: log, npm: files.npm}
+	g := &guestBuild{dir: dir, out: filepath.Join(tmp, "guest.wasm"), tmp: tmp, log: log, npm: files.npm, manifest: manifest}
 	if err := lang.compile(ctx, g); err != nil {
 		return err
 	}
