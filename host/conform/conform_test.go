@@ -104,3 +104,25 @@ func TestExamples(t *testing.T) {
 		})
 	}
 }
+
+// TestReadmesShowTheExamples keeps what the READMEs show what is run.
+func TestReadmesShowTheExamples(t *testing.T) {
+	for lang, file := range map[string]string{
+		"c": "greet.c", "go": "main.go", "rust": "src/lib.rs", "assemblyscript": "assembly/index.ts", "js": "main.js", "zig": "src/main.zig",
+	} {
+		readme, err := os.ReadFile(filepath.Join(sdks, lang, "README.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		example, err := os.ReadFile(filepath.Join(sdks, lang, "example", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(readme, example) {
+			t.Errorf("the README of %s shows another example than the one that is run", lang)
+		}
+		if lines := bytes.Count(example, []byte("\n")); lines > 20 {
+			t.Errorf("the example of %s has %d lines", lang, lines)
+		}
+	}
+}
