@@ -2,6 +2,7 @@ package conform_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -15,11 +16,16 @@ import (
 	"github.com/hexdag/hexdag/host/sandbox"
 )
 
-// silent is a world that notes what is logged.
-type silent struct {
-	tck.World
-	log []string
+// silent is a world that notes what is logged and denies all else.
+type silent struct{ log []string }
+
+func (*silent) Call(context.Context, string, json.RawMessage, []byte) tck.Reply {
+	return tck.Reply{Status: abi.Denied}
 }
+
+func (*silent) Clock(abi.ClockID) (int64, abi.Status) { return 0, abi.Denied }
+
+func (*silent) Random([]byte) abi.Status { return abi.Denied }
 
 func (s *silent) Log(_ abi.Level, line string) { s.log = append(s.log, line) }
 
