@@ -34,6 +34,7 @@ var languages = []language{
 	{"Rust", "Cargo.toml", func(f *listing) bool { return f.named("Cargo.toml") }, compileRust},
 	{"AssemblyScript", "package.json that depends on assemblyscript", func(f *listing) bool { return f.npm.dependsOn("assemblyscript") }, compileAssemblyScript},
 	{"Zig", "build.zig or build.zig.zon", func(f *listing) bool { return f.named("build.zig") || f.named("build.zig.zon") }, compileZig},
+	{"Java", "pom.xml", func(f *listing) bool { return f.named("pom.xml") }, compileJava},
 	{"JavaScript", "*.js", func(f *listing) bool { return f.has(".js") && !f.npm.dependsOn("assemblyscript") }, compileJavaScript},
 }
 
