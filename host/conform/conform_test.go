@@ -108,7 +108,7 @@ func TestExamples(t *testing.T) {
 // TestReadmesShowTheExamples keeps what the READMEs show what is run.
 func TestReadmesShowTheExamples(t *testing.T) {
 	for lang, file := range map[string]string{
-		"c": "greet.c", "go": "main.go", "rust": "src/lib.rs", "assemblyscript": "assembly/index.ts", "js": "main.js", "zig": "src/main.zig",
+		"c": "greet.c", "go": "main.go", "rust": "src/lib.rs", "assemblyscript": "assembly/index.ts", "js": "main.js", "zig": "src/main.zig", "java": "src/main/java/greet/Greet.java",
 	} {
 		readme, err := os.ReadFile(filepath.Join(sdks, lang, "README.md"))
 		if err != nil {
