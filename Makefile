@@ -15,7 +15,7 @@ SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
 GO_MODULES := guests guests/sdk/go $(EXAMPLE)/guests
 
 .DEFAULT_GOAL := run
-.PHONY: run build guests test unit full race wasmtime guest-test check fmt vet lint toolchains bench clean FORCE
+.PHONY: run build guests test unit full race wasmtime guest-test sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
 
 run: guests
 	@echo "running $(EXAMPLE)"
@@ -41,7 +41,7 @@ $(MODULES)/%.wasm: $(EXAMPLE)/guests/%/main.go $(EXAMPLE)/guests/%/manifest.json
 	@echo "building $(EXAMPLE)/guests/$*"
 	@$(BIN) build $(EXAMPLE)/guests/$* -o $@ >/dev/null
 
-test: toolchains fmt vet lint full race wasmtime guest-test
+test: toolchains fmt vet lint full race wasmtime guest-test sdk-test
 
 # What is too slow under the race detector runs here.
 full:
@@ -65,6 +65,20 @@ unit:
 guest-test:
 	@for dir in $(GO_MODULES); do echo "testing $$dir" && (cd $$dir && go vet ./... && go test ./...) || exit 1; done
 
+# The SDKs of other languages natively; their probes and examples are built and run by host/conform.
+ZIG := $(shell command -v zig || echo python3 -m ziglang)
+sdk-test: | toolchains
+	@mkdir -p $(BUILD)
+	cc -std=c11 -Wall -Wextra -Werror guests/sdk/c/test/hexdag_test.c -o $(BUILD)/hexdag_test && $(BUILD)/hexdag_test
+	cd guests/sdk/rust && cargo test -q --features serde
+	cd guests/sdk/assemblyscript && npm test --silent
+	cd guests/sdk/js && npm test --silent
+	cd guests/sdk/zig && $(ZIG) test src/hexdag_test.zig --cache-dir .zig-cache
+
+# The table of guests/README.md.
+sdk-table: toolchains
+	go run ./host/conform/table
+
 check: fmt vet lint unit
 
 fmt:
@@ -82,7 +96,7 @@ $(BUILD)/bin/golangci-lint-$(GOLANGCI_LINT):
 	@GOBIN=$(CURDIR)/$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
 	@mv $(@D)/golangci-lint $@
 
-# What the tests need beside Go, from Debian's packages.
+# What the tests need beside Go.
 toolchains:
 	@sh .ci/toolchains
 

@@ -70,7 +70,6 @@ type obedient struct {
 	spoil  func(*Result)
 	extra  string
 	closed *bool
-	seen   map[string]*Vector
 }
 
 func (o obedient) Load(context.Context, []byte) (Module, error) { return o, nil }

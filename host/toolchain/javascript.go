@@ -47,7 +47,7 @@ func compileJavaScript(ctx context.Context, g *guestBuild) error {
 		return err
 	}
 	data := filepath.Join(g.tmp, "scripts.c")
-	if err := os.WriteFile(data, scriptsSource(sdk, scripts, points), 0o600); err != nil {
+	if err := os.WriteFile(data, scriptsSource(sdk, scripts, points, g.manifest), 0o600); err != nil {
 		return failed(g.dir, "the scripts cannot be written", err)
 	}
 	args := slices.Concat(wasiFlags, engine, []string{data, "-mexec-model=reactor", "-Wl,--strip-all", "-Wl,--stack-first", "-Wl,-z,stack-size=1048576", "-lwasi-emulated-signal", "-o", g.out})
@@ -91,8 +91,9 @@ func (g *guestBuild) scripts(sdk string) (list []script, points []string, err er
 	return list, points, nil
 }
 
-// scriptsSource is the scripts, and the exports that serve them, in C.
-func scriptsSource(sdk string, scripts []script, points []string) []byte {
+// scriptsSource is the scripts, the exports that serve them and the imports that the
+// manifest has requests for, in C.
+func scriptsSource(sdk string, scripts []script, points []string, manifest *abi.Manifest) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#include <stddef.h>\n#include \"%s\"\n", filepath.Join(sdk, "..", "c", "hexdag.h"))
 	for i, s := range scripts {
@@ -110,7 +111,25 @@ func scriptsSource(sdk string, scripts []script, points []string) []byte {
 	for _, p := range points {
 		fmt.Fprintf(&b, "HEXDAG_EXPORT(%s) { return hexdag_js(%q); }\n", p, p)
 	}
+	calls := slices.ContainsFunc(manifest.Capabilities, func(c abi.Capability) bool { return c.Op != abi.OpClock && c.Op != abi.OpRandom })
+	for _, f := range []struct {
+		requested       bool
+		signature, call string
+	}{
+		{calls, "int32_t hexdag_engine_call(const char *op, uint32_t op_len, const void *body, uint32_t body_len)", "hexdag_call(op, op_len, 0, 0, body, body_len)"},
+		{requests(manifest, abi.OpClock), "int64_t hexdag_engine_clock(uint32_t id)", "hexdag_clock(id)"},
+		{requests(manifest, abi.OpRandom), "int32_t hexdag_engine_random(void *ptr, uint32_t len)", "hexdag_random(ptr, len)"},
+	} {
+		if !f.requested {
+			f.call = "HEXDAG_DENIED"
+		}
+		fmt.Fprintf(&b, "%s { return %s; }\n", f.signature, f.call)
+	}
 	return []byte(b.String())
+}
+
+func requests(m *abi.Manifest, op string) bool {
+	return slices.ContainsFunc(m.Capabilities, func(c abi.Capability) bool { return c.Op == op })
 }
 
 // buildEngine compiles what of the engine is not compiled, or older than its source,
@@ -139,7 +158,7 @@ func buildEngine(ctx context.Context, g *guestBuild, clang, sdk string) ([]strin
 		}
 		// A name of its own until it is whole: two builds may run at once.
 		tmp := filepath.Join(g.tmp, filepath.Base(object))
-		args := slices.Concat(wasiFlags, []string{"-w", "-I", source, "-c", file, "-o", tmp})
+		args := slices.Concat(wasiFlags, []string{"-w", "-ffile-prefix-map=" + sdk + "=sdk", "-I", source, "-c", file, "-o", tmp})
 		if err := run(ctx, exec.CommandContext(ctx, clang, args...), g.dir, g.log); err != nil {
 			return nil, err
 		}

@@ -34,6 +34,7 @@ var languages = []language{
 	{"Rust", "Cargo.toml", func(f *listing) bool { return f.named("Cargo.toml") }, compileRust},
 	{"AssemblyScript", "package.json that depends on assemblyscript", func(f *listing) bool { return f.npm.dependsOn("assemblyscript") }, compileAssemblyScript},
 	{"Zig", "build.zig or build.zig.zon", func(f *listing) bool { return f.named("build.zig") || f.named("build.zig.zon") }, compileZig},
+	{"Java", "pom.xml", func(f *listing) bool { return f.named("pom.xml") }, compileJava},
 	{"JavaScript", "*.js", func(f *listing) bool { return f.has(".js") && !f.npm.dependsOn("assemblyscript") }, compileJavaScript},
 }
 
@@ -44,6 +45,8 @@ type guestBuild struct {
 	tmp string // a directory that goes away after the build
 	log io.Writer
 	npm npmPackage // what its package.json says, if there is one
+
+	manifest *abi.Manifest
 }
 
 // Build compiles the guest in dir, embeds its manifest and puts the module at
@@ -67,7 +70,7 @@ func Build(ctx context.Context, dir, out string, log io.Writer) error {
 		return failed(dir, "no directory to build in", err)
 	}
 	defer os.RemoveAll(tmp)
-	g := &guestBuild{dir: dir, out: filepath.Join(tmp, "guest.wasm"), tmp: tmp, log: log, npm: files.npm}
+	g := &guestBuild{dir: dir, out: filepath.Join(tmp, "guest.wasm"), tmp: tmp, log: log, npm: files.npm, manifest: manifest}
 	if err := lang.compile(ctx, g); err != nil {
 		return err
 	}

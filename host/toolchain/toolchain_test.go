@@ -142,6 +142,7 @@ func TestMissingCompilerSaysHowToInstallIt(t *testing.T) {
 		{"npm install", map[string]string{"package.json": npm}},
 		{"pip install ziglang", map[string]string{"build.zig.zon": ""}},
 		{"wasi-libc", map[string]string{"main.js": ""}},
+		{"maven", map[string]string{"pom.xml": ""}},
 	} {
 		tc.files["manifest.json"] = manifest
 		dir := guest(t, tc.files)

@@ -12,6 +12,12 @@ struct hexdag_script {
     size_t len;
 };
 
+/* What a manifest has to request is there if it does: else these say denied, and the
+ * module does not import what it may not call. */
+int32_t hexdag_engine_call(const char *op, uint32_t op_len, const void *body, uint32_t body_len);
+int64_t hexdag_engine_clock(uint32_t id);
+int32_t hexdag_engine_random(void *ptr, uint32_t len);
+
 extern const struct hexdag_script hexdag_scripts[]; /* the first is the guest's own; one without a name ends them */
 
 static JSContext *ctx;
@@ -129,7 +135,7 @@ FUNCTION(js_call) {
         release(&op);
         return JS_EXCEPTION;
     }
-    int32_t status = hexdag_call(op.at, (uint32_t)op.len, 0, 0, body.at, (uint32_t)body.len);
+    int32_t status = hexdag_engine_call(op.at, (uint32_t)op.len, body.at, (uint32_t)body.len);
     release(&op);
     release(&body);
     return JS_NewInt32(ctx, status);
@@ -143,14 +149,14 @@ FUNCTION(js_log) {
     return JS_NewInt32(ctx, status);
 }
 
-FUNCTION(js_clock) { return JS_NewBigInt64(ctx, hexdag_clock(number(argv[0]))); }
+FUNCTION(js_clock) { return JS_NewBigInt64(ctx, hexdag_engine_clock(number(argv[0]))); }
 
 /* random(size) gives an ArrayBuffer, or a status. */
 FUNCTION(js_random) {
     uint32_t size = number(argv[0]);
     char *buf = malloc((size_t)size + 1);
     if (!buf) return JS_ThrowOutOfMemory(ctx);
-    int32_t status = hexdag_random(buf, size);
+    int32_t status = hexdag_engine_random(buf, size);
     JSValue r = status < 0 ? JS_NewInt32(ctx, status) : JS_NewArrayBufferCopy(ctx, (const uint8_t *)buf, size);
     free(buf);
     return r;
