@@ -217,11 +217,24 @@ func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *k
 	return v.verdict(abi.PortAfter, out)
 }
 
-// Invoke calls an extension point with a message, and the raw bytes beside it, as they are.
-func (m *Module) Invoke(ctx context.Context, point abi.Point, message kernel.Value, body []byte) (*sandbox.Outcome, error) {
+// Invocation is a call of an extension point with a message, and the raw bytes beside
+// it, as they are.
+type Invocation struct {
+	Point   abi.Point
+	Message kernel.Value
+	Body    []byte
+	Config  kernel.Value // instead of the module's; nil means the module's
+}
+
+// Invoke calls an extension point for whoever holds the module.
+func (m *Module) Invoke(ctx context.Context, i Invocation) (*sandbox.Outcome, error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
-	return v.call(ctx, point, "", principal(ctx), message, body)
+	call := sandbox.Call{Point: i.Point, Input: i.Message, Body: i.Body, Config: i.Config}
+	if i.Config == nil {
+		call.Config = m.spec.Config
+	}
+	return v.enter(ctx, "", principal(ctx), call)
 }
 
 // RunNode runs the module as the body of a node.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -148,7 +149,9 @@ func TestModuleCallEngine(t *testing.T) {
 		return cli(t, "", "module", "call", puppet, "node_run", "--grant", "metrics.count", "--grant", "database.query", "--engine", engine)
 	}
 	call("wazero").wants(t, exitDone, "verdict  continue")
-	call("v8").refuses(t, exitBadInput, "no engine v8", "wazero and wasmtime")
+	call("v8").refuses(t, exitBadInput, "no engine v8", "wazero, interpreter and wasmtime")
+	fuel := regexp.MustCompile(`\d+ fuel`)
+	call("interpreter").wants(t, exitDone, "verdict  continue", fuel.FindString(call("wazero").out)) // to the unit
 	if os.Getenv("HEXDAG_TEST_ENGINE") == "wasmtime" { // as make wasmtime builds it
 		call("wasmtime").wants(t, exitDone, "verdict  continue")
 	} else {
