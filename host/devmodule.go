@@ -14,6 +14,7 @@ import (
 	"github.com/hexdag/hexdag/host/moduledev"
 	"github.com/hexdag/hexdag/host/moduletest"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/toolchain"
 )
 
 // ModuleDev is a module that is being written: see package moduledev.
@@ -54,8 +55,10 @@ func DevModule(ctx context.Context, dev ModuleDev, opts Options) (err error) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	return moduledev.Run(ctx, moduledev.Loop{
-		Dir:    dev.Dir,
-		Build:  func(ctx context.Context) (string, error) { return file, BuildModule(ctx, dev.Dir, file, dev.Log) },
+		Dir: dev.Dir,
+		Build: func(ctx context.Context) (string, error) {
+			return file, BuildModule(toolchain.WithNames(ctx), dev.Dir, file, dev.Log)
+		},
 		Run:    func(ctx context.Context, file string) ([]moduledev.Call, error) { return dev.run(ctx, runtime, file) },
 		Report: dev.Report,
 		Wait: func(ctx context.Context) {

@@ -146,7 +146,7 @@ func moduleFile(ctx context.Context, test ModuleTest) (file, dir string, remove 
 	}
 	remove = func() { os.RemoveAll(tmp) }
 	file = filepath.Join(tmp, "module.wasm")
-	if err := BuildModule(ctx, test.Path, file, test.Log); err != nil {
+	if err := BuildModule(toolchain.WithNames(ctx), test.Path, file, test.Log); err != nil {
 		remove()
 		return "", "", nil, err
 	}

@@ -38,10 +38,7 @@ func Run(ctx context.Context, l Loop) error {
 		return err
 	}
 	last, built := l.round(ctx, nil), seen
-	for {
-		if l.Wait(ctx); ctx.Err() != nil {
-			return nil
-		}
+	for l.Wait(ctx); ctx.Err() == nil; l.Wait(ctx) {
 		now, err := look(l.Dir)
 		if err != nil {
 			return err
@@ -52,6 +49,7 @@ func Run(ctx context.Context, l Loop) error {
 			last = l.round(ctx, last)
 		}
 	}
+	return nil
 }
 
 // round does one round and returns the calls to compare the next with.

@@ -20,7 +20,7 @@ func compileGo(ctx context.Context, dir, out string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, compiler, "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, ".")
+	cmd := exec.CommandContext(ctx, compiler, "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", goLinkerFlags(ctx), "-o", out, ".")
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GOWASM=")
 	return run(ctx, cmd, dir, log)
 }
@@ -41,7 +41,7 @@ func compileC(ctx context.Context, dir, out string, log io.Writer) error {
 	if err != nil {
 		return failed(dir, "the source cannot be listed", err)
 	}
-	args := slices.Concat(cFlags, sources, []string{"-o", out})
+	args := slices.Concat(stripped(ctx, cFlags), sources, []string{"-o", out})
 	return run(ctx, exec.CommandContext(ctx, compiler, args...), dir, log)
 }
 

@@ -194,7 +194,11 @@ func printOutcome(cmd *cobra.Command, out *host.ModuleOutcome, asJSON bool) erro
 	if asJSON {
 		return writeJSON(w, out)
 	}
-	fmt.Fprintf(w, "verdict  %s\n", out.Verdict)
+	after := ""
+	if out.Verdict == abi.RetryAfter.String() {
+		after = fmt.Sprintf(" %d ms", out.RetryAfterMS)
+	}
+	fmt.Fprintf(w, "verdict  %s%s\n", out.Verdict, after)
 	for _, part := range []struct {
 		name  string
 		value any
