@@ -60,8 +60,8 @@ type Options struct {
 	// RecordCases is a folder that gets the first call of every module at each
 	// extension point as a case for 'hexdag module test'; "" records nothing.
 	RecordCases string
-	// Engine runs the modules: "wazero", or "wasmtime" in a program that is built
-	// with cgo and the tag wasmtime; "" means wazero.
+	// Engine runs the modules: "wazero", "interpreter", or "wasmtime" in a program that
+	// is built with cgo and the tag wasmtime; "" means wazero.
 	Engine string
 }
 

@@ -178,7 +178,7 @@ func invoke(ctx context.Context, m *extension.Module, run *kernel.RunContext, ca
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err}
 	}
-	out, err := m.Invoke(ctx, abi.Point(call.Export), input, nil)
+	out, err := m.Invoke(ctx, extension.Invocation{Point: abi.Point(call.Export), Message: input})
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func benchmark(ctx context.Context, m *extension.Module, point abi.Point, input 
 	times := make([]time.Duration, n)
 	for i := range times {
 		start := time.Now()
-		if _, err := m.Invoke(ctx, point, input, nil); err != nil {
+		if _, err := m.Invoke(ctx, extension.Invocation{Point: point, Message: input}); err != nil {
 			return nil, err
 		}
 		times[i] = time.Since(start)

@@ -10,6 +10,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/moduletest"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/sandbox"
 	"github.com/hexdag/hexdag/host/toolchain"
 )
 
@@ -92,12 +93,16 @@ func withCases(ctx context.Context, test ModuleTest, opts Options, use func(*mod
 		return err
 	}
 	defer runtime.Close(ctx)
-	s, err := moduletest.Open(ctx, file, moduletest.Options{Runtime: runtime, Door: ports.NewDoor(allowAll{}, discard{}), Ops: memoryOps()})
+	s, err := openSuite(ctx, runtime, file, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close(ctx)) }()
 	return use(s, cases)
+}
+
+func openSuite(ctx context.Context, runtime *sandbox.Runtime, file string, live bool) (*moduletest.Suite, error) {
+	return moduletest.Open(ctx, file, moduletest.Options{Runtime: runtime, Door: ports.NewDoor(allowAll{}, discard{}), Ops: memoryOps(), Live: live})
 }
 
 // onlyModule returns the one module of a folder that holds no source.
@@ -141,7 +146,7 @@ func moduleFile(ctx context.Context, test ModuleTest) (file, dir string, remove 
 	}
 	remove = func() { os.RemoveAll(tmp) }
 	file = filepath.Join(tmp, "module.wasm")
-	if err := BuildModule(ctx, test.Path, file, test.Log); err != nil {
+	if err := BuildModule(toolchain.WithNames(ctx), test.Path, file, test.Log); err != nil {
 		remove()
 		return "", "", nil, err
 	}

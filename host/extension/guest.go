@@ -108,18 +108,23 @@ func (m *version) call(ctx context.Context, point abi.Point, node string, caller
 
 // callEncoded is call where the caller has the input as JSON; text may be nil.
 func (m *version) callEncoded(ctx context.Context, point abi.Point, node string, caller kernel.Caller, input kernel.Value, text, body []byte) (*sandbox.Outcome, error) {
+	return m.enter(ctx, node, caller, sandbox.Call{Point: point, Input: input, Text: text, Body: body, Config: m.owner.spec.Config})
+}
+
+// enter completes a call with whom it can reach and whose it is, and makes it.
+func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, call sandbox.Call) (*sandbox.Outcome, error) {
 	ctx, err := deeper(ctx, m)
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Node: node})
 	}
 	behind := append(append([]kernel.ModuleRights(nil), caller.Modules...), m.rights)
 	host := &guestHost{module: m, node: node, caller: kernel.Caller{Principal: caller.Principal, Modules: behind}}
-	call := sandbox.Call{Point: point, Input: input, Text: text, Body: body, Config: m.owner.spec.Config, Host: host, Isolation: m.owner.spec.Isolation}
+	call.Host, call.Isolation = host, m.owner.spec.Isolation
 	if run := kernel.RunFrom(ctx); run != nil {
 		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets
 	}
 	if m.owner.spec.Trace != nil {
-		host.trace = &Trace{Point: point, Input: input, Body: body, Config: call.Config}
+		host.trace = &Trace{Point: call.Point, Input: call.Input, Body: call.Body, Config: call.Config}
 	}
 	out, err := m.Call(ctx, call)
 	m.owner.stats.add(out, err)

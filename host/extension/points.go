@@ -112,7 +112,7 @@ func (m *Module) needOne(points ...abi.Point) error {
 		return nil
 	}
 	return &kernel.Error{Code: kernel.CodeModuleExport, Where: kernel.Where{File: m.spec.Path, Module: m.ID()},
-		What: fmt.Sprintf("module %s exports none of %v", kernel.Quote(m.Name()), points), Why: fmt.Sprintf("its extension points are %v", m.Points()),
+		What: fmt.Sprintf("module %s exports none of %v", kernel.Quote(m.Name()), points), Why: m.latest().Serves(points...),
 		Fix: "use it for one of those, or export the function"}
 }
 
@@ -217,11 +217,24 @@ func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *k
 	return v.verdict(abi.PortAfter, out)
 }
 
-// Invoke calls an extension point with a message, and the raw bytes beside it, as they are.
-func (m *Module) Invoke(ctx context.Context, point abi.Point, message kernel.Value, body []byte) (*sandbox.Outcome, error) {
+// Invocation is a call of an extension point with a message, and the raw bytes beside
+// it, as they are.
+type Invocation struct {
+	Point   abi.Point
+	Message kernel.Value
+	Body    []byte
+	Config  kernel.Value // instead of the module's; nil means the module's
+}
+
+// Invoke calls an extension point for whoever holds the module.
+func (m *Module) Invoke(ctx context.Context, i Invocation) (*sandbox.Outcome, error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
-	return v.call(ctx, point, "", principal(ctx), message, body)
+	call := sandbox.Call{Point: i.Point, Input: i.Message, Body: i.Body, Config: i.Config}
+	if i.Config == nil {
+		call.Config = m.spec.Config
+	}
+	return v.enter(ctx, "", principal(ctx), call)
 }
 
 // RunNode runs the module as the body of a node.
@@ -299,7 +312,15 @@ func (m *version) noTool(name string) error {
 		names = append(names, kernel.Quote(t.Name))
 	}
 	return &kernel.Error{Code: kernel.CodeModuleExport, Where: kernel.Where{File: m.owner.spec.Path, Module: m.ID()}, What: "module " + kernel.Quote(m.Name()) + " has no tool " + kernel.Quote(name),
-		Why: "its manifest describes: " + strings.Join(names, ", "), Fix: "name one of these, or describe the tool in manifest.json"}
+		Why: "its manifest describes: " + strings.Join(names, ", ") + suggestion(name, names), Fix: "name one of these, or describe the tool in manifest.json"}
+}
+
+// suggestion is the name that was meant, where one is near.
+func suggestion(name string, names []string) string {
+	if near := kernel.Nearest(name, names); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
 }
 
 func hold(s *schema.Schema, v kernel.Value, code kernel.Code, what string) error {

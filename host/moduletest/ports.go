@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
 )
@@ -18,6 +19,7 @@ type script struct {
 	read     int
 	random   []byte
 	problems []string
+	trace    *extension.Trace
 }
 
 type scriptKey struct{}

@@ -9,6 +9,7 @@ import (
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sandbox"
 )
 
 // FromTrace makes a case of a call that a module has made: the same call with the
@@ -65,11 +66,14 @@ func expectation(t *extension.Trace) (e Expect, err error) {
 		lines := logLines(t.Log)
 		e.Log = &lines
 	}
-	if t.Err != nil {
-		e.Error = kernel.CodeOf(t.Err)
-		return e, nil
+	if e.Error = kernel.CodeOf(t.Err); e.Error == "" {
+		err = e.of(t.Outcome)
 	}
-	out := t.Outcome
+	return e, err
+}
+
+// of expects what came out of a call.
+func (e *Expect) of(out *sandbox.Outcome) (err error) {
 	e.Verdict = out.Verdict.String()
 	if out.Verdict == abi.RetryAfter {
 		e.RetryMS = &out.Arg
@@ -86,7 +90,7 @@ func expectation(t *extension.Trace) (e Expect, err error) {
 			e.Text = &text
 		}
 	}
-	return e, err
+	return err
 }
 
 // bound leaves room for another version of a compiler: twice the fuel, in two digits.

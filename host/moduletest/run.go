@@ -18,12 +18,9 @@ import (
 
 // Suite is a module that cases are run against. It is safe for concurrent use.
 type Suite struct {
-	runtime *sandbox.Runtime
-	door    *ports.Door
-	file    string
-	grants  []abi.Capability
-	tools   []abi.Tool
-	base    *extension.Module // keeps the compiled code, which every case's module shares
+	tools  []abi.Tool
+	live   bool
+	module *extension.Module
 }
 
 // Options say what a suite runs with.
@@ -32,34 +29,49 @@ type Options struct {
 	// Door has no operations yet; the suite adds Ops, with the cases' answers.
 	Door *ports.Door
 	Ops  []ports.Op
+	// Live has the operations answer themselves, and the clock and the randomness be the
+	// machine's: what a case gives and expects of these is not looked at.
+	Live bool
 }
 
 // Open checks a module and grants it what its manifest requests. The caller closes the suite.
 func Open(ctx context.Context, file string, opts Options) (*Suite, error) {
-	if err := opts.Door.Register(mocked(opts.Ops)...); err != nil {
+	ops := opts.Ops
+	if !opts.Live {
+		ops = mocked(ops)
+	}
+	if err := opts.Door.Register(ops...); err != nil {
 		return nil, err
 	}
 	wasm, err := extension.ReadFile(file, 0)
 	if err != nil {
 		return nil, err
 	}
-	s := &Suite{runtime: opts.Runtime, door: opts.Door, file: file}
+	s := &Suite{live: opts.Live}
+	spec := extension.Spec{Path: file, Trace: keepTrace}
 	manifest, err := abi.ReadManifest(wasm)
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeModuleInvalid, What: "the module's manifest cannot be read", Where: kernel.Where{File: file}, Why: kernel.Quote(err.Error()), Fix: "mend manifest.json and build the module again", Err: err}
 	}
 	if manifest != nil {
-		s.grants, s.tools = manifest.Capabilities, manifest.Tools
+		spec.Grants, s.tools = manifest.Capabilities, manifest.Tools
 	}
-	s.base, err = s.load(ctx, &Case{}, nil)
+	s.module, err = extension.Load(ctx, opts.Runtime, opts.Door, slog.New(slog.DiscardHandler), spec)
 	return s, err
 }
 
 // Close frees the module.
-func (s *Suite) Close(ctx context.Context) error { return s.base.Close(ctx) }
+func (s *Suite) Close(ctx context.Context) error { return s.module.Close(ctx) }
 
 // Module describes what is tested.
-func (s *Suite) Module() *extension.Module { return s.base }
+func (s *Suite) Module() *extension.Module { return s.module }
+
+// keepTrace gives a call's trace to the case that is played.
+func keepTrace(ctx context.Context, t *extension.Trace) {
+	if play, ok := ctx.Value(scriptKey{}).(*script); ok {
+		play.trace = t
+	}
+}
 
 // Result is how a case ended.
 type Result struct {
@@ -72,32 +84,25 @@ type Result struct {
 // Passed reports whether all was as expected.
 func (r *Result) Passed() bool { return len(r.Problems) == 0 }
 
-// Run runs a case. The error is of a module that cannot be loaded; a case that
-// fails is a result.
+// Run runs a case. The error is of a call that was not made; a case that fails is a
+// result.
 func (s *Suite) Run(ctx context.Context, c *Case) (*Result, error) {
-	var trace *extension.Trace
-	m, err := s.load(ctx, c, func(_ context.Context, t *extension.Trace) { trace = t })
-	if err != nil {
+	play := newScript(c)
+	if err := s.invoke(ctx, c, play); play.trace == nil {
 		return nil, err
 	}
-	defer m.Close(ctx)
-	play := newScript(c)
-	if err := s.invoke(ctx, m, c, play); trace == nil {
-		return nil, err // the module was not entered
+	r := &Result{Case: c, Trace: play.trace, Verdict: play.trace.Outcome.Verdict.String(), Problems: play.problems}
+	if r.Trace.Err != nil {
+		r.Verdict = string(kernel.CodeOf(r.Trace.Err))
 	}
-	r := &Result{Case: c, Trace: trace, Verdict: trace.Outcome.Verdict.String(), Problems: play.problems}
-	if trace.Err != nil {
-		r.Verdict = string(kernel.CodeOf(trace.Err))
+	if s.live {
+		return r, nil
 	}
 	r.compare()
 	if c.Point == abi.ToolCall {
-		r.Problems = append(r.Problems, s.toolProblems(c, trace)...)
+		r.Problems = append(r.Problems, s.toolProblems(c, r.Trace)...)
 	}
 	return r, nil
-}
-
-func (s *Suite) load(ctx context.Context, c *Case, trace func(context.Context, *extension.Trace)) (*extension.Module, error) {
-	return extension.Load(ctx, s.runtime, s.door, slog.New(slog.DiscardHandler), extension.Spec{Path: s.file, Config: c.Config, Grants: s.grants, Trace: trace})
 }
 
 func newScript(c *Case) *script {
@@ -105,16 +110,18 @@ func newScript(c *Case) *script {
 }
 
 // invoke makes the call of a case in a run of its own.
-func (s *Suite) invoke(ctx context.Context, m *extension.Module, c *Case, play *script) error {
+func (s *Suite) invoke(ctx context.Context, c *Case, play *script) error {
 	run := &kernel.RunContext{RunID: "case", PipelineName: c.Name(), Tenant: "default", Principal: "local", Clock: play.now, Entropy: play}
 	switch {
+	case s.live:
+		run.Started, run.Clock, run.Entropy = time.Now(), nil, nil
 	case c.Started != nil:
 		run.Started = *c.Started
 	case len(c.Clock) > 0:
 		run.Started = c.Clock[0]
 	}
 	ctx = context.WithValue(kernel.WithRun(ctx, run), scriptKey{}, play)
-	_, err := m.Invoke(ctx, c.Point, message(c), raw(c.Text, c.Bytes))
+	_, err := s.module.Invoke(ctx, extension.Invocation{Point: c.Point, Message: message(c), Body: raw(c.Text, c.Bytes), Config: c.Config})
 	return err
 }
 
@@ -177,20 +184,16 @@ type Timing struct {
 // Bench makes the call of a case n times, with the same answers.
 func (s *Suite) Bench(ctx context.Context, c *Case, n int) (*Timing, error) {
 	var usage sandbox.Usage
-	m, err := s.load(ctx, c, func(_ context.Context, t *extension.Trace) { usage = t.Outcome.Usage })
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close(ctx)
 	times := make([]time.Duration, n)
 	for i := range times {
 		play := newScript(c)
 		start := time.Now()
-		err := s.invoke(ctx, m, c, play)
+		err := s.invoke(ctx, c, play)
 		times[i] = time.Since(start)
 		if got := kernel.CodeOf(err); got != c.Expect.Error {
 			return nil, err
 		}
+		usage = play.trace.Outcome.Usage
 	}
 	slices.Sort(times)
 	return &Timing{Case: c, Calls: n, Median: times[n/2], Slowest: times[n-1], Fuel: usage.Fuel, Memory: usage.Memory}, nil

@@ -40,6 +40,7 @@ type activation struct {
 	virtual         int64           // nanoseconds of the clock that a guest without a grant sees
 	started         bool            // this is no _initialize: the guest may reach the host
 	stopped         error           // why the host stopped the guest
+	called          lastCall        // of the host
 	hostCtx         context.Context
 	cancel          context.CancelFunc
 }
@@ -97,7 +98,7 @@ func (a *activation) begin(ctx context.Context, i *instance, call *Call) {
 	}
 	a.start = clock()
 	a.deadline = a.start + a.limits.Deadline
-	a.virtual, a.stopped, a.hostCtx, a.cancel = 0, nil, nil, nil
+	a.virtual, a.stopped, a.called, a.hostCtx, a.cancel = 0, nil, lastCall{}, nil, nil
 	a.started = call.Point != abi.ExportInit
 	in := &a.docs[abi.DocInput]
 	if a.started {
@@ -275,7 +276,7 @@ func (a *activation) ending(err error) error {
 	if errors.Is(err, errTooDeep) {
 		return a.errorf(kernel.CodeLimit, fmt.Sprintf("the guest's calls nest too deeply in %s", a.call.Point), err.Error(), "recurse less")
 	}
-	e := a.errorf(kernel.CodeTrap, fmt.Sprintf("the guest trapped in %s", a.call.Point), firstLine(err), "its log lines may say more")
+	e := a.errorf(kernel.CodeTrap, fmt.Sprintf("the guest trapped in %s", a.call.Point), firstLine(err)+within(err)+a.called.String(), "its log lines may say more")
 	e.Err = err
 	if a.instance.memory.refused {
 		e.Fix = fmt.Sprintf("it was refused memory past limits.memory, %d bytes: raise it, or use less", a.instance.memory.limit)

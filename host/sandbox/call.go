@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hexdag/hexdag/abi"
@@ -126,7 +127,37 @@ func (m *Module) inRun(ctx context.Context, call Call, out *Outcome) error {
 func (m *Module) missing(p abi.Point) error {
 	return &kernel.Error{Code: kernel.CodeModuleExport, Where: kernel.Where{Module: m.ID()},
 		What: fmt.Sprintf("the module does not export %s", kernel.Quote(string(p))),
-		Why:  fmt.Sprintf("its extension points are %v", m.Points()), Fix: "use it for one of those, or export the function"}
+		Why:  m.Serves(p), Fix: "use it for one of those, or export the function"}
+}
+
+// Serves says which extension points the module exports, and whether one that it
+// does not export, or something that it exports, is likely to be a slip of the pen.
+func (m *Module) Serves(wanted ...abi.Point) string {
+	text := fmt.Sprintf("its extension points are %v", m.points)
+	if len(m.points) == 0 {
+		text = "it exports no extension point"
+	}
+	for _, p := range wanted {
+		if !slices.Contains(abi.Points(), p) {
+			if near := kernel.Nearest(string(p), pointNames()); near != "" {
+				return text + "; " + kernel.Quote(string(p)) + " is none: did you mean " + near + "?"
+			}
+			return text + "; " + kernel.Quote(string(p)) + " is none"
+		}
+		others := slices.DeleteFunc(m.Exports(), func(name string) bool { return slices.Contains(pointNames(), name) })
+		if near := kernel.Nearest(string(p), others); near != "" {
+			return text + "; it exports " + kernel.Quote(near) + ": did you mean " + string(p) + "?"
+		}
+	}
+	return text
+}
+
+func pointNames() []string {
+	var names []string
+	for _, p := range abi.Points() {
+		names = append(names, string(p))
+	}
+	return names
 }
 
 // run is one call. After an error the instance is not to be used again.

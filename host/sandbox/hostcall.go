@@ -24,10 +24,12 @@ func (a *activation) hostCall(mem memory, stack []uint64) abi.Status {
 	if a.call.Host == nil || !a.started {
 		return a.refuse(abi.Denied, "the module has no rights here")
 	}
+	a.called = lastCall{op: op}
 	reply, err := a.call.Host.Call(a.hostContext(), op, args, body)
 	a.checkTime() // what the host did may have taken all of it
 	if err != nil {
-		return a.replyError(err)
+		a.called.status = a.replyError(err)
+		return a.called.status
 	}
 	doc := &a.docs[abi.DocReply]
 	doc.reset()

@@ -160,7 +160,11 @@ func (m *Module) checkImports() error {
 		}
 		n := slices.IndexFunc(offered, func(h hostFunction) bool { return h.name == i.Name })
 		if n < 0 {
-			return importError(full, "no function "+full, "see abi/README.md for what version 1 offers")
+			names := make([]string, len(offered))
+			for i, h := range offered {
+				names[i] = h.name
+			}
+			return importError(full, "no function "+full+": "+kernel.DidYouMean(i.Name, names), "see abi/README.md for what version 1 offers")
 		}
 		if has := offered[n].signature(); !slices.Equal(i.Func.Params, has.Params) || !slices.Equal(i.Func.Results, has.Results) {
 			return &kernel.Error{Code: kernel.CodeModuleImport, What: "import " + full + " has another signature than the host's",

@@ -66,11 +66,11 @@ func New(ctx context.Context, opts Options) (*Runtime, error) {
 		if err := privateDir(opts.CacheDir); err != nil {
 			return nil, err
 		}
-		if len(opts.Worker) > 0 {
+		if len(opts.Worker) > 0 && opts.Engine != Interpreter { // which compiles nothing
 			r.worker = &worker{command: opts.Worker, cacheDir: opts.CacheDir, engine: opts.Engine}
 		}
 	}
-	if r.worker == nil && opts.Log != nil {
+	if r.worker == nil && opts.Log != nil && opts.Engine != Interpreter {
 		opts.Log.Warn("modules are compiled in this process: only the static limits hold against one that takes long to compile")
 	}
 	if r.engine, err = open(ctx, opts.CacheDir); err != nil {

@@ -23,8 +23,20 @@ type wazeroEngine struct {
 }
 
 func newWazero(ctx context.Context, cacheDir string) (engine, error) {
+	return openWazero(ctx, cacheDir, wazero.NewRuntimeConfig())
+}
+
+// newInterpreter has nothing to cache.
+func newInterpreter(ctx context.Context, _ string) (engine, error) {
+	return openWazero(ctx, "", wazero.NewRuntimeConfigInterpreter())
+}
+
+// openWazero opens wazero as every process of a host has it: another configuration
+// would be another entry of the cache. One runtime serves all modules, because wazero
+// 1.12 mixes up type ids where several share a cache (#2511).
+func openWazero(ctx context.Context, cacheDir string, config wazero.RuntimeConfig) (engine, error) {
 	e := &wazeroEngine{cacheDir: cacheDir}
-	config := wazeroConfig()
+	config = config.WithCoreFeatures(api.CoreFeaturesV2).WithMemoryLimitPages(maxPages)
 	if cacheDir != "" {
 		cache, err := wazero.NewCompilationCacheWithDir(cacheDir)
 		if err != nil {
@@ -41,13 +53,6 @@ func newWazero(ctx context.Context, cacheDir string) (engine, error) {
 		}
 	}
 	return e, nil
-}
-
-// wazeroConfig is shared with the worker: another configuration would be another
-// entry of the cache. One runtime serves all modules, because wazero 1.12 mixes up
-// type ids where several share a cache (#2511).
-func wazeroConfig() wazero.RuntimeConfig {
-	return wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2).WithMemoryLimitPages(maxPages)
 }
 
 func (e *wazeroEngine) offer(ctx context.Context, module string, functions []hostFunction) error {

@@ -24,6 +24,6 @@ func compileC(ctx context.Context, g *guestBuild) error {
 	if err != nil {
 		return failed(g.dir, "the source cannot be listed", err)
 	}
-	args := slices.Concat(cFlags, sources, []string{"-o", g.out})
+	args := slices.Concat(stripped(ctx, cFlags), sources, []string{"-o", g.out})
 	return run(ctx, exec.CommandContext(ctx, compiler, args...), g.dir, g.log)
 }

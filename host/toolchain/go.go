@@ -13,7 +13,7 @@ func compileGo(ctx context.Context, g *guestBuild) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, compiler, "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", g.out, ".")
+	cmd := exec.CommandContext(ctx, compiler, "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", goLinkerFlags(ctx), "-o", g.out, ".")
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GOWASM=")
 	return run(ctx, cmd, g.dir, g.log)
 }

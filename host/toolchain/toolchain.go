@@ -78,7 +78,7 @@ func Build(ctx context.Context, dir, out string, log io.Writer) error {
 	if err != nil {
 		return failed(dir, "the compiler left no module", err)
 	}
-	if wasm, err = finish(dir, wasm, manifest); err != nil {
+	if wasm, err = finish(ctx, dir, wasm, manifest); err != nil {
 		return err
 	}
 	if err := writeFile(out, wasm); err != nil {
@@ -88,8 +88,8 @@ func Build(ctx context.Context, dir, out string, log io.Writer) error {
 }
 
 // finish strips a module, checks what it imports and embeds its manifest.
-func finish(dir string, wasm []byte, manifest *abi.Manifest) ([]byte, error) {
-	wasm, err := strip(wasm)
+func finish(ctx context.Context, dir string, wasm []byte, manifest *abi.Manifest) ([]byte, error) {
+	wasm, err := strip(ctx, wasm)
 	if err != nil {
 		return nil, invalid(dir, "the compiler made no core module", err.Error(), "build a core WebAssembly module, no component")
 	}
@@ -102,10 +102,11 @@ func finish(dir string, wasm []byte, manifest *abi.Manifest) ([]byte, error) {
 	return wasm, nil
 }
 
-// strip takes names and debugging data out of a module. What made it stays.
-func strip(wasm []byte) ([]byte, error) {
+// strip takes debugging data out of a module and, unless they are wanted, the names
+// of its functions. What made it stays.
+func strip(ctx context.Context, wasm []byte) ([]byte, error) {
 	return abi.RemoveCustomSections(wasm, func(name string) bool {
-		return name == "name" || name == "sourceMappingURL" || strings.HasPrefix(name, ".debug")
+		return name == "name" && !keepsNames(ctx) || name == "sourceMappingURL" || strings.HasPrefix(name, ".debug")
 	})
 }
 

@@ -220,11 +220,11 @@ func TestBuildsAreStripped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = finish("guest", kept, &abi.Manifest{Name: "a", Version: "1.0.0"})
+	_, err = finish(t.Context(), "guest", kept, &abi.Manifest{Name: "a", Version: "1.0.0"})
 	if err == nil || !strings.Contains(err.Error(), "exports no") {
 		t.Errorf("a module that is empty: %v", err)
 	}
-	stripped, err := strip(kept)
+	stripped, err := strip(t.Context(), kept)
 	if err != nil || bytes.Contains(stripped, []byte("secret")) || !bytes.Contains(stripped, []byte("clang")) {
 		t.Errorf("%q, %v", stripped, err)
 	}

@@ -134,7 +134,7 @@ A grant is an operation, port.method, or port.method:argument=pattern,...`,
 	cmd.Flags().Uint64Var(&f.memory, "memory", 0, "the bytes of memory that the module may have (default 64 MiB)")
 	cmd.Flags().Int64Var(&f.fuel, "fuel", 0, "the instructions that the call may take (default 2,000,000,000)")
 	cmd.Flags().StringVar(&f.isolation, "isolation", "", "what one call can leave to the next of --bench: call (nothing), run or shared")
-	cmd.Flags().StringVar(&f.engine, "engine", "", "wazero, or wasmtime in a program that is built with it (default: wazero)")
+	cmd.Flags().StringVar(&f.engine, "engine", "", "wazero, interpreter, or wasmtime in a program that is built with it (default: wazero)")
 	cmd.Flags().StringVar(&f.dialect, "dialect", "", "native, extism or wasi-command (default: what the module looks like)")
 	cmd.Flags().StringVar(&f.record, "record", "", "write the call and what came of it to this file, a case for 'hexdag module test'")
 	cmd.Flags().IntVar(&f.bench, "bench", 0, "call this many times more, and tell the median time")
@@ -194,7 +194,11 @@ func printOutcome(cmd *cobra.Command, out *host.ModuleOutcome, asJSON bool) erro
 	if asJSON {
 		return writeJSON(w, out)
 	}
-	fmt.Fprintf(w, "verdict  %s\n", out.Verdict)
+	after := ""
+	if out.Verdict == abi.RetryAfter.String() {
+		after = fmt.Sprintf(" %d ms", out.RetryAfterMS)
+	}
+	fmt.Fprintf(w, "verdict  %s%s\n", out.Verdict, after)
 	for _, part := range []struct {
 		name  string
 		value any

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -148,8 +149,10 @@ func TestModuleCallEngine(t *testing.T) {
 		return cli(t, "", "module", "call", puppet, "node_run", "--grant", "metrics.count", "--grant", "database.query", "--engine", engine)
 	}
 	call("wazero").wants(t, exitDone, "verdict  continue")
-	call("v8").refuses(t, exitBadInput, "no engine v8", "wazero and wasmtime")
-	if os.Getenv("HEXDAG_TEST_ENGINE") == "wasmtime" { // as make wasmtime builds it
+	call("v8").refuses(t, exitBadInput, "no engine v8", "wazero, interpreter and wasmtime")
+	fuel := regexp.MustCompile(`\d+ fuel`)
+	call("interpreter").wants(t, exitDone, "verdict  continue", fuel.FindString(call("wazero").out)) // to the unit
+	if os.Getenv("HEXDAG_TEST_ENGINE") == "wasmtime" {                                               // as make wasmtime builds it
 		call("wasmtime").wants(t, exitDone, "verdict  continue")
 	} else {
 		call("wasmtime").refuses(t, exitBadInput, "no engine wasmtime", "built without the tag wasmtime", "CGO_ENABLED=1 go build -tags wasmtime")

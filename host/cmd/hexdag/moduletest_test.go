@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,4 +70,22 @@ func TestRunRecord(t *testing.T) {
 	}
 	cli(t, "", "module", "test", puppet, "--cases", cases).wants(t, exitDone, "1 cases, 0 failed", "puppet.node_run")
 	cli(t, "", "run", at("pipeline.yaml"), "--input", "{}", "--record", cases).wants(t, exitFailed, "cannot be written", "puppet.node_run.case.json")
+}
+
+// TestTrapNamesFunctions builds guests that trap: an author sees in which function.
+func TestTrapNamesFunctions(t *testing.T) {
+	const manifest = `{"name": "trap", "version": "1.0.0"}`
+	const wanted = `{"point": "node_run", "input": {}, "expect": {"verdict": "continue"}}`
+	at := folder(t, map[string]string{
+		"go/go.mod": "module trap\n\ngo 1.26\n", "go/manifest.json": manifest, "go/x.case.json": wanted,
+		"go/main.go":      "package main\n\n//go:noinline\nfunc divide(a, b uint32) uint64 { return uint64(a / b) }\n\n//go:wasmexport node_run\nfunc nodeRun(n uint32) uint64 { return divide(n, n-n) }\n\nfunc main() {}\n",
+		"c/manifest.json": manifest, "c/x.case.json": wanted,
+		"c/trap.c": "__attribute__((noinline)) static int divide(int a, volatile int b) { return a / b; }\n__attribute__((export_name(\"node_run\"))) unsigned long long entry(int n) { return divide(n, 0); }\n",
+	})
+	for lang, says := range map[string]string{"go": "main.divide < ", "c": "in divide < "} {
+		if _, err := exec.LookPath("clang-14"); err != nil && lang == "c" {
+			continue
+		}
+		cli(t, "", "module", "test", at(lang)).wants(t, exitFailed, "the guest trapped in node_run", says)
+	}
 }
