@@ -24,6 +24,29 @@ func VerifyAudit(dir string, opts AuditOptions) (*AuditReport, error) {
 	return auditlog.Verify(dir, opts)
 }
 
+// AuditProof shows, without an audit log, that a record is in it.
+type AuditProof = auditlog.Proof
+
+// AuditRecord is one record of an audit log.
+type AuditRecord = kernel.AuditRecord
+
+// ProveAudit returns a proof for a record of an audit log, from 1, or, with 0, for
+// opts.Known alone: that the log has only grown since.
+func ProveAudit(dir string, record int64, opts AuditOptions) (*AuditProof, error) {
+	return auditlog.Prove(dir, record, opts)
+}
+
+// ReadAudit verifies an audit log and shows its records, from 1, with their lines.
+func ReadAudit(dir string, opts AuditOptions, visit func(n int64, line []byte, r *AuditRecord) error) (*AuditReport, error) {
+	return auditlog.Read(dir, opts, visit)
+}
+
+// TailAudit shows the last records of an audit log as they stand, and with follow
+// those that are added until ctx ends. Nothing is verified.
+func TailAudit(ctx context.Context, dir string, last int, follow bool, visit func(*AuditRecord) error) error {
+	return auditlog.Tail(ctx, dir, last, follow, visit)
+}
+
 // BuildModule compiles the module in dir with its language's toolchain, embeds
 // its manifest and writes it to file. What the compiler says goes to log.
 func BuildModule(ctx context.Context, dir, file string, log io.Writer) error {

@@ -102,3 +102,29 @@ func (a GovernanceAccess) Authorize(ctx context.Context, action string, resource
 	}
 	return &d, nil
 }
+
+// Audit puts on record what the run did.
+func (a GovernanceAccess) Audit(ctx context.Context, action string, resource map[string]any, result string) error {
+	args := map[string]any{"action": action, "result": result}
+	if resource != nil {
+		args["resource"] = resource
+	}
+	_, err := a.run.Call(ctx, "governance.audit", args)
+	return err
+}
+
+// ListPermissions asks what the run's principal may do, of these actions on these
+// resources, {type, id}, where the policy cannot tell it as patterns.
+func (a GovernanceAccess) ListPermissions(ctx context.Context, actions []string, resources []map[string]any) (*Permissions, error) {
+	given, err := ToValue(map[string]any{"actions": actions, "resources": resources})
+	if err != nil {
+		return nil, err
+	}
+	args, _ := given.(map[string]any)
+	v, err := a.run.value(ctx, "governance.list_permissions", args)
+	if err != nil {
+		return nil, err
+	}
+	var list Permissions
+	return &list, FromValue(v, &list)
+}

@@ -104,3 +104,55 @@ func (*ToolCall) Args() Doc { return Doc{docInput, "/args"} }
 
 // Result is where the tool puts what it gives.
 func (*ToolCall) Result() Doc { return Doc{id: docOutput} }
+
+// GovernanceCall is what authorize, audit and permissions get.
+type GovernanceCall struct{}
+
+// GovernanceFunc handles authorize, audit or permissions.
+type GovernanceFunc func(*GovernanceCall) Verdict
+
+// Serve runs the handler as an export does.
+func (f GovernanceFunc) Serve() uint64 {
+	if f == nil {
+		return Serve(unregistered)
+	}
+	return Serve(func() Verdict { return f(&GovernanceCall{}) })
+}
+
+// Payload is the whole message.
+func (*GovernanceCall) Payload() Doc { return Doc{id: docInput} }
+
+// Run is the run's identity and usage: /run_id, /tenant, /usage/input_tokens, ...
+func (*GovernanceCall) Run() Doc { return Doc{docInput, "/run"} }
+
+// Subject is who asks, or of whom is asked: /type, /id, /tenant, /on_behalf_of.
+func (*GovernanceCall) Subject() Doc { return Doc{docInput, "/subject"} }
+
+// Action returns what is to be done.
+func (*GovernanceCall) Action() string { return Doc{id: docInput}.String("/action/name") }
+
+// Args is what it is to be done with.
+func (*GovernanceCall) Args() Doc { return Doc{docInput, "/action/args"} }
+
+// Resource is what it is to be done to: /type and /id.
+func (*GovernanceCall) Resource() Doc { return Doc{docInput, "/resource"} }
+
+// Context is the circumstance: /run_id, /pipeline, /node, /labels, /usage.
+func (*GovernanceCall) Context() Doc { return Doc{docInput, "/context"} }
+
+// Record is the audit record that is to be written.
+func (*GovernanceCall) Record() Doc { return Doc{docInput, "/record"} }
+
+// Result is where a decision goes, or a list of permissions. Without one there is no answer.
+func (*GovernanceCall) Result() Doc { return Doc{id: docOutput} }
+
+// Decide gives a decision, "allow", "deny" or "approve", with the rule that it
+// follows from. Return what it returns.
+func (g *GovernanceCall) Decide(effect, rule, message string) Verdict {
+	result := g.Result()
+	result.SetString("/effect", effect)
+	result.SetJSON("/reasons", "[{}]")
+	result.SetString("/reasons/0/id", rule)
+	result.SetString("/reasons/0/msg", message)
+	return Continue()
+}

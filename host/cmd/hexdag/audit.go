@@ -13,9 +13,23 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "audit", Short: "Check audit logs", Args: cobra.NoArgs, RunE: help}
-	cmd.AddCommand(verifyCommand())
+	cmd := &cobra.Command{Use: "audit", Short: "Check, prove and read audit logs", Args: cobra.NoArgs, RunE: help}
+	cmd.AddCommand(verifyCommand(), proveCommand(), exportCommand(), tailCommand())
 	return cmd
+}
+
+// auditOptions says what a log is held to.
+func auditOptions(key, known string) (host.AuditOptions, error) {
+	opts := host.AuditOptions{VerifierKey: key}
+	if known == "" {
+		return opts, nil
+	}
+	text, err := os.ReadFile(known)
+	if err != nil {
+		return opts, &kernel.Error{Code: kernel.CodeConfig, What: "the known checkpoint cannot be read", Where: kernel.Where{File: known}, Why: err.Error(), Fix: "correct its path", Err: err}
+	}
+	opts.Known = text
+	return opts, nil
 }
 
 func verifyCommand() *cobra.Command {
@@ -31,13 +45,9 @@ and clumsy changes, not those of someone who can replace the key. Without --know
 a log that was rolled back as a whole, checkpoint included, is not found.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts := host.AuditOptions{VerifierKey: key}
-			if known != "" {
-				text, err := os.ReadFile(known)
-				if err != nil {
-					return &kernel.Error{Code: kernel.CodeConfig, What: "the known checkpoint cannot be read", Where: kernel.Where{File: known}, Why: err.Error(), Fix: "correct its path", Err: err}
-				}
-				opts.Known = text
+			opts, err := auditOptions(key, known)
+			if err != nil {
+				return err
 			}
 			report, err := host.VerifyAudit(args[0], opts)
 			if err != nil {

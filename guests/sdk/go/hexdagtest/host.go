@@ -117,6 +117,11 @@ func (h *Host) ToolCall(f hexdag.ToolFunc, payload string) Result {
 	return h.run("", []string{"continue", "deny", "retry_after", "error"}, payload, f.Serve)
 }
 
+// Govern runs a handler of authorize, audit or permissions.
+func (h *Host) Govern(f hexdag.GovernanceFunc, payload string) Result {
+	return h.run("", []string{"continue", "deny", "retry_after", "error"}, payload, f.Serve)
+}
+
 func (h *Host) run(patchable string, legal []string, payload string, serve func() uint64) Result {
 	h.t.Helper()
 	c := &call{host: h, patchable: patchable}

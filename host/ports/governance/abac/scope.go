@@ -31,9 +31,9 @@ func (s *scope) Lookup(name string) (kernel.Value, bool) {
 	return nil, false
 }
 
-func (s *scope) keep(i int, make func() map[string]any) kernel.Value {
+func (s *scope) keep(i int, value func() map[string]any) kernel.Value {
 	if s.made[i] == nil {
-		s.made[i] = make()
+		s.made[i] = value()
 	}
 	return s.made[i]
 }

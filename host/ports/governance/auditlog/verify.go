@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -55,26 +54,14 @@ type Report struct {
 // records.jsonl, from 1) and what was done to it; CodeConfig means that there is
 // no log or that the options cannot be used; CodeAudit that a file cannot be read.
 func Verify(dir string, opts VerifyOptions) (*Report, error) {
-	d := folder{name: dir}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, noLog(dir, err)
-	}
-	defer root.Close()
-	d.root = root
-	if exists, err := d.exists(); err != nil || !exists {
-		return nil, noLog(dir, err)
-	}
-	report := &Report{Key: opts.VerifierKey, Trust: TrustGiven}
-	if report.Key == "" {
-		report.Trust = TrustDirectory
-		if report.Key, err = d.verifierKey(); err != nil {
-			return nil, err
-		}
-	}
-	cp, err := d.checkpoint(report.Key)
+	d, cp, key, err := openLog(dir, opts.VerifierKey)
 	if err != nil {
 		return nil, err
+	}
+	defer d.root.Close()
+	report := &Report{Key: key, Trust: TrustGiven}
+	if opts.VerifierKey == "" {
+		report.Trust = TrustDirectory
 	}
 	known, err := d.known(opts.Known, report.Key, cp)
 	if err != nil {

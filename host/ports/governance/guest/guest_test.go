@@ -3,6 +3,7 @@ package guest_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/governance/governancetest"
 	"github.com/hexdag/hexdag/host/ports/governance/guest"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/toolchain"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,7 +40,7 @@ func load(t testing.TB, path, config string) *extension.Module {
 		t.Fatal(err)
 	}
 	door := ports.NewDoor(governance.New(allowall.Driver{}, governance.Options{}), nil)
-	m, err := extension.Load(t.Context(), runtime, door, slog.New(slog.DiscardHandler), extension.Spec{Name: "governor", Path: path, Config: v, Limits: sandbox.Limits{Deadline: 200 * time.Millisecond}})
+	m, err := extension.Load(t.Context(), runtime, door, slog.New(slog.DiscardHandler), extension.Spec{Name: "governor", Path: path, Config: v, Limits: sandbox.Limits{Deadline: 500 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +82,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestDecisions(t *testing.T) {
-	port := governance.New(governor(t, config), governance.Options{})
+	port := governance.New(governor(t, config), governance.Options{Timeout: 10 * time.Second})
 	for action, want := range map[string]struct {
 		effect kernel.Effect
 		reason string
@@ -153,6 +155,38 @@ func TestNeedsAuthorize(t *testing.T) {
 	}
 	_, err := guest.New(load(t, path, "{}"))
 	if kernel.CodeOf(err) != kernel.CodeModuleExport || !strings.Contains(err.Error(), "[node_run]") {
+		t.Error(err)
+	}
+}
+
+// TestGoGuest has a module of the Go SDK decide, through its own source and compiler.
+func TestGoGuest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a Go guest is compiled")
+	}
+	path := filepath.Join(t.TempDir(), "clerk.wasm")
+	if err := toolchain.Build(t.Context(), "../../../../guests/clerk", path, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	d, err := guest.New(load(t, path, `{"allow": ["a.allow"], "approve": ["a.approve"], "secret": "hunter2"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	governancetest.RunConformanceTests(t, func(*testing.T) governancetest.Harness {
+		return governancetest.Harness{Driver: d, Allowed: ask("a.allow")}
+	})
+	port := governance.New(d, governance.Options{Auditor: discard{}})
+	for action, effect := range map[string]kernel.Effect{"a.allow": kernel.Allow, "a.approve": kernel.Approve, "a.other": kernel.Forbid} {
+		got, _ := port.Authorize(t.Context(), ask(action))
+		list, err := port.ListPermissions(t.Context(), &governance.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if listed := governance.Listed(list, action, kernel.Resource{Type: "t", ID: "x"}); got.Effect != effect || listed != effect {
+			t.Errorf("%s: %+v, listed as %s", action, got, listed)
+		}
+	}
+	if err := port.Audit(t.Context(), &kernel.AuditRecord{Kind: "note", Action: "x", Detail: "it is hunter2"}); kernel.CodeOf(err) != kernel.CodeAudit || !strings.Contains(err.Error(), "tells a secret") {
 		t.Error(err)
 	}
 }

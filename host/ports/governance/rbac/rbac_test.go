@@ -204,10 +204,7 @@ func TestListedIsAuthorized(t *testing.T) {
 			if subject.Type == "module" && r.IntN(2) == 0 {
 				subject.Chain = []string{r.of("ada", "bob")}
 			}
-			q := &governance.Query{Subject: subject}
-			for _, a := range []string{"db.get", "db.set", "fs.get", "fs.get.all", "x"} {
-				q.Actions = append(q.Actions, a)
-			}
+			q := &governance.Query{Subject: subject, Actions: []string{"db.get", "db.set", "fs.get", "fs.get.all", "x"}}
 			q.Resources = []kernel.Resource{{Type: "db", ID: "a"}, {Type: "db", ID: "b"}, {Type: "fs", ID: "a.b"}, {Type: "fs", ID: ""}}
 			patterns, err := port.ListPermissions(t.Context(), q)
 			if err != nil {
