@@ -36,8 +36,8 @@ func build(t *testing.T, dir string) []byte {
 	})
 }
 
-// keep returns what make leaves at out, or left when it was made from the same source.
-func keep(t *testing.T, dir string, source []string, make func(out string)) []byte {
+// keep returns what compile leaves at out, or left when it was made from the same source.
+func keep(t *testing.T, dir string, source []string, compile func(out string)) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out.wasm")
 	h := sha256.New()
@@ -51,7 +51,7 @@ func keep(t *testing.T, dir string, source []string, make func(out string)) []by
 			return wasm
 		}
 	}
-	make(out)
+	compile(out)
 	wasm, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
