@@ -3,7 +3,6 @@ package conform_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,18 +33,16 @@ func TestLuaCommand(t *testing.T) {
 	if testing.Short() || underRace {
 		t.Skip("compiles Lua")
 	}
-	out := filepath.Join(t.TempDir(), "stats.wasm")
-	if said, err := exec.Command("../../guests/wasi-command/lua/build.sh", out).CombinedOutput(); err != nil {
-		var failed *exec.ExitError
-		if os.Getenv("CI") == "" && errors.As(err, &failed) && (strings.Contains(string(said), "cargo vendor") || strings.Contains(string(said), "not found")) {
+	const dir = "../../guests/wasi-command/lua"
+	wasm := keep(t, dir, []string{dir}, func(out string) {
+		said, err := exec.Command(filepath.Join(dir, "build.sh"), out).CombinedOutput()
+		if err != nil && os.Getenv("CI") == "" && (strings.Contains(string(said), "cargo vendor") || strings.Contains(string(said), "not found")) {
 			t.Skipf("NOT CHECKED: %s", said)
 		}
-		t.Fatalf("%v: %s", err, said)
-	}
-	wasm, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
+		if err != nil {
+			t.Fatalf("%v: %s", err, said)
+		}
+	})
 	runtime, err := sandbox.New(context.Background(), sandbox.Options{})
 	if err != nil {
 		t.Fatal(err)

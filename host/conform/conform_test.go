@@ -11,28 +11,10 @@ import (
 	"github.com/hexdag/hexdag/abi/tck"
 	"github.com/hexdag/hexdag/host/conform"
 	"github.com/hexdag/hexdag/host/sandbox"
-	"github.com/hexdag/hexdag/host/toolchain"
 )
 
 // sdks is where the SDKs are, each in the folder of its language with its probe.
 const sdks = "../../guests/sdk"
-
-func build(t *testing.T, dir string) []byte {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "out.wasm")
-	var log bytes.Buffer
-	if err := toolchain.Build(t.Context(), dir, out, &log); err != nil {
-		if os.Getenv("CI") == "" && toolchain.IsMissing(err) {
-			t.Skipf("NOT CHECKED: %v", err)
-		}
-		t.Fatalf("%v\n%s", err, &log)
-	}
-	wasm, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return wasm
-}
 
 func run(t *testing.T, wasm []byte) []tck.Check {
 	t.Helper()

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+func TestModuleTCK(t *testing.T) {
+	at := folder(t, map[string]string{"hostile.wasm": hostile, "component.wasm": "\x00asm\x0d\x00\x01\x00"})
+	r := cli(t, "", "module", "tck", at("hostile.wasm"))
+	r.wants(t, exitFailed, "group", "FAILED  is embedded: the module has no manifest", "FAILED  a string: no verdict", "does not export tool_call", "total")
+	cli(t, "", "module", "tck", at("component.wasm")).refuses(t, exitBadInput, "component.wasm", "module.component")
+	cli(t, "", "module", "tck", at("no.wasm")).refuses(t, exitBadInput, "no.wasm", "module.not_found")
+
+	if _, err := exec.LookPath("clang-14"); err != nil {
+		t.Skip("NOT CHECKED: clang-14 is missing, so no probe was built")
+	}
+	probe := filepath.Join(t.TempDir(), "probe.wasm")
+	cli(t, "", "build", "../../../guests/sdk/c/probe", "-o", probe).wants(t, exitDone, probe)
+	cli(t, "", "module", "tck", probe).wants(t, exitDone, "manifest            3      3", "total             180    180")
+	cli(t, "", "module", "tck", probe, "-v").wants(t, exitDone, "  ok      a thousand names")
+	checks := decode[[]struct {
+		Group, Name string
+		Problems    []string
+	}](t, cli(t, "", "module", "tck", probe, "--json").out)
+	if len(checks) != 180 || checks[0].Group != "manifest" || checks[0].Problems != nil {
+		t.Errorf("%d checks, the first %+v", len(checks), checks[0])
+	}
+}
