@@ -260,4 +260,10 @@ func TestApprovalInABody(t *testing.T) {
 	if result := p.Run(t.Context(), "v", host.RunOptions{}); result.Status != engine.Denied {
 		t.Errorf("a second time: %s", result.Status)
 	}
+	// Who started this run waits for its end, and nobody would resume it.
+	child := s.load(t, h, store).Run(t.Context(), "v", host.RunOptions{Parent: &kernel.RunContext{RunID: "parent"}})
+	wantError(t, child.Err, kernel.CodeApproval, "artifacts.store needs an approval")
+	if waiting, err := h.Waiting(); err != nil || len(waiting) > 0 {
+		t.Errorf("%+v, %v", waiting, err)
+	}
 }
