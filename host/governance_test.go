@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -114,6 +115,41 @@ func TestModuleGoverns(t *testing.T) {
 	wantError(t, err, kernel.CodeModuleGrant, "database.query")
 }
 
+// What Go bodies reach of governance, by RunContext: the roadmap's three.
+func TestGovernanceOfARun(t *testing.T) {
+	s := governed(t, `{adapter: abac, config: {rules: [{id: all, effect: allow, actions: ["governance.*", "a.b"], resources: ["governance:**", "t:x"]}]}}`)
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := host.New(t.Context(), cfg, host.Options{Functions: map[string]host.Function{"ask": func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) {
+		g := kernel.RunFrom(ctx).Governance()
+		d, err := g.Authorize(ctx, "a.b", map[string]any{"type": "t", "id": "x"})
+		if err != nil || d.Effect != kernel.Allow || !strings.HasPrefix(d.Revision, "abac:") {
+			t.Errorf("%+v, %v", d, err)
+		}
+		list, err := g.ListPermissions(ctx, []string{"a.b", "a.c"}, []map[string]any{{"type": "t", "id": "x"}})
+		if err != nil || list.Patterns || len(list.List) != 1 || list.List[0].Action != "a.b" || list.List[0].Rules[0] != "all" {
+			t.Errorf("%+v, %v", list, err)
+		}
+		return nil, g.Audit(ctx, "a.done", map[string]any{"type": "t", "id": "x"}, "ok")
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(t.Context())
+	node := `{kind: function_node, metadata: {name: ask}, dependencies: [], spec: {fn: ask}}`
+	if result := s.load(t, h, node).Run(t.Context(), nil, host.RunOptions{}); result.Err != nil {
+		t.Fatal(result.Err)
+	}
+	for _, r := range s.records(t) {
+		if r.Kind == "note" && r.Action == "a.done" && r.Resource == "t:x" && r.Principal == "ada" && r.Tenant == "acme" && r.RunID != "" {
+			return
+		}
+	}
+	t.Error("the note is not on record")
+}
+
 const approving = `{adapter: abac, config: {rules: [
         {id: all, effect: allow, actions: ["**"], ttl_s: 60},
         {id: stores, effect: approve, actions: [artifacts.store], message: "a person looks at it first", obligations: [{type: approval, by: [bob, eve]}]}]}}`
@@ -223,5 +259,11 @@ func TestApprovalInABody(t *testing.T) {
 	}
 	if result := p.Run(t.Context(), "v", host.RunOptions{}); result.Status != engine.Denied {
 		t.Errorf("a second time: %s", result.Status)
+	}
+	// Who started this run waits for its end, and nobody would resume it.
+	child := s.load(t, h, store).Run(t.Context(), "v", host.RunOptions{Parent: &kernel.RunContext{RunID: "parent"}})
+	wantError(t, child.Err, kernel.CodeApproval, "artifacts.store needs an approval")
+	if waiting, err := h.Waiting(); err != nil || len(waiting) > 0 {
+		t.Errorf("%+v, %v", waiting, err)
 	}
 }

@@ -78,7 +78,13 @@ func TestFalseProofs(t *testing.T) {
 	s.write(t, 6, 13)
 	other.write(t, 1, 13)
 	key := s.verifier(t)
+	empty := newSite(t)
+	empty.key = s.key
+	if err := empty.open(t).Close(); err != nil {
+		t.Fatal(err)
+	}
 	for name, change := range map[string]func(p *auditlog.Proof){
+		"an empty one's": func(p *auditlog.Proof) { p.Known, p.Consistency = string(empty.get(t, "checkpoint")), nil },
 		"line":           func(p *auditlog.Proof) { p.Line = strings.Replace(p.Line, "ann", "bob", 1) },
 		"record":         func(p *auditlog.Proof) { p.Record-- },
 		"past the end":   func(p *auditlog.Proof) { p.Record = 14 },
