@@ -23,14 +23,19 @@ type instance struct {
 	memory      api.Memory
 	entrypoints map[string]int32
 	builtins    map[uint32]builtin
+	externals   map[uint32]Builtin
 
 	// Looked up once: a look-up takes longer than a call.
 	evalFunc, malloc, parse, dump api.Function
 
 	data  uint32 // the address of the base document
 	heap  uint32 // where an evaluation's memory starts
-	now   time.Time
-	fault error // why a host function stopped the module
+	fault error  // why a host function stopped the module
+
+	// Of the evaluation that runs.
+	now        time.Time
+	input      []byte
+	evaluation *Evaluation // once a builtin asked for it
 }
 
 type instanceKey struct{}
@@ -82,12 +87,17 @@ func (in *instance) readBuiltins(ctx context.Context) error {
 	}
 	offered := hostBuiltins()
 	in.builtins = make(map[uint32]builtin, len(ids))
+	in.externals = map[uint32]Builtin{}
 	for name, id := range ids {
-		b, ok := offered[name]
-		if !ok {
-			return invalid(in.opts.Name, "the policy calls "+kernel.Quote(name), WhyRefused(name), "pass what it needs as input or data")
+		if b, ok := offered[name]; ok {
+			in.builtins[uint32(id)] = b
+			continue
 		}
-		in.builtins[uint32(id)] = b
+		b, ok := in.opts.Builtins[name]
+		if !ok {
+			return invalid(in.opts.Name, "the policy calls "+kernel.Quote(name), in.opts.whyRefused(name), "pass what it needs as input or data")
+		}
+		in.externals[uint32(id)] = b
 	}
 	return nil
 }
@@ -140,7 +150,7 @@ func (in *instance) store(ctx context.Context, text []byte) (uint32, error) {
 
 // eval runs an entrypoint and returns an array of results.
 func (in *instance) eval(ctx context.Context, entrypoint int32, input []byte) (kernel.Value, error) {
-	in.now = in.opts.Now(ctx)
+	in.now, in.input, in.evaluation = in.opts.Now(ctx), input, nil
 	address, heap, err := in.placeInput(input)
 	if err != nil {
 		return nil, err

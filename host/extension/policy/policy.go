@@ -43,6 +43,10 @@ type Options struct {
 	Memory uint64
 	// Input and Result bound the JSON texts of one evaluation; 1 MiB by default.
 	Input, Result int
+	// Builtins are offered to the policy beside this package's own, which come first.
+	Builtins map[string]Builtin
+	// Refused says why a builtin is not offered; WhyRefused by default.
+	Refused func(name string) string
 	// Now gives the one time that an evaluation sees; time.Now by default.
 	Now func(context.Context) time.Time
 	// Log takes what the policy prints, escaped; dropped by default.
@@ -75,6 +79,13 @@ func (o Options) withDefaults() Options {
 		o.Now = func(context.Context) time.Time { return time.Now() }
 	}
 	return o
+}
+
+func (o Options) whyRefused(name string) string {
+	if o.Refused != nil {
+		return o.Refused(name)
+	}
+	return WhyRefused(name)
 }
 
 // Policy is a compiled policy with its data. It is safe for concurrent use.
