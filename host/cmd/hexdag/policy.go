@@ -10,8 +10,9 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Compile and evaluate policies", Args: cobra.NoArgs, RunE: help}
-	cmd.AddCommand(policyBuildCommand(), policyEvalCommand())
+	cmd := &cobra.Command{Use: "policy", Short: "Compile, test, explain, sign and evaluate policies", Args: cobra.NoArgs, RunE: help}
+	cmd.AddCommand(policyBuildCommand(), policyEvalCommand(), policyTestCommand(), policyExplainCommand(), policyCheckCommand(), policyFmtCommand(),
+		policyBenchCommand(), policyListCommand(), policySignCommand(), policyVerifyCommand())
 	return cmd
 }
 

@@ -231,7 +231,7 @@ func TestRefusedBuiltin(t *testing.T) {
 	wasm := compile(t, `decision := sprintf("%d", [1])`)
 	forged := []byte(strings.Replace(string(wasm), "sprintf\x00", "nosuch!\x00", 1))
 	_, err := policy.Load(context.Background(), forged, policy.Options{})
-	wantCode(t, err, kernel.CodePolicy, "the policy calls nosuch!", "sprintf")
+	wantCode(t, err, kernel.CodePolicy, "the policy calls nosuch!", "not among the builtins")
 }
 
 func TestData(t *testing.T) {

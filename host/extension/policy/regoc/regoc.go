@@ -60,7 +60,7 @@ func Build(ctx context.Context, source Source, opts Options) (*Artifact, error) 
 	if len(modules) == files.stock {
 		return nil, &kernel.Error{Code: kernel.CodePolicy, What: "no policy found", Where: kernel.Where{File: strings.Join(source.Dirs, ", ")}, Why: "there are no .rego files but tests"}
 	}
-	if err := check(modules, files.data); err != nil {
+	if err := check(modules, files.data, false); err != nil {
 		return nil, err
 	}
 	if opts.Revision == "" {
@@ -71,8 +71,9 @@ func Build(ctx context.Context, source Source, opts Options) (*Artifact, error) 
 
 // check compiles for errors only: unlike the build, it goes on after the tenth,
 // and sees where rules and data would be in each other's place.
-func check(modules map[string]*ast.Module, data map[string]any) error {
+func check(modules map[string]*ast.Module, data map[string]any, strict bool) error {
 	c := ast.NewCompiler().
+		WithStrict(strict).
 		WithCapabilities(Capabilities()).
 		SetErrorLimit(0).
 		WithPathConflictsCheck(func(path []string) (bool, error) { return holds(data, path), nil })

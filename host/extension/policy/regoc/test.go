@@ -3,7 +3,6 @@ package regoc
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
@@ -29,8 +28,7 @@ type TestResult struct {
 
 // Coverage is what of a source the tests evaluated, tests and stock library excepted.
 type Coverage struct {
-	Percent float64 // of all files' lines that can be evaluated
-	Files   map[string]FileCoverage
+	Files map[string]FileCoverage
 }
 
 // FileCoverage is of one file.
@@ -60,14 +58,15 @@ func TestCover(ctx context.Context, source Source) ([]TestResult, *Coverage, err
 	if err != nil {
 		return nil, nil, err
 	}
-	covered := maps.Clone(s.modules)
-	maps.DeleteFunc(covered, func(name string, _ *ast.Module) bool { return isTest(name) || strings.HasPrefix(name, stockPrefix) })
-	return results, coverage(c.Report(covered)), nil
+	return results, coverage(c.Report(s.modules)), nil
 }
 
 func coverage(r cover.Report) *Coverage {
-	c := &Coverage{Percent: r.Coverage, Files: map[string]FileCoverage{}}
+	c := &Coverage{Files: map[string]FileCoverage{}}
 	for name, f := range r.Files {
+		if isTest(name) || strings.HasPrefix(name, stockPrefix) {
+			continue
+		}
 		one := FileCoverage{Percent: f.Coverage}
 		for _, lines := range f.NotCovered {
 			for row := lines.Start.Row; row <= lines.End.Row; row++ {
@@ -94,7 +93,7 @@ func loadTests(source Source) (*suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(modules, files.data); err != nil {
+	if err := check(modules, files.data, false); err != nil {
 		return nil, err
 	}
 	return &suite{modules: modules, data: files.data}, nil
