@@ -10,7 +10,11 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
+
+// startFuel bounds making an instance, beside startTimeout.
+const startFuel = 20_000_000_000
 
 // maxNames bounds the JSON in which a module lists its builtins or entrypoints.
 const maxNames = 1 << 20
@@ -27,6 +31,9 @@ type instance struct {
 
 	// Looked up once: a look-up takes longer than a call.
 	evalFunc, malloc, parse, dump api.Function
+
+	fuelGlobal api.MutableGlobal
+	fuel       int64 // what the module may still be given
 
 	data  uint32 // the address of the base document
 	heap  uint32 // where an evaluation's memory starts
@@ -50,6 +57,7 @@ func instanceFrom(ctx context.Context) *instance { return ctx.Value(instanceKey{
 
 // start brings the instance to where evaluations begin: data parsed, heap marked.
 func (in *instance) start(ctx context.Context) error {
+	in.fuelGlobal = in.policy.ExportedGlobal(rewrite.ExportFuel).(api.MutableGlobal)
 	if err := in.checkVersion(); err != nil {
 		return err
 	}
@@ -156,6 +164,7 @@ func (in *instance) eval(ctx context.Context, entrypoint int32, input []byte) (k
 		return nil, err
 	}
 	ctx = in.context(ctx)
+	in.setFuel(in.opts.Fuel)
 	const reserved, formatRego = 0, 1 // as JSON, a set's elements would have no order
 	result, err := in.call(ctx, in.evalFunc, reserved, uint64(uint32(entrypoint)), uint64(in.data),
 		uint64(address), uint64(len(input)), uint64(heap), formatRego)
