@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	_ "github.com/open-policy-agent/opa/features/wasm" // OPA's own runtime for modules
+	_ "github.com/open-policy-agent/opa/v1/features/wasm" // OPA's own runtime for modules
 	"github.com/open-policy-agent/opa/v1/rego"
 
 	"github.com/hexdag/hexdag/host/extension/policy"

@@ -206,6 +206,6 @@ func TestRolesListed(t *testing.T) {
 }
 
 func covers(pattern any, value string) bool {
-	prefix, any := strings.CutSuffix(fmt.Sprint(pattern), "*")
-	return any && strings.HasPrefix(value, prefix) || pattern == value
+	prefix, open := strings.CutSuffix(fmt.Sprint(pattern), "*")
+	return open && strings.HasPrefix(value, prefix) || pattern == value
 }

@@ -75,7 +75,7 @@ func run(e *policy.Evaluation, name string, call topdown.BuiltinFunc, args []str
 		return "", halt
 	}
 	if err != nil || result == nil {
-		return "", nil //nolint:nilerr // undefined
+		return "", nil // undefined
 	}
 	w := writer{left: maxResult}
 	if err := w.value(result.Value, 0); err != nil {
