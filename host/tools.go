@@ -73,14 +73,6 @@ func BuildPolicy(ctx context.Context, dirs, entrypoints []string, file string) (
 	return &BuiltPolicy{Size: len(artifact.Wasm), Revision: artifact.Revision, Entrypoints: artifact.Entrypoints}, nil
 }
 
-// PolicyTest is how a test of a policy ended.
-type PolicyTest = regoc.TestResult
-
-// TestPolicy runs the test rules of the Rego in dirs.
-func TestPolicy(ctx context.Context, dirs []string) ([]PolicyTest, error) {
-	return regoc.Test(ctx, regoc.Source{Dirs: dirs})
-}
-
 // Project is what NewProject makes; see package scaffold.
 type Project = scaffold.Project
 
@@ -101,21 +93,30 @@ const decisionEntrypoint = "hexdag/authz/decision"
 // governance asks, or the only one there is. It is not defined where no rule
 // gave a value.
 func EvalPolicy(ctx context.Context, file, entrypoint string, input any) (result any, defined bool, err error) {
-	p, err := policy.LoadFile(ctx, file, policy.Options{})
+	p, entrypoint, err := openPolicy(ctx, file, entrypoint)
 	if err != nil {
 		return nil, false, err
 	}
 	defer p.Close()
-	if entrypoint == "" {
-		names := p.Entrypoints()
-		switch {
-		case slices.Contains(names, decisionEntrypoint):
-			entrypoint = decisionEntrypoint
-		case len(names) == 1:
-			entrypoint = names[0]
-		default:
-			return nil, false, &kernel.Error{Code: kernel.CodePolicy, What: "the policy has several entrypoints", Where: kernel.Where{File: file}, Fix: "name one with --entrypoint"}
-		}
-	}
 	return p.Eval(ctx, entrypoint, input)
+}
+
+// openPolicy loads a compiled policy and says which entrypoint is meant.
+func openPolicy(ctx context.Context, file, entrypoint string) (*policy.Policy, string, error) {
+	p, err := policy.LoadFile(ctx, file, policyOptions(policy.Options{}))
+	if err != nil {
+		return nil, "", err
+	}
+	if entrypoint != "" {
+		return p, entrypoint, nil
+	}
+	names := p.Entrypoints()
+	switch {
+	case slices.Contains(names, decisionEntrypoint):
+		return p, decisionEntrypoint, nil
+	case len(names) == 1:
+		return p, names[0], nil
+	}
+	p.Close()
+	return nil, "", &kernel.Error{Code: kernel.CodePolicy, What: "the policy has several entrypoints", Where: kernel.Where{File: file}, Fix: "name one with --entrypoint"}
 }

@@ -229,16 +229,18 @@ type regoConfig struct {
 	Dirs       []string `json:"dirs"`
 	File       string   `json:"file"`
 	Entrypoint string   `json:"entrypoint"`
+	// Key is a PEM file: with it, the file has to be a bundle that this key signed.
+	Key string `json:"key"`
 }
 
 func openRego(o deciding, config map[string]any) (driver.Driver, error) {
 	h := o.host
 	var c regoConfig
-	if err := kernel.FromValue(config, &c); err != nil || (len(c.Dirs) > 0) == (c.File != "") {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of rego cannot be used", Why: fmt.Sprint(err), Fix: "give dirs: [...] or file: policy.tar.gz, and entrypoint: where it is not " + rego.Entrypoint, Err: err}
+	if err := kernel.FromValue(config, &c); err != nil || (len(c.Dirs) > 0) == (c.File != "") || c.Key != "" && c.File == "" {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of rego cannot be used", Why: fmt.Sprint(err), Fix: "give dirs: [...], or file: policy.tar.gz and key: where it has to be signed, and entrypoint: where it is not " + rego.Entrypoint, Err: err}
 	}
 	dir := filepath.Dir(h.config.File)
-	opts := policy.Options{Log: func(_ context.Context, line string) { h.log.Info(line, "policy", o.where.String()) }}
+	opts := policyOptions(policy.Options{Log: func(_ context.Context, line string) { h.log.Info(line, "policy", o.where.String()) }})
 	cache, err := wazero.NewCompilationCacheWithDir(filepath.Join(h.cache, "policies"))
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the cache of compiled policies cannot be opened", Why: err.Error(), Fix: "set HOME to a folder that you own", Err: err}
@@ -259,6 +261,14 @@ func loadPolicy(ctx context.Context, c regoConfig, dir string, opts policy.Optio
 			return path
 		}
 		return filepath.Join(dir, path)
+	}
+	if c.Key != "" {
+		f, err := readSigned(under(c.File), under(c.Key))
+		if err != nil {
+			return nil, err
+		}
+		opts.Name, opts.Data = under(c.File), f.Data
+		return policy.Load(ctx, f.Wasm, opts)
 	}
 	if c.File != "" {
 		return policy.LoadFile(ctx, under(c.File), opts)

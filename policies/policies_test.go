@@ -38,10 +38,13 @@ func regoFiles(t *testing.T, dir string) []string {
 	return names
 }
 
+// wantCoverage is the least share of each file's lines that its tests evaluate, in percent.
+const wantCoverage = 95
+
 func TestRego(t *testing.T) {
 	for _, dir := range folders(t) {
 		t.Run(dir, func(t *testing.T) {
-			results, err := regoc.Test(context.Background(), regoc.Source{Dirs: []string{dir}})
+			results, coverage, err := regoc.TestCover(context.Background(), regoc.Source{Dirs: []string{dir}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,6 +54,14 @@ func TestRego(t *testing.T) {
 					t.Errorf("%s: %s.%s: %s", r.Where, r.Package, r.Name, r.Message)
 				}
 				ran[r.Where.File]++
+			}
+			if len(coverage.Files) == 0 {
+				t.Error("no file is covered")
+			}
+			for name, c := range coverage.Files {
+				if c.Percent < wantCoverage {
+					t.Errorf("%s: the tests cover %.1f %%, want %v; not the lines %v", name, c.Percent, wantCoverage, c.NotCovered)
+				}
 			}
 			for _, name := range regoFiles(t, dir) {
 				if strings.HasSuffix(name, "_test.rego") {

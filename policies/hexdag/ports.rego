@@ -59,6 +59,18 @@ modules contains name if {
 }
 
 # METADATA
+# title: Everybody who takes part in the call
+# description: Who calls, and those on whose behalf; never undefined.
+people contains input.subject.id
+
+people contains caller if some caller in input.subject.on_behalf_of
+
+# METADATA
+# title: The resource
+# description: '"database:orders"; where one of the two is missing, it is empty.'
+resource := concat(":", [object.get(input, ["resource", "type"], ""), object.get(input, ["resource", "id"], "")])
+
+# METADATA
 # title: A grant covers the call
 # description: |
 #   Whether one of the grants covers the call. A grant is an object, such as
@@ -85,6 +97,9 @@ held(grant) if {
 	}
 }
 
+# METADATA
+# title: A pattern matches a text
+# description: A * at the pattern's end stands for any rest.
 matches(pattern, value) if pattern == value
 
 matches(pattern, value) if {

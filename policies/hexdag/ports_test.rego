@@ -46,6 +46,17 @@ test_modules if {
 	ports.modules == {"orders", "outer"} with input as by_module("llm.complete", "m", ["ada", "module:outer"])
 }
 
+test_people if {
+	ports.people == {"ada"} with input as by_user("llm.complete", "m")
+	ports.people == {"orders", "ada", "module:outer"} with input as by_module("llm.complete", "m", ["ada", "module:outer"])
+	ports.people == set() with input as {}
+}
+
+test_resource if {
+	ports.resource == "llm:m" with input as by_user("llm.complete", "m")
+	ports.resource == ":" with input as {}
+}
+
 grants := [
 	{"op": "llm.complete", "resource": "gpt-*"},
 	{"op": "database.*", "resource": "orders", "modules": ["orders"]},

@@ -10,8 +10,9 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Compile and evaluate policies", Args: cobra.NoArgs, RunE: help}
-	cmd.AddCommand(policyBuildCommand(), policyEvalCommand(), policyTestCommand())
+	cmd := &cobra.Command{Use: "policy", Short: "Compile, test, explain, sign and evaluate policies", Args: cobra.NoArgs, RunE: help}
+	cmd.AddCommand(policyBuildCommand(), policyEvalCommand(), policyTestCommand(), policyExplainCommand(), policyCheckCommand(), policyFmtCommand(),
+		policyBenchCommand(), policyListCommand(), policySignCommand(), policyVerifyCommand())
 	return cmd
 }
 
@@ -39,45 +40,6 @@ What can be evaluated are the rules with entrypoint: true in their metadata.`,
 	cmd.Flags().StringArrayVarP(&entrypoints, "entrypoint", "e", nil, "another rule that can be evaluated, as hexdag/authz/decision; may be repeated")
 	cobra.CheckErr(cmd.MarkFlagRequired("output"))
 	return cmd
-}
-
-func policyTestCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "test DIR...",
-		Short: "Run the tests of policies",
-		Long:  "Run the rules test_* in *_test.rego of folders, with the builtins that policies may call.",
-		Args:  cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			results, err := host.TestPolicy(cmd.Context(), args)
-			if err != nil {
-				return err
-			}
-			if len(results) == 0 {
-				return &kernel.Error{Code: kernel.CodePolicy, What: "there are no tests", Where: kernel.Where{File: args[0]}, Why: "no *_test.rego has a rule test_*", Fix: "write one; 'hexdag new policy NAME' shows how"}
-			}
-			failed := 0
-			for _, r := range results {
-				state := "passed"
-				switch {
-				case r.Skipped:
-					state = "skipped"
-				case !r.Passed:
-					state = "FAILED"
-					failed++
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%-8s%s.%s", state, kernel.Quote(r.Package), kernel.Quote(r.Name))
-				if !r.Passed && !r.Skipped {
-					fmt.Fprintf(cmd.OutOrStdout(), "  %s  %s", r.Where, kernel.Quote(r.Message))
-				}
-				fmt.Fprintln(cmd.OutOrStdout())
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d tests, %d failed\n", len(results), failed)
-			if failed > 0 {
-				return shown{&kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%d tests failed", failed)}}
-			}
-			return nil
-		},
-	}
 }
 
 func policyEvalCommand() *cobra.Command {

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/hexdag/hexdag/host/kernel"
 )
 
 // maxTerm bounds, in bytes, the text of one argument and of the result of a host
@@ -61,7 +59,8 @@ func hostBuiltins() map[string]builtin {
 // sorted. What OPA compiles into a module needs no host.
 func Builtins() []string { return slices.Sorted(maps.Keys(hostBuiltins())) }
 
-// WhyRefused says why a builtin that is not among Builtins is not offered.
+// WhyRefused says why a builtin that is neither among Builtins nor added by the
+// application is not offered.
 func WhyRefused(name string) string {
 	family, _, _ := strings.Cut(name, ".")
 	switch {
@@ -74,15 +73,19 @@ func WhyRefused(name string) string {
 	case family == "print" || family == "trace" || family == "internal":
 		return "policies do not write to the host's output"
 	}
-	return "it would run in the host, and is not on the list of those that may: " + strings.Join(Builtins(), ", ")
+	return "it would run in the host, and is not among the builtins that may"
 }
 
 // builtin runs the host builtin that the module calls id. Its result is the
 // address of a value, 0 for undefined.
 func (in *instance) builtin(ctx context.Context, id uint32, addresses []uint64) uint32 {
-	b, ok := in.builtins[id]
-	if !ok || b.arity != len(addresses) {
+	b, own := in.builtins[id]
+	ext, added := in.externals[id]
+	if own && b.arity != len(addresses) || added && ext.Arity != len(addresses) || !own && !added {
 		in.stop(protocol(in.opts.Name, fmt.Sprintf("the policy calls a builtin %d with %d arguments", id, len(addresses)), "it declared none such"))
+	}
+	if added {
+		return in.external(ctx, ext, addresses)
 	}
 	args := make([]any, len(addresses))
 	for i, address := range addresses {
@@ -95,10 +98,19 @@ func (in *instance) builtin(ctx context.Context, id uint32, addresses []uint64) 
 	if err != nil {
 		return 0
 	}
-	return in.result(ctx, result)
+	return in.resultText(ctx, appendTerm(nil, result, appendJSONString))
 }
 
 func (in *instance) argument(ctx context.Context, address uint64) any {
+	term, err := parseTerm(in.argumentText(ctx, address))
+	if err != nil {
+		in.stop(notValue(in.opts.Name, err))
+	}
+	return term
+}
+
+// argumentText copies an argument out of the module's memory, as Rego's text.
+func (in *instance) argumentText(ctx context.Context, address uint64) string {
 	at, err := in.call(ctx, in.dump, address)
 	if err != nil {
 		in.stop(err)
@@ -107,15 +119,10 @@ func (in *instance) argument(ctx context.Context, address uint64) any {
 	if err != nil {
 		in.stop(err)
 	}
-	term, err := parseTerm(string(text))
-	if err != nil {
-		in.stop(protocol(in.opts.Name, "the policy gave a builtin what is not a value", kernel.Quote(err.Error())))
-	}
-	return term
+	return string(text)
 }
 
-func (in *instance) result(ctx context.Context, v any) uint32 {
-	text := appendTerm(nil, v, appendJSONString)
+func (in *instance) resultText(ctx context.Context, text []byte) uint32 {
 	if len(text) > maxTerm {
 		in.stop(limit(in.opts.Name, "a builtin that the policy calls gave too much", fmt.Sprintf("the limit is %d bytes", maxTerm)))
 	}

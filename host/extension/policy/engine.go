@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
 
 const (
@@ -31,9 +33,9 @@ type engine struct {
 	env     wazero.CompiledModule
 }
 
-// newRuntime is the one place that says how an evaluation is stopped: wazero
-// closes the module when the context ends. Tables cannot grow, as OPA's modules
-// need only the first version of WebAssembly.
+// newRuntime makes a runtime that does not look at contexts: modules are metered, and
+// stopped where they ask for fuel. Tables cannot grow, as OPA's modules need only the
+// first version of WebAssembly.
 func newRuntime(ctx context.Context, opts Options) wazero.Runtime {
 	config := wazero.NewRuntimeConfig()
 	if opts.Interpreter {
@@ -41,7 +43,6 @@ func newRuntime(ctx context.Context, opts Options) wazero.Runtime {
 	}
 	config = config.
 		WithCoreFeatures(api.CoreFeaturesV1).
-		WithCloseOnContextDone(true).
 		WithMemoryLimitPages(maxPages)
 	if opts.Cache != nil {
 		config = config.WithCompilationCache(opts.Cache)
@@ -62,6 +63,9 @@ func newEngine(ctx context.Context, wasm []byte, opts Options) (*engine, error) 
 }
 
 func (e *engine) compile(ctx context.Context, wasm []byte) (err error) {
+	if wasm, err = metered(wasm, e.opts); err != nil {
+		return err
+	}
 	if e.policy, err = e.runtime.CompileModule(ctx, wasm); err != nil {
 		return invalid(e.opts.Name, "the policy is not a WebAssembly module that this host runs", kernel.Quote(err.Error()), "build it with hexdag policy build")
 	}
@@ -77,7 +81,7 @@ func (e *engine) compile(ctx context.Context, wasm []byte) (err error) {
 		return invalid(e.opts.Name, "the policy needs more memory than it may have",
 			fmt.Sprintf("%d pages of 64 KiB, and the limit is %d", minPages, quota), "")
 	}
-	if err := instantiateHost(ctx, e.runtime); err != nil {
+	if err := errors.Join(instantiateHost(ctx, e.runtime), instantiateMeter(ctx, e.runtime)); err != nil {
 		return fmt.Errorf("policy: host functions: %w", err)
 	}
 	if e.env, err = e.runtime.CompileModule(ctx, envWasm(minPages, quota)); err != nil {
@@ -91,6 +95,9 @@ func (e *engine) checkImports() (minPages uint32, err error) {
 	known := hostFunctions()
 	for _, f := range e.policy.ImportedFunctions() {
 		module, name, _ := f.Import()
+		if module == rewrite.ImportModule { // the rewriter's, which refuses a module that has any itself
+			continue
+		}
 		if module != envModule || !slices.ContainsFunc(known, func(k hostFunction) bool { return k.name == name }) {
 			return 0, invalid(e.opts.Name, fmt.Sprintf("the policy imports %s.%s", kernel.Quote(module), kernel.Quote(name)),
 				"a policy may import only what OPA's ABI has", "build it with hexdag policy build")
@@ -141,7 +148,7 @@ func notOPA(name, why string) error {
 func (e *engine) newInstance(ctx context.Context) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	in := &instance{opts: &e.opts}
+	in := &instance{opts: &e.opts, fuel: startFuel} // the module's start function takes of it, too
 	ctx = in.context(ctx)
 	anonymous := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	env, err := e.runtime.InstantiateModule(ctx, e.env, anonymous)
@@ -158,6 +165,9 @@ func (e *engine) newInstance(ctx context.Context) (*instance, error) {
 	in.policy, err = e.runtime.InstantiateModule(experimental.WithImportResolver(ctx, resolver), e.policy, anonymous)
 	if err != nil {
 		in.close()
+		if in.fault != nil {
+			return nil, in.fault
+		}
 		return nil, invalid(e.opts.Name, "the policy cannot be instantiated", kernel.Quote(err.Error()), "build it with hexdag policy build")
 	}
 	if err := in.start(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -56,7 +57,7 @@ func Read(name string, r io.Reader) (*File, error) {
 	return nil, invalid(name, "the file is no policy", "it is neither a WebAssembly module nor a gzipped bundle", "build one with hexdag policy build DIR -o FILE")
 }
 
-// bundle collects the entries of an archive.
+// bundle collects what a policy needs of an archive's entries.
 type bundle struct {
 	wasm     []byte
 	data     map[string]any
@@ -66,9 +67,18 @@ type bundle struct {
 }
 
 func readBundle(name string, raw []byte) (*File, error) {
+	entries, err := Unpack(name, raw)
+	if err != nil {
+		return nil, err
+	}
 	b := &bundle{data: map[string]any{}}
-	if err := b.unpack(raw); err != nil {
-		return nil, invalid(name, "the policy bundle cannot be used", kernel.Quote(err.Error()), "build it with hexdag policy build")
+	for _, entry := range slices.Sorted(maps.Keys(entries)) {
+		if err := b.add(entry, entries[entry]); err != nil {
+			return nil, badBundle(name, err)
+		}
+	}
+	if b.wasm == nil {
+		return nil, badBundle(name, errors.New("it has no module"))
 	}
 	data, err := kernel.EncodeJSON(b.data)
 	if err != nil {
@@ -77,56 +87,60 @@ func readBundle(name string, raw []byte) (*File, error) {
 	return &File{Wasm: b.wasm, Data: data, Revision: b.manifest.Revision}, nil
 }
 
-func (b *bundle) unpack(raw []byte) error {
+func badBundle(name string, err error) error {
+	return invalid(name, "the policy bundle cannot be used", kernel.Quote(err.Error()), "build it with hexdag policy build")
+}
+
+// Unpack returns the files of a bundle by their names, which are plain, relative
+// and unlike each other.
+func Unpack(name string, raw []byte) (map[string][]byte, error) {
+	entries, err := unpack(raw)
+	if err != nil {
+		return nil, badBundle(name, err)
+	}
+	return entries, nil
+}
+
+func unpack(raw []byte) (map[string][]byte, error) {
 	zipped, err := gzip.NewReader(bytes.NewReader(raw))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// One byte more than allowed is there to be read, so that the end of what is
 	// allowed is not taken for the end of the archive.
 	unpacked := &io.LimitedReader{R: zipped, N: maxUnpacked + 1}
-	err = b.addAll(tar.NewReader(unpacked))
+	entries, err := readEntries(tar.NewReader(unpacked))
 	if err == nil {
 		_, err = io.Copy(io.Discard, unpacked) // to the checksum
 	}
-	switch {
-	case unpacked.N <= 0:
-		return fmt.Errorf("it unpacks to more than %d bytes", maxUnpacked)
-	case err != nil:
-		return err
-	case b.wasm == nil:
-		return errors.New("it has no module")
+	if unpacked.N <= 0 {
+		err = fmt.Errorf("it unpacks to more than %d bytes", maxUnpacked)
 	}
-	return nil
+	return entries, err
 }
 
-func (b *bundle) addAll(archive *tar.Reader) error {
-	seen := map[string]bool{}
+func readEntries(archive *tar.Reader) (map[string][]byte, error) {
+	entries := map[string][]byte{}
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return entries, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if header.Typeflag == tar.TypeDir {
 			continue
 		}
 		entry, err := entryName(header)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if seen[entry] || len(seen) == maxEntries {
-			return fmt.Errorf("entry %q occurs twice, or there are more than %d", entry, maxEntries)
+		if _, seen := entries[entry]; seen || len(entries) == maxEntries {
+			return nil, fmt.Errorf("entry %q occurs twice, or there are more than %d", entry, maxEntries)
 		}
-		seen[entry] = true
-		content, err := io.ReadAll(archive)
-		if err != nil {
-			return err
-		}
-		if err := b.add(entry, content); err != nil {
-			return err
+		if entries[entry], err = io.ReadAll(archive); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -10,7 +10,11 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 )
+
+// startFuel bounds making an instance, beside startTimeout.
+const startFuel = 20_000_000_000
 
 // maxNames bounds the JSON in which a module lists its builtins or entrypoints.
 const maxNames = 1 << 20
@@ -23,14 +27,22 @@ type instance struct {
 	memory      api.Memory
 	entrypoints map[string]int32
 	builtins    map[uint32]builtin
+	externals   map[uint32]Builtin
 
 	// Looked up once: a look-up takes longer than a call.
 	evalFunc, malloc, parse, dump api.Function
 
+	fuelGlobal api.MutableGlobal
+	fuel       int64 // what the module may still be given
+
 	data  uint32 // the address of the base document
 	heap  uint32 // where an evaluation's memory starts
-	now   time.Time
-	fault error // why a host function stopped the module
+	fault error  // why a host function stopped the module
+
+	// Of the evaluation that runs.
+	now        time.Time
+	input      []byte
+	evaluation *Evaluation // once a builtin asked for it
 }
 
 type instanceKey struct{}
@@ -45,6 +57,7 @@ func instanceFrom(ctx context.Context) *instance { return ctx.Value(instanceKey{
 
 // start brings the instance to where evaluations begin: data parsed, heap marked.
 func (in *instance) start(ctx context.Context) error {
+	in.fuelGlobal = in.policy.ExportedGlobal(rewrite.ExportFuel).(api.MutableGlobal)
 	if err := in.checkVersion(); err != nil {
 		return err
 	}
@@ -82,12 +95,17 @@ func (in *instance) readBuiltins(ctx context.Context) error {
 	}
 	offered := hostBuiltins()
 	in.builtins = make(map[uint32]builtin, len(ids))
+	in.externals = map[uint32]Builtin{}
 	for name, id := range ids {
-		b, ok := offered[name]
-		if !ok {
-			return invalid(in.opts.Name, "the policy calls "+kernel.Quote(name), WhyRefused(name), "pass what it needs as input or data")
+		if b, ok := offered[name]; ok {
+			in.builtins[uint32(id)] = b
+			continue
 		}
-		in.builtins[uint32(id)] = b
+		b, ok := in.opts.Builtins[name]
+		if !ok {
+			return invalid(in.opts.Name, "the policy calls "+kernel.Quote(name), in.opts.whyRefused(name), "pass what it needs as input or data")
+		}
+		in.externals[uint32(id)] = b
 	}
 	return nil
 }
@@ -140,12 +158,13 @@ func (in *instance) store(ctx context.Context, text []byte) (uint32, error) {
 
 // eval runs an entrypoint and returns an array of results.
 func (in *instance) eval(ctx context.Context, entrypoint int32, input []byte) (kernel.Value, error) {
-	in.now = in.opts.Now(ctx)
+	in.now, in.input, in.evaluation = in.opts.Now(ctx), input, nil
 	address, heap, err := in.placeInput(input)
 	if err != nil {
 		return nil, err
 	}
 	ctx = in.context(ctx)
+	in.setFuel(in.opts.Fuel)
 	const reserved, formatRego = 0, 1 // as JSON, a set's elements would have no order
 	result, err := in.call(ctx, in.evalFunc, reserved, uint64(uint32(entrypoint)), uint64(in.data),
 		uint64(address), uint64(len(input)), uint64(heap), formatRego)

@@ -1,5 +1,6 @@
 // Package policy evaluates policies that OPA compiled to WebAssembly, on wazero
-// and without OPA. It drives OPA's wasm ABI, 1.2 and later.
+// and without OPA. It drives OPA's wasm ABI, 1.2 and later. Modules are rewritten as
+// the sandbox's are, so that they run on fuel.
 //
 // A policy reaches the host through the builtins that its module imports. Those
 // on this package's list are deterministic and pure; a module that names any
@@ -39,10 +40,17 @@ type Options struct {
 	Instances int
 	// Timeout bounds one evaluation, the wait for an instance included; 1 s by default.
 	Timeout time.Duration
+	// Fuel bounds one evaluation in the module's instructions; 2,000,000,000 by default.
+	// The same policy, data and input take the same fuel everywhere.
+	Fuel int64
 	// Memory bounds an instance's memory in bytes; 64 MiB by default.
 	Memory uint64
 	// Input and Result bound the JSON texts of one evaluation; 1 MiB by default.
 	Input, Result int
+	// Builtins are offered to the policy beside this package's own, which come first.
+	Builtins map[string]Builtin
+	// Refused says why a builtin is not offered; WhyRefused by default.
+	Refused func(name string) string
 	// Now gives the one time that an evaluation sees; time.Now by default.
 	Now func(context.Context) time.Time
 	// Log takes what the policy prints, escaped; dropped by default.
@@ -62,6 +70,9 @@ func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = time.Second
 	}
+	if o.Fuel <= 0 {
+		o.Fuel = 2_000_000_000
+	}
 	if o.Memory == 0 {
 		o.Memory = 64 << 20
 	}
@@ -75,6 +86,13 @@ func (o Options) withDefaults() Options {
 		o.Now = func(context.Context) time.Time { return time.Now() }
 	}
 	return o
+}
+
+func (o Options) whyRefused(name string) string {
+	if o.Refused != nil {
+		return o.Refused(name)
+	}
+	return WhyRefused(name)
 }
 
 // Policy is a compiled policy with its data. It is safe for concurrent use.

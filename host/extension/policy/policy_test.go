@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,34 @@ func TestTimeoutCompiled(t *testing.T) {
 	p := loadWith(t, compile(t, bomb), policy.Options{Timeout: 50 * time.Millisecond, Instances: 1})
 	_, _, err := p.Eval(context.Background(), "p/decision", map[string]any{"bomb": true})
 	wantCode(t, err, kernel.CodeTimeout)
+}
+
+// TestFuel: the same work takes the same fuel in both engines, each time.
+func TestFuel(t *testing.T) {
+	wasm := compile(t, `decision := count([1 | some a in numbers.range(1, input.n); a % 7 == 0])`)
+	caches := map[bool]wazero.CompilationCache{true: cache(t), false: cache(t)}
+	enough := func(interpreter bool, fuel int64) bool {
+		p := loadWith(t, wasm, policy.Options{Timeout: time.Minute, Instances: 1, Interpreter: interpreter, Fuel: fuel, Cache: caches[interpreter]})
+		var ends []bool
+		for range 3 {
+			_, defined, err := p.Eval(context.Background(), "p/decision", map[string]any{"n": 100})
+			if err != nil {
+				wantCode(t, err, kernel.CodeLimit, "out of fuel", fmt.Sprint(fuel))
+			}
+			ends = append(ends, defined)
+		}
+		if ends[0] != ends[1] || ends[0] != ends[2] {
+			t.Errorf("with fuel %d: %v", fuel, ends)
+		}
+		return ends[0]
+	}
+	least := sort.Search(10_000_000, func(n int) bool { return n > 0 && enough(false, int64(n)) })
+	if least < 10_000 || least == 10_000_000 {
+		t.Errorf("it takes fuel %d", least)
+	}
+	if enough(true, int64(least)-1) || !enough(true, int64(least)) {
+		t.Errorf("the interpreter takes other fuel than %d", least)
+	}
 }
 
 func TestUndefined(t *testing.T) {
@@ -231,7 +260,7 @@ func TestRefusedBuiltin(t *testing.T) {
 	wasm := compile(t, `decision := sprintf("%d", [1])`)
 	forged := []byte(strings.Replace(string(wasm), "sprintf\x00", "nosuch!\x00", 1))
 	_, err := policy.Load(context.Background(), forged, policy.Options{})
-	wantCode(t, err, kernel.CodePolicy, "the policy calls nosuch!", "sprintf")
+	wantCode(t, err, kernel.CodePolicy, "the policy calls nosuch!", "not among the builtins")
 }
 
 func TestData(t *testing.T) {

@@ -166,6 +166,12 @@ func (p *termParser) number() (any, error) {
 		end++
 	}
 	text := p.text[p.at:end]
+	if digits, negative := strings.CutPrefix(text, "-"); strings.HasPrefix(digits, ".") { // a literal .5 stays as it was written
+		text = "0" + digits
+		if negative {
+			text = "-" + text
+		}
+	}
 	var n json.Number
 	if text == "" || json.Unmarshal([]byte(text), &n) != nil {
 		return nil, p.errorf("a value is due")
@@ -175,7 +181,7 @@ func (p *termParser) number() (any, error) {
 }
 
 // toValue turns a term into JSON's types: a set becomes a sorted array, and a key
-// that is no string becomes its text, as in OPA.
+// that is no string becomes its JSON text, as in OPA.
 func toValue(v any) kernel.Value {
 	switch v := v.(type) {
 	case []any:
@@ -187,7 +193,8 @@ func toValue(v any) kernel.Value {
 		for _, m := range v {
 			name, ok := m.key.(string)
 			if !ok {
-				name = string(appendTerm(nil, m.key, appendJSONString))
+				text, _ := kernel.EncodeJSON(toValue(m.key)) // JSON's types cannot fail
+				name = string(text)
 			}
 			members[name] = toValue(m.value)
 		}

@@ -20,6 +20,9 @@ import (
 	"github.com/hexdag/hexdag/policies"
 )
 
+// stockPrefix begins the names of the library's files.
+const stockPrefix = "stock:"
+
 // maxFile bounds one source file.
 const maxFile = 16 << 20
 
@@ -86,7 +89,7 @@ func (f *files) addLibrary() error {
 		if slices.ContainsFunc(f.rego, func(o file) bool { return o.inBundle == name || bytes.Equal(o.text, text) }) {
 			return nil
 		}
-		one := file{name: "stock:" + name, inBundle: name, text: text}
+		one := file{name: stockPrefix + name, inBundle: name, text: text}
 		f.all, f.rego, f.stock = append(f.all, one), append(f.rego, one), f.stock+1
 		return nil
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/compile"
 
 	"github.com/hexdag/hexdag/host/extension/policy"
+	"github.com/hexdag/hexdag/host/extension/policy/topdown"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -59,7 +60,7 @@ func Build(ctx context.Context, source Source, opts Options) (*Artifact, error) 
 	if len(modules) == files.stock {
 		return nil, &kernel.Error{Code: kernel.CodePolicy, What: "no policy found", Where: kernel.Where{File: strings.Join(source.Dirs, ", ")}, Why: "there are no .rego files but tests"}
 	}
-	if err := check(modules, files.data); err != nil {
+	if err := check(modules, files.data, false); err != nil {
 		return nil, err
 	}
 	if opts.Revision == "" {
@@ -70,8 +71,9 @@ func Build(ctx context.Context, source Source, opts Options) (*Artifact, error) 
 
 // check compiles for errors only: unlike the build, it goes on after the tenth,
 // and sees where rules and data would be in each other's place.
-func check(modules map[string]*ast.Module, data map[string]any) error {
+func check(modules map[string]*ast.Module, data map[string]any, strict bool) error {
 	c := ast.NewCompiler().
+		WithStrict(strict).
 		WithCapabilities(Capabilities()).
 		SetErrorLimit(0).
 		WithPathConflictsCheck(func(path []string) (bool, error) { return holds(data, path), nil })
@@ -149,11 +151,12 @@ func (f *files) bundle() (*bundle.Bundle, error) {
 }
 
 // Capabilities returns what policies may use: OPA's language, and of its builtins
-// those that it compiles into the module or that package policy offers.
+// those that it compiles into the module or that packages policy and topdown offer.
 func Capabilities() *ast.Capabilities {
 	c := ast.CapabilitiesForThisVersion(ast.CapabilitiesRegoVersion(ast.RegoV1))
 	allowed := append(native(), policy.Builtins()...)
-	allowed = append(allowed, "print") // the compiler erases it
+	allowed = append(allowed, topdown.Names()...)
+	allowed = append(allowed, "print", "rego.metadata.chain", "rego.metadata.rule") // the compiler erases them
 	c.Builtins = slices.DeleteFunc(c.Builtins, func(b *ast.Builtin) bool { return !slices.Contains(allowed, b.Name) })
 	c.WasmABIVersions = nil // the driver checks the version of what is built
 	c.AllowNet = []string{} // no schemas from the network
@@ -193,7 +196,7 @@ func placedError(e *ast.Error) error {
 	if called, ok := strings.CutPrefix(e.Message, "undefined function "); ok {
 		if _, exists := ast.BuiltinMap[called]; exists {
 			k.What = "the policy calls " + called
-			k.Why = policy.WhyRefused(called)
+			k.Why = topdown.WhyRefused(called)
 			k.Fix = "pass what it needs as input or data"
 		}
 	}

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -24,9 +26,65 @@ type TestResult struct {
 	Duration time.Duration
 }
 
+// Coverage is what of a source the tests evaluated, tests and stock library excepted.
+type Coverage struct {
+	Files map[string]FileCoverage
+}
+
+// FileCoverage is of one file.
+type FileCoverage struct {
+	Percent    float64
+	NotCovered []int // lines
+}
+
 // Test runs the test rules of the source's _test.rego files with OPA's evaluator
-// and with the builtins that policies may call.
+// and with the builtins that policies may call. A builtin's error fails a test.
 func Test(ctx context.Context, source Source) ([]TestResult, error) {
+	s, err := loadTests(source)
+	if err != nil {
+		return nil, err
+	}
+	return s.run(ctx, nil)
+}
+
+// TestCover is Test that tells what was evaluated; it takes longer.
+func TestCover(ctx context.Context, source Source) ([]TestResult, *Coverage, error) {
+	s, err := loadTests(source)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := cover.New()
+	results, err := s.run(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return results, coverage(c.Report(s.modules)), nil
+}
+
+func coverage(r cover.Report) *Coverage {
+	c := &Coverage{Files: map[string]FileCoverage{}}
+	for name, f := range r.Files {
+		if isTest(name) || strings.HasPrefix(name, stockPrefix) {
+			continue
+		}
+		one := FileCoverage{Percent: f.Coverage}
+		for _, lines := range f.NotCovered {
+			for row := lines.Start.Row; row <= lines.End.Row; row++ {
+				one.NotCovered = append(one.NotCovered, row)
+			}
+		}
+		c.Files[name] = one
+	}
+	return c
+}
+
+// suite is tests with what they test.
+type suite struct {
+	modules map[string]*ast.Module
+	data    map[string]any
+}
+
+func loadTests(source Source) (*suite, error) {
 	files, err := load(source.Dirs)
 	if err != nil {
 		return nil, err
@@ -35,18 +93,25 @@ func Test(ctx context.Context, source Source) ([]TestResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(modules, files.data); err != nil {
+	if err := check(modules, files.data, false); err != nil {
 		return nil, err
 	}
+	return &suite{modules: modules, data: files.data}, nil
+}
+
+func (s *suite) run(ctx context.Context, tracer topdown.QueryTracer) ([]TestResult, error) {
 	capabilities := Capabilities()
 	capabilities.Builtins = append(capabilities.Builtins, ast.InternalTestCase) // with which OPA tells the cases of a test apart
 	runner := tester.NewRunner().
 		SetCompiler(ast.NewCompiler().WithCapabilities(capabilities)).
-		SetStore(inmem.NewFromObject(files.data)).
+		SetStore(inmem.NewFromObject(s.data)).
 		SetDefaultRegoVersion(ast.RegoV1).
-		SetModules(modules).
+		SetModules(s.modules).
 		RaiseBuiltinErrors(true).
 		SetTimeout(10 * time.Second)
+	if tracer != nil {
+		runner.SetCoverageQueryTracer(tracer)
+	}
 	ended, err := runner.RunTests(ctx, nil)
 	if err != nil {
 		return nil, buildError(err)

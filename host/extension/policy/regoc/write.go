@@ -21,6 +21,11 @@ func (a *Artifact) Write(name string) error {
 			return err
 		}
 	}
+	return WriteFile(name, content)
+}
+
+// WriteFile writes a policy's file. What was there stays whole until what is new is.
+func WriteFile(name string, content []byte) error {
 	if err := writeFile(name, content); err != nil {
 		return &kernel.Error{Code: kernel.CodeFailed, What: "the policy cannot be written", Where: kernel.Where{File: name}, Why: err.Error(), Err: err}
 	}

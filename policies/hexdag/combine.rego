@@ -1,0 +1,31 @@
+# METADATA
+# title: Composition
+# description: |
+#   Makes one decision of several policies. A policy takes part as an object of the
+#   sets "deny", "approve" and "allow" of reasons, and "obligations", of which any may
+#   be left out: that is what the rule "rules" of each stock policy is.
+package hexdag.combine
+
+# METADATA
+# title: The decision
+# description: |
+#   Denials override approvals, and these what is allowed; what no policy allows or
+#   sends to a person is denied. Obligations of all policies are kept, but with a denial.
+decision(parts) := document("deny", denials, set()) if {
+	denials := of(parts, "deny")
+	count(denials) > 0
+} else := document("approve", approvals, of(parts, "obligations")) if {
+	approvals := of(parts, "approve")
+	count(approvals) > 0
+} else := document("allow", grants, of(parts, "obligations")) if {
+	grants := of(parts, "allow")
+	count(grants) > 0
+} else := document("deny", {{"id": "default.deny", "msg": "no rule allows this"}}, set())
+
+# METADATA
+# title: What all policies have of one kind
+of(parts, kind) := {one | some part in parts; some one in object.get(part, kind, set())}
+
+document(effect, reasons, obligations) := {"effect": effect, "reasons": sort(reasons)} if {
+	count(obligations) == 0
+} else := {"effect": effect, "reasons": sort(reasons), "obligations": sort(obligations)}
