@@ -58,6 +58,7 @@ wasmtime:
 	go test -tags wasmtime -timeout 30m ./host/sandbox
 	go test -tags wasmtime -timeout 30m -run Wasmtime ./host/sandbox/rewrite
 	go test -tags wasmtime -timeout 30m -run Engine ./host/cmd/hexdag
+	go test -tags wasmtime -timeout 30m -run 'SDKs/c$$' ./host/conform
 
 unit:
 	go test -short ./...
