@@ -64,7 +64,7 @@ func TestPolicyTest(t *testing.T) {
 	at := folder(t, map[string]string{
 		"bad/p.rego": "package p\n\nx := 1\n", "bad/p_test.rego": "package p_test\n\nimport data.p\n\ntest_two if p.x == 2\n\ntest_one if p.x == 1\n", "none/p.rego": "package p\n\nx := 1\n",
 	})
-	cli(t, "", "policy", "test", at("bad")).wants(t, exitFailed, "FAILED  p_test.test_two", "p_test.rego:5", "passed  p_test.test_one", "2 tests, 1 failed")
+	cli(t, "", "policy", "test", at("bad")).wants(t, exitFailed, "FAIL ", "p_test.rego:5", "p_test.test_two", "2 tests, 1 failed")
 	cli(t, "", "policy", "test", at("none")).refuses(t, exitBadInput, "there are no tests")
 	cli(t, "", "policy", "test", at("gone")).refuses(t, exitBadInput, "policy.invalid")
 }
