@@ -130,6 +130,8 @@ func TestToolsAreHeldToTheirSchemas(t *testing.T) {
 	if len(s.calls) > 0 {
 		t.Errorf("reached %d times", len(s.calls))
 	}
+	_, err = m.CallTool(inRun(), "rely", nil, "", kernel.Caller{})
+	says(t, err, kernel.CodeModuleExport, "did you mean relay?")
 	_, err = m.CallTool(inRun(), "other\x1b", nil, "", kernel.Caller{})
 	says(t, err, kernel.CodeModuleExport, `other\x1b`, "relay")
 	for _, schema := range []string{`{"$ref":"file:///etc/passwd"}`, `{"$ref":"https://example.com/s.json"}`, `{"type":"nothing"}`, `{"$schema":"http://127.0.0.1/meta"}`} {

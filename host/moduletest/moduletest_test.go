@@ -4,12 +4,15 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/redteam/probe"
 	"github.com/hexdag/hexdag/host/sandbox"
 )
 
@@ -26,6 +29,11 @@ func (allow) Audit(context.Context, *kernel.AuditRecord) error { return nil }
 
 func open(t *testing.T) *Suite {
 	t.Helper()
+	return openFile(t, puppet)
+}
+
+func openFile(t *testing.T, file string) *Suite {
+	t.Helper()
 	ctx := context.Background()
 	runtime, err := sandbox.New(ctx, sandbox.Options{})
 	if err != nil {
@@ -33,7 +41,7 @@ func open(t *testing.T) *Suite {
 	}
 	t.Cleanup(func() { _ = runtime.Close(ctx) })
 	ops := []ports.Op{{Name: "metrics.count", Guards: []string{"name"}}, {Name: "database.query", Guards: []string{"table"}}}
-	s, err := Open(ctx, puppet, Options{Runtime: runtime, Door: ports.NewDoor(allow{}, allow{}), Ops: ops})
+	s, err := Open(ctx, file, Options{Runtime: runtime, Door: ports.NewDoor(allow{}, allow{}), Ops: ops})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,5 +185,58 @@ func TestBench(t *testing.T) {
 	}
 	if _, err := s.Bench(t.Context(), read(t, `{"point": "node_run", "input": {}, "config": {"verdict": 2}, "expect": {"verdict": "skip"}}`), 5); kernel.CodeOf(err) != kernel.CodeABI {
 		t.Errorf("a call that fails was timed: %v", err)
+	}
+}
+
+// TestClockAndRandomness gives a guest the time and the randomness of the case, and
+// tells where it asks for more than the case gives.
+func TestClockAndRandomness(t *testing.T) {
+	wasm, err := abi.EmbedManifest(probe.Wasm, &abi.Manifest{Name: "probe", Version: "1.0.0", Capabilities: []abi.Capability{{Op: abi.OpClock}, {Op: abi.OpRandom}, {Op: "metrics.count"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "probe.wasm")
+	if err := os.WriteFile(file, wasm, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openFile(t, file)
+	asks := new(probe.Script).Do(probe.Clock, 0).Do(probe.Clock, 1).Do(probe.Random, probe.DataAt, 4).Do(probe.Load, probe.DataAt+3)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	c := &Case{File: "x" + Suffix, Point: abi.PortBefore, Bytes: asks.Image(), Clock: []time.Time{at, at.Add(7)}, Random: []byte("abcd"), Expect: Expect{Verdict: "continue"}}
+	run := func(c *Case) *Result {
+		t.Helper()
+		r, err := s.Run(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := run(c)
+	results, _, err := asks.Results(r.Trace.Outcome.Body)
+	if want := []int64{at.UnixNano(), 7, 0, 'd'}; err != nil || !r.Passed() || !slices.Equal(results, want) {
+		t.Errorf("got %d, want %d; %v %q", results, want, err, r.Problems)
+	}
+	recorded, err := FromTrace(r.Trace, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded.File = filepath.Join(t.TempDir(), "again"+Suffix)
+	if err := recorded.Write(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Read(recorded.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := run(again); !r.Passed() || again.Expect.Bytes == nil {
+		t.Errorf("what was recorded: %q", r.Problems)
+	}
+	again.Clock[1] = at.Add(8)
+	if r := run(again); len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "the body is ") {
+		t.Errorf("another time: %q", r.Problems)
+	}
+	c.Clock, c.Random = nil, []byte("ab")
+	if r := run(c); len(r.Problems) != 2 || !strings.Contains(r.Problems[0], "add clock") || !strings.Contains(r.Problems[1], "add random_base64") {
+		t.Errorf("without time and randomness: %q", r.Problems)
 	}
 }

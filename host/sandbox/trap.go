@@ -26,6 +26,10 @@ func (c lastCall) String() string {
 // wasmtime as 0: 0x12 - module!name.
 var frame = regexp.MustCompile(`(?m)^(?:\t[^\t\n.]*\.(.+)\([a-z0-9, ]*\).*|\s*\d+:\s+0x[0-9a-f]+ - [^!\n]*!(.+))$`)
 
+// nameless is how the engines call functions without a name, by a number that is
+// that of the rewritten module.
+var nameless = regexp.MustCompile(`^(?:\$|<wasm function )\d+>?$`)
+
 // maxFrames bounds how much of a guest's stack an error shows.
 const maxFrames = 6
 
@@ -35,8 +39,8 @@ func within(err error) string {
 	var names []string
 	for _, m := range frame.FindAllStringSubmatch(err.Error(), maxFrames+1) {
 		name := m[1] + m[2]
-		if strings.HasPrefix(name, "$") && strings.Trim(name[1:], "0123456789") == "" {
-			name = "a function without a name" // the number is that of the rewritten module
+		if nameless.MatchString(name) {
+			name = "a function without a name"
 		}
 		names = append(names, kernel.Quote(name))
 	}

@@ -83,3 +83,14 @@ func TestMissingExportSuggests(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownImportSuggests does the same for an import.
+func TestUnknownImportSuggests(t *testing.T) {
+	// (module (import "hexdag_v1" "fields" (func)) (memory (export "memory") 1))
+	const slip = "\x00asm\x01\x00\x00\x00" + "\x01\x04\x01\x60\x00\x00" + "\x02\x14\x01\x09hexdag_v1\x06fields\x00\x00" + "\x05\x03\x01\x00\x01" + "\x07\x0a\x01\x06memory\x02\x00"
+	_, err := newRuntime(t).Load(t.Context(), []byte(slip), sandbox.LoadOptions{})
+	wantCode(t, err, kernel.CodeModuleImport)
+	if !strings.Contains(err.Error(), "did you mean field?") {
+		t.Error(err)
+	}
+}

@@ -280,8 +280,8 @@ func (f *wasmtimeFunction) CallWithStack(_ context.Context, stack []uint64) erro
 	return cause(err)
 }
 
-// cause returns what of an error of wasmtime says why: the last line, behind the
-// backtrace.
+// cause returns an error of wasmtime as wazero has it: the first line says why, the
+// guest's backtrace is behind it.
 func cause(err error) error {
 	var trap *wasmtime.Trap
 	if !errors.As(err, &trap) {
@@ -290,8 +290,9 @@ func cause(err error) error {
 	if code := trap.Code(); code != nil && *code == wasmtime.StackOverflow {
 		return errTooDeep
 	}
-	lines := strings.Split(strings.TrimSpace(trap.Message()), "\n")
-	return errors.New(strings.TrimSpace(lines[len(lines)-1]))
+	guest, _, _ := strings.Cut(trap.Message(), "\n\nStack backtrace:") // the engine's own, of nameless functions
+	lines := strings.Split(strings.TrimSpace(guest), "\n")
+	return errors.New(strings.TrimSpace(lines[len(lines)-1]) + "\n" + guest)
 }
 
 func (g *wasmtimeGuest) global(name string) global {
