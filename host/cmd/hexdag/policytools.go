@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hexdag/hexdag/host"
-	"github.com/hexdag/hexdag/host/extension/policy/regoc"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -155,7 +154,7 @@ The rules are those of the entrypoint, and all that are named allow, approve or 
 }
 
 // missed says whether a rule that does not apply is why there is no other decision.
-func missed(r regoc.Rule, effect string) bool {
+func missed(r host.PolicyRule, effect string) bool {
 	return effect != string(kernel.Allow) && !strings.HasSuffix(r.Name, ".deny") && !strings.HasSuffix(r.Name, ".approve")
 }
 
@@ -190,7 +189,7 @@ func printExplanation(out io.Writer, x *host.PolicyExplanation, all bool) error 
 	return nil
 }
 
-func printConditions(out io.Writer, conditions []regoc.Condition) {
+func printConditions(out io.Writer, conditions []host.PolicyCondition) {
 	for _, c := range conditions {
 		fmt.Fprintf(out, "  %d: %s\n", c.Where.Line, c.Text)
 		for _, v := range c.Values {

@@ -117,6 +117,9 @@ func TestTimeoutCompiled(t *testing.T) {
 
 // TestFuel: the same work takes the same fuel in both engines, each time.
 func TestFuel(t *testing.T) {
+	if underRace {
+		t.Skip("it loads dozens of modules, and runs on one goroutine")
+	}
 	wasm := compile(t, `decision := count([1 | some a in numbers.range(1, input.n); a % 7 == 0])`)
 	caches := map[bool]wazero.CompilationCache{true: cache(t), false: cache(t)}
 	enough := func(interpreter bool, fuel int64) bool {

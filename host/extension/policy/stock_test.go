@@ -119,7 +119,10 @@ func spoil(r *rand.Rand, q map[string]any) {
 // evaluator.
 func TestStockAsInOPA(t *testing.T) {
 	inputs := 1500
-	if testing.Short() || underRace {
+	switch {
+	case underRace: // on the interpreter
+		inputs = 40
+	case testing.Short():
 		inputs = 150
 	}
 	sets := map[string][]string{"all": stock()}
@@ -165,7 +168,10 @@ func TestStockAsInOPA(t *testing.T) {
 // TestRolesListed: roles allow a request if, and only if, a listed permission covers it.
 func TestRolesListed(t *testing.T) {
 	triples := 10_000
-	if testing.Short() || underRace {
+	switch {
+	case underRace:
+		triples = 100
+	case testing.Short():
 		triples = 500
 	}
 	dir := composed(t, []string{"rbac"}, stockData)

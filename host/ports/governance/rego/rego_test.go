@@ -87,12 +87,12 @@ func TestDecisions(t *testing.T) {
 		"a builtin's error": {`decision := {"effect": "allow"} if time.parse_rfc3339_ns(input.action.name) > 0`, kernel.Forbid, governance.ReasonUndefined, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opts := policy.Options{Timeout: 10 * time.Second, Result: 10_000, Interpreter: true}
+			opts := policy.Options{Timeout: time.Minute, Result: 10_000, Interpreter: true}
 			if tc.reason == governance.ReasonTimeout {
 				opts.Timeout = 100 * time.Millisecond
 			}
 			d := driverOn(t, write(t, tc.text), opts)
-			got, err := governance.New(d, governance.Options{Timeout: 20 * time.Second}).Authorize(t.Context(), &kernel.AccessRequest{Action: kernel.Act{Name: "x.y"}})
+			got, err := governance.New(d, governance.Options{Timeout: 2 * time.Minute}).Authorize(t.Context(), &kernel.AccessRequest{Action: kernel.Act{Name: "x.y"}})
 			if err != nil || got.Effect != tc.effect || got.Reasons[0].ID != tc.reason || !strings.Contains(got.Reasons[0].Msg, tc.says) {
 				t.Errorf("got %v, %v; want %s by %s, %q", got, err, tc.effect, tc.reason, tc.says)
 			}
