@@ -158,7 +158,7 @@ func TestStockAsInOPA(t *testing.T) {
 					ids[r.(map[string]any)["id"]] = true
 				}
 			}
-			if effects["deny"] == 0 || effects["deny"] == inputs || len(ids) < 2 {
+			if !underRace && (effects["deny"] == 0 || effects["deny"] == inputs || len(ids) < 2) {
 				t.Errorf("the decisions are too one-sided to tell much: %v, %v", effects, ids)
 			}
 		})
