@@ -51,6 +51,11 @@ var sdks = []sdk{
 		return name == "go.mod" || strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
 	}},
 	{"c", "c", "", func(name string) bool { return name == "hexdag.h" }},
+	{"rust", "rust", "sdk", func(name string) bool { return strings.HasPrefix(name, "src/") }},
+	{"zig", "zig", "sdk", func(name string) bool {
+		return strings.HasPrefix(name, "build.zig") || strings.HasPrefix(name, "src/")
+	}},
+	{"assemblyscript", "assemblyscript", "sdk", func(name string) bool { return name == "package.json" || strings.HasPrefix(name, "assembly/") }},
 }
 
 // Project is what to make.
