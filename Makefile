@@ -15,7 +15,7 @@ SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
 GO_MODULES := guests guests/sdk/go $(EXAMPLE)/guests
 
 .DEFAULT_GOAL := run
-.PHONY: run build guests test unit full race wasmtime guest-test sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
+.PHONY: run build guests test unit full race wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
 
 run: guests
 	@echo "running $(EXAMPLE)"
@@ -41,7 +41,7 @@ $(MODULES)/%.wasm: $(EXAMPLE)/guests/%/main.go $(EXAMPLE)/guests/%/manifest.json
 	@echo "building $(EXAMPLE)/guests/$*"
 	@$(BIN) build $(EXAMPLE)/guests/$* -o $@ >/dev/null
 
-test: toolchains fmt vet lint full race wasmtime guest-test sdk-test
+test: toolchains fmt vet lint full race wasmtime guest-test checked-in sdk-test
 
 # What is too slow under the race detector runs here.
 full:
@@ -65,6 +65,17 @@ unit:
 
 guest-test:
 	@for dir in $(GO_MODULES); do echo "testing $$dir" && (cd $$dir && go vet ./... && go test ./...) || exit 1; done
+
+# The modules that are checked in for benchmarks and the sandbox's tests are what their source gives. Those
+# of guests/, of the red team and of the other tests are compared by Go tests.
+checked-in: FROM := $(abspath $(BUILD))/checked-in
+checked-in: | toolchains
+	@mkdir -p $(FROM) && sh host/bench/guests/build.sh $(FROM)
+	@clang-14 --target=wasm32-wasi -mexec-model=reactor -O3 -mbulk-memory -mmutable-globals -Wl,--strip-all host/sandbox/rewrite/testdata/kernels.c -o $(FROM)/rewrite-kernels.wasm
+	@for f in host/bench/guests/*.wasm; do cmp $$f $(FROM)/$$(basename $$f) || exit 1; done
+	@cmp host/sandbox/rewrite/testdata/kernels.wasm $(FROM)/rewrite-kernels.wasm
+	@for f in host/sandbox/testdata/dialect/*.wat; do \
+		wat2wasm $$f -o $(FROM)/dialect.wasm && cmp $${f%.wat}.wasm $(FROM)/dialect.wasm || exit 1; done
 
 # The SDKs of other languages natively; their probes and examples are built and run by host/conform.
 ZIG := $(shell command -v zig || echo python3 -m ziglang)
