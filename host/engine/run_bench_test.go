@@ -81,6 +81,30 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
+// BenchmarkUnhooked compares a node's work with the same through a chain of no hooks.
+func BenchmarkUnhooked(b *testing.B) {
+	e := New(Options{Functions: map[string]Function{"pass": func(_ context.Context, c *kernel.NodeCall) (kernel.Value, error) { return c.Input, nil }}})
+	w := &worker{g: &graph{r: &run{Plan: &Plan{engine: e}}}, n: &pipeline.Node{Body: &pipeline.Function{Module: "pass"}}, site: &site{}}
+	call := &kernel.NodeCall{Input: "x"}
+	check := func(b *testing.B, v kernel.Value, err error) {
+		if v != call.Input || err != nil {
+			b.Fatal(v, err)
+		}
+	}
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			v, err := w.execute(b.Context(), call)
+			check(b, v, err)
+		}
+	})
+	b.Run("through-no-hooks", func(b *testing.B) {
+		for b.Loop() {
+			v, err := w.hooked(b.Context(), call, 0)
+			check(b, v, err)
+		}
+	})
+}
+
 // BenchmarkLoad reports the time of a node, from YAML to a plan.
 func BenchmarkLoad(b *testing.B) {
 	const n = 500
