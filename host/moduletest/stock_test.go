@@ -37,15 +37,17 @@ func needs(t *testing.T, dir string) {
 	if testing.Short() || moduletest.RaceDetector {
 		t.Skip("compiles guests")
 	}
-	sources, err := filepath.Glob(filepath.Join(dir, "*.c"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := exec.LookPath("clang-14"); err != nil && len(sources) > 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("clang-14 is missing; CI needs it")
+	for source, compiler := range map[string]string{"*.c": "clang-14", "Cargo.toml": "cargo"} {
+		sources, err := filepath.Glob(filepath.Join(dir, source))
+		if err != nil {
+			t.Fatal(err)
 		}
-		t.Skip("NOT CHECKED: clang-14 is missing; apt-get install -y clang-14 lld-14")
+		if _, err := exec.LookPath(compiler); err != nil && len(sources) > 0 {
+			if os.Getenv("CI") != "" {
+				t.Fatal(compiler, "is missing; CI needs it")
+			}
+			t.Skip("NOT CHECKED:", compiler, "is missing; run make toolchains")
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ var sdks = []sdk{
 		return name == "go.mod" || strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
 	}},
 	{"c", "c", "", func(name string) bool { return name == "hexdag.h" }},
-	{"rust", "rust", "sdk", func(name string) bool { return strings.HasPrefix(name, "src/") }},
+	{"rust", "rust", "sdk", func(name string) bool { return name == "Cargo.toml" || strings.HasPrefix(name, "src/") }},
 	{"zig", "zig", "sdk", func(name string) bool {
 		return strings.HasPrefix(name, "build.zig") || strings.HasPrefix(name, "src/")
 	}},
