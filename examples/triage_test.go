@@ -15,6 +15,7 @@ import (
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // check compares what a run came to with what follows from the data.
@@ -70,7 +71,7 @@ func TestTriage(t *testing.T) {
 	t.Run("audit", func(t *testing.T) { x.checkAudit(t, o) })
 	t.Run("determinism", func(t *testing.T) {
 		others := []int{16, 1}
-		if race {
+		if testenv.Race {
 			others = others[:1]
 		}
 		for _, concurrency := range others {
@@ -79,7 +80,7 @@ func TestTriage(t *testing.T) {
 			}
 		}
 	})
-	if race {
+	if testenv.Race {
 		return // what follows runs nothing beside anything that has not run above
 	}
 	t.Run("another order", func(t *testing.T) {

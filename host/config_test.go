@@ -2,23 +2,18 @@ package host_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // The puppet that is checked in is what its source builds.
 func TestPuppetIsBuiltFromSource(t *testing.T) {
-	if _, err := exec.LookPath("clang-14"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("no clang-14: ", err)
-		}
-		t.Skip("NOT CHECKED: the puppet was not compared with its source: ", err)
-	}
+	testenv.NeedClang(t)
 	built := filepath.Join(t.TempDir(), "puppet.wasm")
 	if err := host.BuildModule(t.Context(), "testdata/puppet", built, t.Output()); err != nil {
 		t.Fatal(err)

@@ -11,22 +11,18 @@ import (
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // TestMain keeps the tests out of the real home; all of them share one cache of
 // compiled modules and one key.
 func TestMain(m *testing.M) {
-	home, err := os.MkdirTemp("", "hexdag-host-test-")
+	remove, err := testenv.Home()
 	if err != nil {
 		panic(err)
 	}
-	for name, dir := range map[string]string{"HOME": "", "XDG_CACHE_HOME": "cache", "XDG_CONFIG_HOME": "config"} {
-		if err := os.Setenv(name, filepath.Join(home, dir)); err != nil {
-			panic(err)
-		}
-	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(home)
+		remove()
 		os.Exit(code)
 	}))
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/hexdag/hexdag/host/testenv"
 	"github.com/hexdag/hexdag/host/toolchain"
 )
 
@@ -28,8 +29,8 @@ func build(t *testing.T, dir string) []byte {
 	return keep(t, dir, []string{filepath.Dir(dir), filepath.Join(sdks, "c", "hexdag.h"), "../toolchain"}, func(out string) {
 		var log bytes.Buffer
 		if err := toolchain.Build(t.Context(), dir, out, &log); err != nil {
-			if os.Getenv("CI") == "" && toolchain.IsMissing(err) {
-				t.Skipf("NOT CHECKED: %v", err)
+			if toolchain.IsMissing(err) {
+				testenv.Missing(t, err.Error())
 			}
 			t.Fatalf("%v\n%s", err, &log)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/hexdag/hexdag/abi/tck"
 	"github.com/hexdag/hexdag/host/conform"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // silent is a world that notes what is logged and denies all else.
@@ -30,7 +31,7 @@ func (s *silent) Log(_ abi.Level, line string) { s.log = append(s.log, line) }
 
 // TestLuaCommand runs a language without an SDK: Lua, as a plain program.
 func TestLuaCommand(t *testing.T) {
-	if testing.Short() || underRace {
+	if testing.Short() || testenv.Race {
 		t.Skip("compiles Lua")
 	}
 	const dir = "../../guests/wasi-command/lua"

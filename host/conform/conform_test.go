@@ -11,6 +11,7 @@ import (
 	"github.com/hexdag/hexdag/abi/tck"
 	"github.com/hexdag/hexdag/host/conform"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // sdks is where the SDKs are, each in the folder of its language with its probe.
@@ -38,7 +39,7 @@ func TestSDKs(t *testing.T) {
 	}
 	for _, entry := range entries {
 		t.Run(entry.Name(), func(t *testing.T) {
-			if (testing.Short() || underRace) && entry.Name() != "c" {
+			if (testing.Short() || testenv.Race) && entry.Name() != "c" {
 				t.Skip("the other languages are for the whole of the tests")
 			}
 			checks := run(t, build(t, filepath.Join(sdks, entry.Name(), "probe")))
@@ -67,7 +68,7 @@ func TestExamples(t *testing.T) {
 	defer runtime.Close(context.Background())
 	for _, entry := range entries {
 		t.Run(entry.Name(), func(t *testing.T) {
-			if (testing.Short() || underRace) && entry.Name() != "c" {
+			if (testing.Short() || testenv.Race) && entry.Name() != "c" {
 				t.Skip("the other languages are for the whole of the tests")
 			}
 			m, err := conform.Host{Runtime: runtime}.Load(t.Context(), build(t, filepath.Join(sdks, entry.Name(), "example")))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/hexdag/hexdag/abi/tck"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // mutant is a change to the C SDK or its probe that breaks a rule of the ABI, as
@@ -48,7 +49,7 @@ var mutants = []mutant{
 // TestBrokenGuestsAreCaught changes one thing of a guest that passes, and has the
 // kit see it.
 func TestBrokenGuestsAreCaught(t *testing.T) {
-	if testing.Short() || underRace {
+	if testing.Short() || testenv.Race {
 		t.Skip("compiles two dozen guests")
 	}
 	for _, m := range mutants {

@@ -20,6 +20,7 @@ import (
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // versioned is a guest that answers its version, n.
@@ -275,7 +276,7 @@ func measure(t *testing.T) (h holding) {
 
 func TestReloadLeaksNothing(t *testing.T) {
 	reloads := uint32(10_000)
-	if testing.Short() || raceDetector {
+	if testing.Short() || testenv.Race {
 		reloads = 300
 	}
 	s := newSite(t)

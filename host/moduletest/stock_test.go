@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -14,7 +13,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host"
-	"github.com/hexdag/hexdag/host/moduletest"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 const guests = "../../guests"
@@ -34,19 +33,16 @@ func stock(t *testing.T) []string {
 
 func needs(t *testing.T, dir string) {
 	t.Helper()
-	if testing.Short() || moduletest.RaceDetector {
+	if testing.Short() || testenv.Race {
 		t.Skip("compiles guests")
 	}
-	for source, compiler := range map[string]string{"*.c": "clang-14", "Cargo.toml": "cargo"} {
+	for source, compiler := range map[string]struct{ program, packages string }{"*.c": {"clang-14", "clang-14 lld-14"}, "Cargo.toml": {"cargo", "cargo rustc libstd-rust-dev-wasm32"}} {
 		sources, err := filepath.Glob(filepath.Join(dir, source))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := exec.LookPath(compiler); err != nil && len(sources) > 0 {
-			if os.Getenv("CI") != "" {
-				t.Fatal(compiler, "is missing; CI needs it")
-			}
-			t.Skip("NOT CHECKED:", compiler, "is missing; run make toolchains")
+		if len(sources) > 0 {
+			testenv.NeedProgram(t, compiler.program, compiler.packages)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,6 +29,10 @@ var (
 
 // TestTheHostHolds runs every attack.
 func TestTheHostHolds(t *testing.T) {
+	slack := 1
+	if testenv.Race {
+		slack = 10
+	}
 	opts := Options{Slack: slack, Select: func(c Case) bool { return strings.HasPrefix(c.ID, *only) }}
 	opts.Sandbox = sandbox.Options{CacheDir: filepath.Join(t.TempDir(), "cache")}
 	results, err := Run(context.Background(), opts)
@@ -57,13 +62,7 @@ func TestCasesAreNamedOnce(t *testing.T) {
 
 // TestModulesAreTheirSources assembles guests/hostile again and compares.
 func TestModulesAreTheirSources(t *testing.T) {
-	assembler, err := exec.LookPath("wat2wasm")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("CI has no wat2wasm: install Debian's package wabt")
-		}
-		t.Skip("WARNING: there is no wat2wasm (Debian's package wabt): the modules are not compared with their sources")
-	}
+	assembler := testenv.NeedProgram(t, "wat2wasm", "wabt")
 	sources, err := filepath.Glob("../../guests/hostile/*.wat")
 	if err != nil || len(sources) == 0 {
 		t.Fatal("guests/hostile has no sources", err)

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 const manifest = `{"name":"sample","version":"1.0.0","capabilities":["llm.complete"]}`
@@ -38,18 +38,6 @@ func guest(t *testing.T, files map[string]string) string {
 		}
 	}
 	return dir
-}
-
-// needCompiler skips where clang is missing, but for CI, which has to have it.
-func needCompiler(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("clang-14"); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("clang-14 is missing; CI needs 'apt-get install -y clang-14 lld-14'")
-	}
-	t.Skip("NOT CHECKED: clang-14 is missing, so the checked-in modules were not compared with their source; apt-get install -y clang-14 lld-14")
 }
 
 func build(t *testing.T, dir string) []byte {
@@ -88,7 +76,7 @@ func TestBuildGo(t *testing.T) {
 }
 
 func TestBuildC(t *testing.T) {
-	needCompiler(t)
+	testenv.NeedClang(t)
 	dir := guest(t, map[string]string{"manifest.json": manifest, "sample.c": cSource})
 	checkSample(t, build(t, dir))
 }
@@ -177,7 +165,7 @@ func TestBuildStops(t *testing.T) {
 // TestCheckedInModulesMatchTheirSource keeps the modules that are in the
 // repository, so that running needs only Go, what their source says.
 func TestCheckedInModulesMatchTheirSource(t *testing.T) {
-	needCompiler(t)
+	testenv.NeedClang(t)
 	for _, name := range []string{"token-budget"} {
 		dir := filepath.Join("..", "..", "guests", name)
 		checkedIn, err := os.ReadFile(filepath.Join(dir, name+".wasm"))
@@ -191,7 +179,7 @@ func TestCheckedInModulesMatchTheirSource(t *testing.T) {
 }
 
 func TestCheckRefusesWhatNoHostLoads(t *testing.T) {
-	needCompiler(t)
+	testenv.NeedClang(t)
 	for _, tc := range []struct{ name, source, says string }{
 		{"an import", `__attribute__((import_module("env"), import_name("puts"))) int puts(const char *s);
 __attribute__((export_name("node_before"))) unsigned long long f(unsigned n) { return puts((char *)n); }

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // await waits until the output says a text as often as it should.
@@ -25,9 +26,7 @@ func (o *output) await(t *testing.T, text string, times int) {
 }
 
 func TestDev(t *testing.T) {
-	if _, err := exec.LookPath("clang-14"); err != nil {
-		t.Skip("NOT CHECKED: clang-14 is missing; apt-get install -y clang-14 lld-14")
-	}
+	testenv.NeedClang(t)
 	dir := t.TempDir()
 	cli(t, "", "new", "hook", "guard", "--lang", "c", "--dir", dir).wants(t, exitDone)
 	ctx, cancel := context.WithCancel(t.Context())

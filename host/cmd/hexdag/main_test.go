@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,6 +12,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // TestMain keeps the tests out of the real home, but for Go's own caches. The
@@ -25,25 +26,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(fuse) != "" {
 		panic("the tests were started by themselves")
 	}
-	home, err := os.MkdirTemp("", "hexdag-cli-test-")
+	remove, err := testenv.Home()
+	if err == nil {
+		err = os.Setenv(fuse, "1")
+	}
 	if err != nil {
 		panic(err)
 	}
-	env := map[string]string{fuse: "1", "HOME": home, "XDG_CACHE_HOME": filepath.Join(home, "cache"), "XDG_CONFIG_HOME": filepath.Join(home, "config")}
-	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
-		value, err := exec.Command("go", "env", name).Output()
-		if err != nil {
-			panic(err)
-		}
-		env[name] = strings.TrimSpace(string(value))
-	}
-	for name, value := range env {
-		if err := os.Setenv(name, value); err != nil {
-			panic(err)
-		}
-	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(home)
+		remove()
 		os.Exit(code)
 	}))
 }

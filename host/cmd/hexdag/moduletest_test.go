@@ -2,10 +2,11 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 func TestModuleTest(t *testing.T) {
@@ -83,9 +84,11 @@ func TestTrapNamesFunctions(t *testing.T) {
 		"c/trap.c": "__attribute__((noinline)) static int divide(int a, volatile int b) { return a / b; }\n__attribute__((export_name(\"node_run\"))) unsigned long long entry(int n) { return divide(n, 0); }\n",
 	})
 	for lang, says := range map[string]string{"go": "main.divide < ", "c": "in divide < "} {
-		if _, err := exec.LookPath("clang-14"); err != nil && lang == "c" {
-			continue
-		}
-		cli(t, "", "module", "test", at(lang)).wants(t, exitFailed, "the guest trapped in node_run", says)
+		t.Run(lang, func(t *testing.T) {
+			if lang == "c" {
+				testenv.NeedClang(t)
+			}
+			cli(t, "", "module", "test", at(lang)).wants(t, exitFailed, "the guest trapped in node_run", says)
+		})
 	}
 }

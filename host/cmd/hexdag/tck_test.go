@@ -1,9 +1,10 @@
 package main
 
 import (
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 func TestModuleTCK(t *testing.T) {
@@ -13,9 +14,7 @@ func TestModuleTCK(t *testing.T) {
 	cli(t, "", "module", "tck", at("component.wasm")).refuses(t, exitBadInput, "component.wasm", "module.component")
 	cli(t, "", "module", "tck", at("no.wasm")).refuses(t, exitBadInput, "no.wasm", "module.not_found")
 
-	if _, err := exec.LookPath("clang-14"); err != nil {
-		t.Skip("NOT CHECKED: clang-14 is missing, so no probe was built")
-	}
+	testenv.NeedClang(t)
 	probe := filepath.Join(t.TempDir(), "probe.wasm")
 	cli(t, "", "build", "../../../guests/sdk/c/probe", "-o", probe).wants(t, exitDone, probe)
 	cli(t, "", "module", "tck", probe).wants(t, exitDone, "manifest            3      3", "total             180    180")

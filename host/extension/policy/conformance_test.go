@@ -20,6 +20,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/extension/policy"
 	"github.com/hexdag/hexdag/host/extension/policy/topdown"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 const (
@@ -34,7 +35,7 @@ const (
 // bound, as the suite is about the driver: package topdown's tests are about what of
 // them policies are offered.
 func TestConformance(t *testing.T) {
-	if underRace {
+	if testenv.Race {
 		t.Skip("it takes minutes, and races are looked for elsewhere")
 	}
 	all := suite(t)

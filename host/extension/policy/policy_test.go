@@ -21,6 +21,7 @@ import (
 	"github.com/hexdag/hexdag/host/extension/policy"
 	"github.com/hexdag/hexdag/host/extension/policy/regoc"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -117,7 +118,7 @@ func TestTimeoutCompiled(t *testing.T) {
 
 // TestFuel: the same work takes the same fuel in both engines, each time.
 func TestFuel(t *testing.T) {
-	if underRace {
+	if testenv.Race {
 		t.Skip("it loads dozens of modules, and runs on one goroutine")
 	}
 	wasm := compile(t, `decision := count([1 | some a in numbers.range(1, input.n); a % 7 == 0])`)

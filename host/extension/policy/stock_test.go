@@ -17,6 +17,7 @@ import (
 	"github.com/hexdag/hexdag/host/extension/policy"
 	"github.com/hexdag/hexdag/host/extension/policy/regoc"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // stock are the policies of the library that take part in a decision.
@@ -120,7 +121,7 @@ func spoil(r *rand.Rand, q map[string]any) {
 func TestStockAsInOPA(t *testing.T) {
 	inputs := 1500
 	switch {
-	case underRace: // on the interpreter
+	case testenv.Race: // on the interpreter
 		inputs = 40
 	case testing.Short():
 		inputs = 150
@@ -136,7 +137,7 @@ func TestStockAsInOPA(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := loadWith(t, a.Wasm, policy.Options{Data: a.Data, Interpreter: underRace})
+			p := loadWith(t, a.Wasm, policy.Options{Data: a.Data, Interpreter: testenv.Race})
 			opa := prepare(t, "data.hexdag.authz.decision", rego.Load([]string{"../../../policies", dir}, nil))
 			random := rand.New(rand.NewPCG(7, uint64(len(name))))
 			effects, ids := map[any]int{}, map[any]bool{}
@@ -158,7 +159,7 @@ func TestStockAsInOPA(t *testing.T) {
 					ids[r.(map[string]any)["id"]] = true
 				}
 			}
-			if !underRace && (effects["deny"] == 0 || effects["deny"] == inputs || len(ids) < 2) {
+			if !testenv.Race && (effects["deny"] == 0 || effects["deny"] == inputs || len(ids) < 2) {
 				t.Errorf("the decisions are too one-sided to tell much: %v, %v", effects, ids)
 			}
 		})
@@ -169,7 +170,7 @@ func TestStockAsInOPA(t *testing.T) {
 func TestRolesListed(t *testing.T) {
 	triples := 10_000
 	switch {
-	case underRace:
+	case testenv.Race:
 		triples = 100
 	case testing.Short():
 		triples = 500
@@ -179,7 +180,7 @@ func TestRolesListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := loadWith(t, a.Wasm, policy.Options{Data: a.Data, Interpreter: underRace})
+	p := loadWith(t, a.Wasm, policy.Options{Data: a.Data, Interpreter: testenv.Race})
 	random := rand.New(rand.NewPCG(3, 4))
 	allowed := 0
 	for range triples {

@@ -1,8 +1,6 @@
 package abac
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
@@ -51,16 +50,10 @@ func New(data Data) (*Driver, error) {
 		}
 		ids[r.ID] = true
 	}
-	v, err := kernel.ToValue(data)
-	if err != nil {
+	var err error
+	if d.revision, err = driver.RevisionOf("abac", data); err != nil {
 		return nil, invalid(err)
 	}
-	text, err := kernel.EncodeJSON(v)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	sum := sha256.Sum256(text)
-	d.revision = "abac:" + hex.EncodeToString(sum[:])
 	return d, nil
 }
 

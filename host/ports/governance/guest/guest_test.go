@@ -22,6 +22,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/governance/governancetest"
 	"github.com/hexdag/hexdag/host/ports/governance/guest"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/testenv"
 	"github.com/hexdag/hexdag/host/toolchain"
 )
 
@@ -193,11 +194,9 @@ func TestGoGuest(t *testing.T) {
 
 // The assembled guest is that of its source.
 func TestSource(t *testing.T) {
-	if _, err := exec.LookPath("wat2wasm"); err != nil {
-		t.Skip("wat2wasm of wabt is not installed")
-	}
+	assembler := testenv.NeedProgram(t, "wat2wasm", "wabt")
 	out := filepath.Join(t.TempDir(), "governor.wasm")
-	if text, err := exec.CommandContext(t.Context(), "wat2wasm", "testdata/governor.wat", "-o", out).CombinedOutput(); err != nil {
+	if text, err := exec.CommandContext(t.Context(), assembler, "testdata/governor.wat", "-o", out).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
 	want, err := os.ReadFile(out)

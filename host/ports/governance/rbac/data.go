@@ -1,14 +1,13 @@
 package rbac
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
 
 // Data is roles and who has them.
@@ -55,16 +54,10 @@ func New(data Data) (*Driver, error) {
 			return nil, invalid(fmt.Errorf("bindings[%d]: %w", i, err))
 		}
 	}
-	v, err := kernel.ToValue(data)
-	if err != nil {
+	var err error
+	if d.revision, err = driver.RevisionOf("rbac", data); err != nil {
 		return nil, invalid(err)
 	}
-	text, err := kernel.EncodeJSON(v)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	sum := sha256.Sum256(text)
-	d.revision = "rbac:" + hex.EncodeToString(sum[:])
 	return d, nil
 }
 
