@@ -18,7 +18,7 @@ func governed(t *testing.T, governance string) site {
 }
 
 func TestGovernanceAdapters(t *testing.T) {
-	const roles = `{roles: {writer: {allow: [{action: "artifacts.store", resource: "artifacts:x"}]}}, bindings: [{subjects: ["user:ada"], roles: [writer]}]}`
+	const roles = `{roles: {writer: {allow: [{action: pipeline.run, resource: "pipeline:test"}, {action: "artifacts.store", resource: "artifacts:x"}]}}, bindings: [{subjects: ["user:ada"], roles: [writer]}]}`
 	const nobody = `{roles: {}, bindings: []}`
 	for name, tc := range map[string]struct {
 		governance string
@@ -28,7 +28,7 @@ func TestGovernanceAdapters(t *testing.T) {
 		"rbac":                  {`{adapter: rbac, config: ` + roles + `}`, true},
 		"rbac without bindings": {`{adapter: rbac, config: ` + nobody + `}`, false},
 		"rbac in a file":        {`{adapter: rbac, config: {file: roles.yaml}}`, true},
-		"abac":                  {`{adapter: abac, config: {rules: [{id: mine, effect: allow, actions: ["artifacts.*"], condition: "subject.tenant == 'acme'"}]}}`, true},
+		"abac":                  {`{adapter: abac, config: {rules: [{id: mine, effect: allow, actions: ["pipeline.run", "artifacts.*"], condition: "subject.tenant == 'acme'"}]}}`, true},
 		"abac of another":       {`{adapter: abac, config: {rules: [{id: mine, effect: allow, actions: ["artifacts.*"], condition: "subject.tenant == 'umbrella'"}]}}`, false},
 		"all_of":                {`{adapter: all_of, config: {of: [{adapter: allow_all}, {adapter: rbac, config: ` + roles + `, tenants: [acme]}]}}`, true},
 		"all_of, one denies":    {`{adapter: all_of, config: {of: [{adapter: allow_all}, {adapter: rbac, config: ` + nobody + `, tenants: [acme]}]}}`, false},
@@ -46,7 +46,7 @@ func TestGovernanceAdapters(t *testing.T) {
 				t.Fatalf("%s: %v", result.Status, result.Err)
 			}
 			if !tc.allowed {
-				wantError(t, result.Err, kernel.CodeDenied, "governance denied artifacts.store")
+				wantError(t, result.Err, kernel.CodeDenied, "governance denied pipeline.run")
 			}
 			if err := h.Close(t.Context()); err != nil {
 				t.Error(err)
@@ -59,11 +59,57 @@ func TestGovernanceAdapters(t *testing.T) {
 						found++
 					}
 				}
-				if found != 2 {
+				if found != 3 { // of the run, of the call, and of what it decided
 					t.Errorf("%d records of the candidate: %+v", found, last)
 				}
 			}
 		})
+	}
+}
+
+// Who may run what is governance's to say, before anything of the pipeline happens.
+func TestRunsAreAuthorized(t *testing.T) {
+	const rules = `{adapter: abac, config: {rules: [
+        {id: calls, effect: allow, actions: [artifacts.store]},
+        {id: operators, effect: allow, actions: [pipeline.run], resources: ["pipeline:te*"], condition: "subject.id == 'ada'"},
+        {id: careful, effect: approve, actions: [pipeline.run], condition: "subject.id == 'bob'", message: "ask \x1b[31mher"},
+        {id: dutiful, effect: allow, actions: [pipeline.run], condition: "subject.id == 'eve'", obligations: [{type: limit, calls: 1}]}]}}`
+	s := governed(t, rules)
+	h := s.open(t)
+	p := s.load(t, h, store)
+	for principal, tc := range map[string]struct {
+		status engine.Status
+		effect kernel.Effect
+		says   []string
+	}{
+		"ada":     {engine.Completed, kernel.Allow, nil},
+		"mallory": {engine.Denied, kernel.Forbid, []string{"governance denied pipeline.run", "ask whoever owns the policy"}},
+		"bob":     {engine.Denied, kernel.Forbid, []string{"pipeline.run needs an approval, and a run cannot wait", `ask \x1b[31mher [careful]`, "have the calls that matter approved"}},
+		"eve":     {engine.Denied, kernel.Forbid, []string{"governance obliges to what the host cannot do", "put the obligations on the calls"}},
+	} {
+		result := p.Run(t.Context(), "v", host.RunOptions{Principal: principal})
+		if result.Status != tc.status {
+			t.Errorf("%s: %s, %v", principal, result.Status, result.Err)
+		}
+		if tc.says != nil {
+			wantError(t, result.Err, kernel.CodeDenied, tc.says...)
+		}
+		var runs, calls int
+		for _, r := range s.records(t) {
+			switch {
+			case r.RunID != result.RunID:
+			case r.Kind == "run" && r.Action == "pipeline.run":
+				runs++
+				if r.Effect != tc.effect || r.Resource != "test" || r.Principal != principal || len(r.Reasons) == 0 {
+					t.Errorf("%s: %+v", principal, r)
+				}
+			case r.Kind == "call":
+				calls++
+			}
+		}
+		if allowed := tc.status == engine.Completed; runs != 1 || (calls == 1) != allowed {
+			t.Errorf("%s: %d records of the run, %d of calls", principal, runs, calls)
+		}
 	}
 }
 
@@ -94,7 +140,7 @@ func TestGovernanceFileIsAbsent(t *testing.T) {
 func TestModuleGoverns(t *testing.T) {
 	spec := `
   modules:
-    guard: {path: ../../../governor.wasm, config: {decisions: {artifacts.store: {effect: allow, reasons: [{id: g, msg: m}]}}}}
+    guard: {path: ../../../governor.wasm, config: {decisions: {pipeline.run: {effect: allow}, artifacts.store: {effect: allow, reasons: [{id: g, msg: m}]}}}}
   ports:
     governance: {adapter: module, config: {module: guard}}
 `
@@ -117,7 +163,7 @@ func TestModuleGoverns(t *testing.T) {
 
 // What Go bodies reach of governance, by RunContext: the roadmap's three.
 func TestGovernanceOfARun(t *testing.T) {
-	s := governed(t, `{adapter: abac, config: {rules: [{id: all, effect: allow, actions: ["governance.*", "a.b"], resources: ["governance:**", "t:x"]}]}}`)
+	s := governed(t, `{adapter: abac, config: {rules: [{id: all, effect: allow, actions: ["pipeline.run", "governance.*", "a.b"], resources: ["pipeline:test", "governance:**", "t:x"]}]}}`)
 	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
 	if err != nil {
 		t.Fatal(err)

@@ -82,16 +82,17 @@ func CompileWorker(ctx context.Context, cacheDir string, in io.Reader, errOut io
 
 // Host runs pipelines. It is safe for concurrent use.
 type Host struct {
-	config  *Config
-	log     *slog.Logger
-	cache   string
-	state   string
-	runtime *sandbox.Runtime
-	door    *ports.Door
-	engine  *engine.Engine
-	audit   *auditlog.Log
-	fuel    *kernel.Budget // of the tenant; nil has no limit
-	memory  *memory.Memory // the operator's
+	config     *Config
+	log        *slog.Logger
+	cache      string
+	state      string
+	runtime    *sandbox.Runtime
+	door       *ports.Door
+	engine     *engine.Engine
+	audit      *auditlog.Log
+	governance kernel.Authorizer
+	fuel       *kernel.Budget // of the tenant; nil has no limit
+	memory     *memory.Memory // the operator's
 
 	approvals *approvals.Store
 	modules   []*extension.Module

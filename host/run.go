@@ -38,7 +38,7 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 	run := p.host.newRun(p.Name, opts)
 	given, err := kernel.ToValue(input)
 	if err != nil {
-		return refused(run, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err})
+		return refused(ctx, run, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err})
 	}
 	return p.run(ctx, run, given, nil, opts)
 }
@@ -68,12 +68,12 @@ func (h *Host) price(model string) (kernel.Price, bool) {
 
 // run runs or resumes, on record, and keeps what a suspended run goes on with.
 func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
-	record := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.run", Resource: p.Name, Effect: kernel.Allow}
+	action := actionRun
 	if from != nil {
-		record.Action = "pipeline.resume"
+		action = actionResume
 	}
-	if err := p.host.audit.Audit(ctx, &record); err != nil {
-		return refused(run, err)
+	if err := p.host.admit(ctx, run, action); err != nil {
+		return refused(ctx, run, err)
 	}
 	if deadline := p.host.config.RunLimits.Deadline; deadline > 0 {
 		var cancel context.CancelFunc
@@ -87,8 +87,7 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}
-	ended := record
-	ended.Time, ended.Action, ended.Effect, ended.Result = "", "pipeline.end", "", string(result.Status)
+	ended := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.end", Resource: run.PipelineName, Result: string(result.Status)}
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
 		fail(result, err)
 	}
@@ -119,8 +118,8 @@ func budget(limit int64, parent *kernel.Budget) *kernel.Budget {
 }
 
 // refused is the result of a run that did not begin.
-func refused(run *kernel.RunContext, err error) *Result {
-	r := &Result{Status: engine.Failed, RunID: run.RunID, NodeResults: map[string]kernel.Value{}, Output: map[string]kernel.Value{}, Err: kernel.At(err, kernel.Where{Run: run.RunID})}
+func refused(ctx context.Context, run *kernel.RunContext, err error) *Result {
+	r := &Result{Status: engine.StatusOf(ctx, err), RunID: run.RunID, NodeResults: map[string]kernel.Value{}, Output: map[string]kernel.Value{}, Err: kernel.At(err, kernel.Where{Run: run.RunID})}
 	errors.As(r.Err, &r.Error)
 	return r
 }

@@ -67,7 +67,7 @@ func TestAuditRecords(t *testing.T) {
 					t.Errorf("record %+v of run %s: %v", r, res.RunID, err)
 				}
 			}
-			want := slices.Concat([]string{"run  pipeline.run test allow "}, test.want, []string{"run  pipeline.end test  " + string(test.status)})
+			want := slices.Concat([]string{"decision  pipeline.run pipeline:test allow ok", "run  pipeline.run test allow "}, test.want, []string{"run  pipeline.end test  " + string(test.status)})
 			if !slices.Equal(got, want) {
 				t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
@@ -99,7 +99,7 @@ func TestVerifyAudit(t *testing.T) {
 		t.Fatal(err)
 	}
 	report, err := host.VerifyAudit(h.AuditDir(), host.AuditOptions{})
-	if err != nil || report.Records != 4 || report.Effects[kernel.Allow] != 3 {
+	if err != nil || report.Records != 5 || report.Effects[kernel.Allow] != 4 {
 		t.Errorf("report %+v, %v", report, err)
 	}
 	records := strings.Replace(readFile(t, s.path(".hexdag/audit/records.jsonl")), "acme", "acne", 1)

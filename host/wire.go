@@ -70,6 +70,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if _, named := specs["memory"]; !named {
 		specs["memory"] = pipeline.PortSpec{Adapter: "memory"}
 	}
+	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)
 	h.door.ApproveWith(h.approvals)
 	ops, err := opening{host: h, ctx: ctx, closers: &h.closers, file: h.config.File}.ports(specs)

@@ -67,14 +67,7 @@ func (r *run) conclude(ctx context.Context, g *graph, err error) *Result {
 	}
 	if res.Err != nil {
 		errors.As(res.Err, &res.Error)
-		switch code := kernel.CodeOf(res.Err); {
-		case code.Class() == kernel.ClassDenied:
-			res.Status = Denied
-		case code == kernel.CodeCanceled || code == kernel.CodeTimeout && ctx.Err() != nil:
-			res.Status = Cancelled
-		default:
-			res.Status = Failed
-		}
+		res.Status = StatusOf(ctx, res.Err)
 	}
 	res.Usage, res.Counters = r.context.Usage.Snapshot(), r.context.Counters()
 	if r.observed() {
@@ -131,4 +124,17 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 type nodeFailure struct {
 	node *pipeline.Node
 	err  error
+}
+
+// StatusOf is the status of a run that ends with err. Without an error it is Completed.
+func StatusOf(ctx context.Context, err error) Status {
+	switch code := kernel.CodeOf(err); {
+	case err == nil:
+		return Completed
+	case code.Class() == kernel.ClassDenied:
+		return Denied
+	case code == kernel.CodeCanceled || code == kernel.CodeTimeout && ctx.Err() != nil:
+		return Cancelled
+	}
+	return Failed
 }

@@ -203,7 +203,7 @@ func (p *passage) decide(ctx context.Context, guarded map[string]string) ([]kern
 		approved, err := p.approve(ctx, req, decision)
 		return append(approved, decision.Reasons...), err
 	case decision.Effect != kernel.Allow:
-		return decision.Reasons, policyError(p.op.Name, decision)
+		return decision.Reasons, Denied(p.op.Name, decision)
 	}
 	return decision.Reasons, nil
 }
@@ -218,14 +218,20 @@ func (p *passage) capable(ctx context.Context) error {
 	return &kernel.Error{Code: kernel.CodeDenied, What: "the run may not call " + p.op.Name, Why: "caps of the pipeline, or of the run that started it, deny " + string(c), Fix: "remove " + string(c) + " from spec.caps.deny, or add it to default_set"}
 }
 
-func policyError(op string, d kernel.Decision) error {
+// Reasons are those of a decision, with their rules, for a person.
+func Reasons(d kernel.Decision) string {
 	why := make([]string, len(d.Reasons))
 	for i, r := range d.Reasons {
 		why[i] = kernel.Quote(r.Msg) + " [" + kernel.Quote(r.ID) + "]"
 	}
-	e := &kernel.Error{Code: kernel.CodeDenied, What: "governance denied " + op, Why: strings.Join(why, "; "), Fix: "ask whoever owns the policy, or change what is asked"}
+	return strings.Join(why, "; ")
+}
+
+// Denied is the error of what governance did not allow.
+func Denied(action string, d kernel.Decision) error {
+	e := &kernel.Error{Code: kernel.CodeDenied, What: "governance denied " + action, Why: Reasons(d), Fix: "ask whoever owns the policy, or change what is asked"}
 	if d.Effect == kernel.Approve {
-		e.What, e.Fix = op+" needs an approval", "allow it in the policy: this host keeps no approvals"
+		e.What, e.Fix = action+" needs an approval", "allow it in the policy: this host keeps no approvals"
 	}
 	return e
 }

@@ -39,7 +39,7 @@ type Approved struct {
 func (p *passage) approve(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) ([]kernel.Reason, error) {
 	if p.approver == nil {
 		d.Effect = kernel.Approve
-		return nil, policyError(p.op.Name, d)
+		return nil, Denied(p.op.Name, d)
 	}
 	asked := &ApprovalRequest{Access: *req, Revision: d.Revision, Reasons: d.Reasons, Rules: obligation.Approval{Count: 1}}
 	if p.duties.Approval != nil {

@@ -95,13 +95,13 @@ func TestAuditProveExportTail(t *testing.T) {
 	cli(t, "", "audit", "prove", "--check", at("gone"), "--key", key).refuses(t, exitBadInput, "gone")
 	cli(t, "", "audit", "prove", "--check", proof).refuses(t, exitBadInput, "with a key alone")
 	cli(t, "", "audit", "prove", log, "--known", known).wants(t, exitDone, `"known"`)
-	cli(t, "", "audit", "prove", log, "99").refuses(t, exitBadInput, "no proof for record 99", "covers 14")
+	cli(t, "", "audit", "prove", log, "99").refuses(t, exitBadInput, "no proof for record 99", "covers 16")
 	cli(t, "", "audit", "prove", log, "x").refuses(t, exitBadInput, "no record's number")
 	cli(t, "", "audit", "prove", log).refuses(t, exitBadInput, "nothing to prove")
 	cli(t, "", "audit", "prove").refuses(t, exitBadInput, "which log")
 
 	lines := func(r ran) int { r.wants(t, exitDone); return strings.Count(r.out, "\n") }
-	for name, want := range map[string]int{"": 14, "--kind=run": 4, "--kind=run --from=8": 2, "--to=3": 3, "--effect=allow --kind=decision": 4, "--action=pipeline.*": 4, "--since=2100-01-01T00:00:00Z": 0, "--until=2100-01-01T00:00:00Z": 14, "--principal=nobody": 0, "--tenant=default": 14} {
+	for name, want := range map[string]int{"": 16, "--kind=run": 4, "--kind=run --from=9": 2, "--to=3": 3, "--effect=allow --kind=decision": 6, "--action=pipeline.*": 6, "--since=2100-01-01T00:00:00Z": 0, "--until=2100-01-01T00:00:00Z": 16, "--principal=nobody": 0, "--tenant=default": 16} {
 		if got := lines(cli(t, "", append([]string{"audit", "export", log}, strings.Fields(name)...)...)); got != want {
 			t.Errorf("export %s: %d lines, want %d", name, got, want)
 		}

@@ -56,7 +56,7 @@ func TestAuditVerify(t *testing.T) {
 		Records                  int
 		Kinds, Effects           map[string]int
 	}](t, cli(t, "", "audit", "verify", log, "--json").out)
-	if report.Records != 7 || report.Kinds["run"] != 2 || report.Kinds["call"] != 2 || report.Kinds["decision"] != 2 || report.Kinds["module"] != 1 {
+	if report.Records != 8 || report.Kinds["run"] != 2 || report.Kinds["call"] != 2 || report.Kinds["decision"] != 3 || report.Kinds["module"] != 1 {
 		t.Errorf("%+v", report)
 	}
 	cli(t, "", "audit", "verify", log, "--key", report.Key).wants(t, exitDone, "the given key")
@@ -71,7 +71,7 @@ func TestAuditVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	run()
-	cli(t, "", "audit", "verify", log, "--known", at("known")).wants(t, exitDone, "14 records")
+	cli(t, "", "audit", "verify", log, "--known", at("known")).wants(t, exitDone, "16 records")
 	cli(t, "", "audit", "verify", log, "--known", at("gone")).refuses(t, exitBadInput, "gone")
 
 	records := filepath.Join(log, "records.jsonl")
