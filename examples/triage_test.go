@@ -236,7 +236,9 @@ func TestTriageOpenAI(t *testing.T) {
 			t.Errorf("the prompts have no %s", mark)
 		}
 	}
-	if records := read(t, filepath.Join(o.AuditDir, "records.jsonl")); personal.MatchString(regexp.MustCompile(`"(time|run_id|digest)":"[^"]*"`).ReplaceAllString(records, "")) || strings.Contains(records, e.key) {
-		t.Error("the audit log holds something personal, or the key")
+	records := read(t, filepath.Join(o.AuditDir, "records.jsonl"))
+	made := regexp.MustCompile(`"(time|run_id|digest|revision)":"[^"]*"`) // their digits are the host's
+	if found := personal.FindAllString(made.ReplaceAllString(records, ""), -1); len(found) > 0 || strings.Contains(records, e.key) {
+		t.Errorf("the audit log holds %q, or the key", found)
 	}
 }
