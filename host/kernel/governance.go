@@ -53,6 +53,20 @@ const (
 	Approve Effect = "approve" // a person has to approve first
 )
 
+// Stricter reports whether e wins over other: denials over approvals, these over what
+// is allowed.
+func (e Effect) Stricter(other Effect) bool { return e.strictness() > other.strictness() }
+
+func (e Effect) strictness() int {
+	switch e {
+	case Allow:
+		return 0
+	case Approve:
+		return 1
+	}
+	return 2
+}
+
 // Reason is a rule that took part in a decision.
 type Reason struct {
 	ID  string `json:"id"`

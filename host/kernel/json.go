@@ -169,3 +169,17 @@ func FromValue(v Value, into any) error {
 
 // Number returns n as a Value.
 func Number(n int64) Value { return json.Number(strconv.FormatInt(n, 10)) }
+
+// Field is a member of an object, or an item of an array by its decimal index.
+func Field(v Value, name string) (Value, bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		field, ok := v[name]
+		return field, ok
+	case []any:
+		if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(v) {
+			return v[i], true
+		}
+	}
+	return nil, false
+}

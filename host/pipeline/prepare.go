@@ -162,7 +162,7 @@ func (n *Node) adds(name string) bool {
 // the node is given.
 func (n *Node) ScopeOf(given kernel.Value, run *kernel.RunContext, clock func() time.Time) *Scope {
 	s := &Scope{Given: given, Context: n.contextOf(run), Clock: clock}
-	if v, ok := fieldOf(given, "input"); ok { // a hook that changes input changes $input
+	if v, ok := kernel.Field(given, "input"); ok { // a hook that changes input changes $input
 		s.Input = v
 	}
 	return s

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -124,22 +123,9 @@ func parsePath(text string) []string {
 func follow(v kernel.Value, path []string) (found kernel.Value, missing bool) {
 	for _, segment := range path {
 		var ok bool
-		if v, ok = fieldOf(v, segment); !ok {
+		if v, ok = kernel.Field(v, segment); !ok {
 			return nil, true
 		}
 	}
 	return v, false
-}
-
-func fieldOf(v kernel.Value, name string) (kernel.Value, bool) {
-	switch v := v.(type) {
-	case map[string]any:
-		field, ok := v[name]
-		return field, ok
-	case []any:
-		if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(v) {
-			return v[i], true
-		}
-	}
-	return nil, false
 }

@@ -287,7 +287,7 @@ func (r *rendering) spend(e *expression, cost int) error {
 func (r *rendering) follow(path []string) (v kernel.Value, missing string) {
 	v, found := r.lookup(path[0])
 	for i := 0; found && i+1 < len(path); i++ {
-		if v, found = member(v, path[i+1]); !found {
+		if v, found = kernel.Field(v, path[i+1]); !found {
 			return nil, strings.Join(path[:i+2], ".")
 		}
 	}
@@ -295,19 +295,6 @@ func (r *rendering) follow(path []string) (v kernel.Value, missing string) {
 		return nil, path[0]
 	}
 	return v, ""
-}
-
-func member(v kernel.Value, name string) (kernel.Value, bool) {
-	switch v := v.(type) {
-	case map[string]any:
-		m, ok := v[name]
-		return m, ok
-	case []any:
-		if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(v) {
-			return v[i], true
-		}
-	}
-	return nil, false
 }
 
 func (r *rendering) lookup(name string) (kernel.Value, bool) {

@@ -123,7 +123,7 @@ func (r *Rule) covers(resource string) bool {
 // who may do a thing in two ways is held to both.
 func (q *question) decision() (d kernel.Decision) {
 	for _, r := range q.holding {
-		if d.Effect == "" || rank(r.Effect) > rank(d.Effect) {
+		if d.Effect == "" || r.Effect.Stricter(d.Effect) {
 			d.Effect = r.Effect
 		}
 	}
@@ -139,14 +139,4 @@ func (q *question) decision() (d kernel.Decision) {
 	}
 	d.TTLSeconds = max(ttl, 0)
 	return d
-}
-
-func rank(e kernel.Effect) int {
-	switch e {
-	case kernel.Allow:
-		return 0
-	case kernel.Approve:
-		return 1
-	}
-	return 2
 }

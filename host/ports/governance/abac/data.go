@@ -66,7 +66,7 @@ func (d *Driver) add(r *Rule) error {
 	switch {
 	case r.ID == "":
 		return errors.New("it has no id")
-	case rank(r.Effect) == 2 && r.Effect != kernel.Forbid:
+	case r.Effect != kernel.Allow && r.Effect != kernel.Approve && r.Effect != kernel.Forbid:
 		return fmt.Errorf("its effect is %q; there are allow, deny and approve", r.Effect)
 	case len(r.Actions) == 0:
 		return errors.New("it has no actions")

@@ -99,7 +99,7 @@ func (d *Driver) of(subject string, req *kernel.AccessRequest, resource string) 
 		}
 		for _, list := range [...][]*rule{g.actions[req.Action.Name], g.others} {
 			for _, r := range list {
-				if r.covers(req.Action.Name, resource) && (strictest == nil || stricter(r.effect, strictest.effect)) {
+				if r.covers(req.Action.Name, resource) && (strictest == nil || r.effect.Stricter(strictest.effect)) {
 					strictest = r
 				}
 			}
@@ -129,19 +129,6 @@ func (g *grant) in(tenant string) bool {
 
 func (r *rule) covers(action, resource string) bool {
 	return (r.action == action || abi.Match(r.action, action)) && (r.resource == "" || abi.Match(r.resource, resource))
-}
-
-// stricter reports whether a wins over b.
-func stricter(a, b kernel.Effect) bool { return rank(a) > rank(b) }
-
-func rank(e kernel.Effect) int {
-	switch e {
-	case kernel.Allow:
-		return 0
-	case kernel.Approve:
-		return 1
-	}
-	return 2
 }
 
 // ListPermissions returns the rules that a subject has. For one that acts on behalf of
