@@ -9,7 +9,7 @@ import (
 const (
 	// Version is the version of the rewriter. It changes with every change of
 	// what the rewriter emits, and belongs into the key of any cache of compiled modules.
-	Version = "hexdag-rewrite/2"
+	Version = "hexdag-rewrite/3"
 
 	nameSection    = "name"
 	markSection    = "hexdag.rewritten"

@@ -114,20 +114,22 @@ func (a *added) spend(b []byte, local, cost uint32) []byte {
 	return appendU32(append(b, opLocalSet), local)
 }
 
-// check appends code that refills if the fuel is below 0.
+// check appends code that refills if the fuel is below 0. The branch without the call comes
+// first, because wazero keeps values where the first of a block's predecessors has them.
 func (a *added) check(b []byte, local uint32) []byte {
 	b = appendU32(append(b, opLocalGet), local)
-	b = append(b, opI64Const, 0, opI64LtS, opIf, emptyBlock)
+	b = append(b, opI64Const, 0, opI64GeS, opIf, emptyBlock, opElse)
 	b = appendU32(append(b, opLocalGet), local)
 	b = appendU32(append(b, opCall), a.imports+importRefill)
 	b = appendU32(append(b, opLocalSet), local)
 	return append(b, opEnd)
 }
 
-// leave appends code that goes on at the loop around this one if the fuel is below 0.
+// leave appends code that goes on at the loop around this one if the fuel is below 0. It is
+// no br_if, because wazero puts the result of a comparison into a register for one that goes back.
 func (a *added) leave(b []byte, local uint32) []byte {
 	b = appendU32(append(b, opLocalGet), local)
-	return append(b, opI64Const, 0, opI64LtS, opBrIf, 1)
+	return append(b, opI64Const, 0, opI64LtS, opIf, emptyBlock, opBr, 2, opEnd)
 }
 
 // descend appends code that takes a weight from the depth.

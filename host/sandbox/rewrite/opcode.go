@@ -29,6 +29,7 @@ const (
 	opI32LtS       = 0x48
 	opI32LeU       = 0x4d
 	opI64LtS       = 0x53
+	opI64GeS       = 0x59
 	opI32Sub       = 0x6b
 	opI32Add       = 0x6a
 	opI64Sub       = 0x7d
