@@ -18,9 +18,9 @@ import (
 )
 
 // lines compares two texts of a type and returns what is shown.
-func lines(t *testing.T, contentType, old, new string) (*diff.Report, string) {
+func lines(t *testing.T, contentType, before, after string) (*diff.Report, string) {
 	t.Helper()
-	r := diff.Of(diff.Content{Name: "a", Type: contentType, Data: []byte(old)}, diff.Content{Name: "b", Type: contentType, Data: []byte(new)})
+	r := diff.Of(diff.Content{Name: "a", Type: contentType, Data: []byte(before)}, diff.Content{Name: "b", Type: contentType, Data: []byte(after)})
 	var b strings.Builder
 	if err := r.WriteText(&b); err != nil {
 		t.Fatal(err)
@@ -84,8 +84,8 @@ func picture(t *testing.T, w, h int, set ...image.Point) []byte {
 }
 
 func TestDiffOfImages(t *testing.T) {
-	old, new := picture(t, 10, 10, image.Pt(1, 1)), picture(t, 12, 8, image.Pt(1, 1), image.Pt(3, 4), image.Pt(5, 2), image.Pt(11, 7))
-	r, text := lines(t, "image/png", string(old), string(new))
+	before, after := picture(t, 10, 10, image.Pt(1, 1)), picture(t, 12, 8, image.Pt(1, 1), image.Pt(3, 4), image.Pt(5, 2), image.Pt(11, 7))
+	r, text := lines(t, "image/png", string(before), string(after))
 	if want := "size: 10 x 10 -> 12 x 8\n2 pixels differ, by at most 200 of 255, between (3, 2) and (6, 5)\n"; text != want || r.Kind != diff.Image {
 		t.Errorf("%s %q", r.Kind, text)
 	}
@@ -104,12 +104,12 @@ func TestDiffOfHugeImage(t *testing.T) {
 }
 
 func TestDiffOfManyChanges(t *testing.T) {
-	old, new := map[string]int{}, map[string]int{}
+	before, after := map[string]int{}, map[string]int{}
 	for i := range 3 * diff.MaxChanges {
-		old["k"+strconv.Itoa(i)], new["k"+strconv.Itoa(i)] = i, i+1
+		before["k"+strconv.Itoa(i)], after["k"+strconv.Itoa(i)] = i, i+1
 	}
-	a, _ := json.Marshal(old)
-	b, _ := json.Marshal(new)
+	a, _ := json.Marshal(before)
+	b, _ := json.Marshal(after)
 	r, text := lines(t, "application/json", string(a), string(b))
 	if len(r.Changes) != diff.MaxChanges || r.Left != 2*diff.MaxChanges || !strings.HasSuffix(text, "and 2000 changes more\n") {
 		t.Errorf("%d changes, %d left out", len(r.Changes), r.Left)
