@@ -8,7 +8,9 @@
 // two artifacts that share one copy. In the bucket:
 //
 //	manifests/<id>        the manifest, JSON; an artifact is there once this is
-//	content/<digest>      the bytes
+//	content/<digest>      the bytes, or, of large content,
+//	recipes/<digest>      the pieces that it is made of, and
+//	pieces/<digest>       these, which others may share
 //	refs/<digest>/<id>    says that the manifest needs the content
 //	runs/<run>/<id>       says that the manifest is one of the run, by the SHA-256 of its id
 //
@@ -20,7 +22,6 @@ package artifacts
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,9 @@ type Options struct {
 	// MaxReply is how many bytes the operation artifacts.retrieve returns at
 	// most; 0 means DefaultMaxReply. It does not limit Retrieve.
 	MaxReply int64
+	// TenantBytes is how many bytes the artifacts of a tenant may have together; 0 means
+	// any number. Content that they share counts for each.
+	TenantBytes int64
 }
 
 // Artifact describes an artifact.
@@ -55,11 +59,28 @@ type Artifact struct {
 	Size        int64          `json:"size"`   // in bytes
 	ContentType string         `json:"content_type"`
 	Metadata    map[string]any `json:"metadata"` // numbers are json.Number
-	Stored      time.Time      `json:"stored"`   // UTC; of the last time that it was stored
+	Origin      Origin         `json:"origin"`
+	Stored      time.Time      `json:"stored"` // UTC; of the last time that it was stored
+}
+
+// Origin is where an artifact comes from.
+type Origin struct {
+	Tenant          string   `json:"tenant,omitempty"`
+	Pipeline        string   `json:"pipeline,omitempty"`
+	PipelineVersion string   `json:"pipeline_version,omitempty"`
+	Node            string   `json:"node,omitempty"`
+	Modules         []string `json:"modules,omitempty"` // name@digest of those that stored it, outermost first
+	Parents         []string `json:"parents,omitempty"` // ids of artifacts that it was made from
 }
 
 // ErrCorrupt is the cause of every error about an artifact that is not what was stored.
 var ErrCorrupt = errors.New("the artifact is not what was stored")
+
+// damage says how something is not what was stored.
+type damage string
+
+func (d damage) Error() string        { return string(d) }
+func (d damage) Is(target error) bool { return target == ErrCorrupt }
 
 // Store keeps artifacts in a bucket. Its methods may be called from several
 // goroutines. Errors are *kernel.Error: CodeArguments for a name, an id or
@@ -68,6 +89,7 @@ var ErrCorrupt = errors.New("the artifact is not what was stored")
 type Store struct {
 	bucket driver.Bucket
 	opts   Options
+	quotas quotas
 }
 
 // New returns the store over bucket. The caller closes the bucket, if it can be
@@ -79,13 +101,14 @@ func New(bucket driver.Bucket, opts Options) *Store {
 	if opts.MaxReply <= 0 {
 		opts.MaxReply = DefaultMaxReply
 	}
-	return &Store{bucket: bucket, opts: opts}
+	return &Store{bucket: bucket, opts: opts, quotas: quotas{tenants: map[string]*usage{}}}
 }
 
 // StoreOptions is what an artifact carries besides its bytes.
 type StoreOptions struct {
 	ContentType string         // a media type; "" means application/octet-stream
 	Metadata    map[string]any // a JSON object of at most 64 KiB
+	Origin      Origin         // of at most 64 KiB
 }
 
 // Store keeps what data holds as an artifact of the run. A name is a path of
@@ -97,20 +120,24 @@ func (s *Store) Store(ctx context.Context, runID, name string, data io.Reader, o
 	if err != nil {
 		return nil, err
 	}
-	w, err := s.bucket.NewWriter(ctx)
+	reserved, err := s.reserve(ctx, m.Origin.Tenant)
 	if err != nil {
 		return nil, s.failed("the artifact could not be stored", err)
 	}
-	defer w.Abort()
-	hash := sha256.New()
-	m.Size, err = io.Copy(io.MultiWriter(w, hash), &source{ctx: ctx, data: data, max: s.opts.MaxSize})
+	added := int64(0)
+	defer func() { reserved.end(added) }()
+	content, err := s.write(ctx, &source{ctx: ctx, data: data, max: s.opts.MaxSize, reserved: reserved})
 	if err != nil {
 		return nil, s.failed("the artifact could not be stored", err)
 	}
-	m.Digest = digestOf(hash)
-	a, err := s.commit(ctx, w, m)
+	defer content.last.Abort()
+	m.Digest, m.Size = content.digest, content.size
+	a, isNew, err := s.commit(ctx, content, m)
 	if err != nil {
 		return nil, s.failed("the artifact could not be stored", err)
+	}
+	if isNew {
+		added = a.Size
 	}
 	return a, nil
 }
@@ -120,6 +147,7 @@ type source struct {
 	ctx       context.Context
 	data      io.Reader
 	max, read int64
+	reserved  *reservation
 }
 
 func (s *source) Read(p []byte) (int, error) {
@@ -130,34 +158,42 @@ func (s *source) Read(p []byte) (int, error) {
 	if s.read += int64(n); s.read > s.max {
 		return 0, tooLarge("the artifact is too large", fmt.Sprintf("an artifact has at most %d bytes", s.max))
 	}
+	if problem := s.reserved.take(n); problem != nil {
+		return 0, problem
+	}
 	return n, err
 }
 
-// commit makes an artifact of what was written, the manifest last.
-func (s *Store) commit(ctx context.Context, w driver.Writer, m *manifest) (*Artifact, error) {
+// commit makes an artifact of what was written, the manifest last, and reports whether
+// there was none such before.
+func (s *Store) commit(ctx context.Context, content *written, m *manifest) (a *Artifact, isNew bool, err error) {
 	text, err := m.encode()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	id := digest(text)
 	unlock, err := s.bucket.Lock(ctx, false)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer unlock()
-	if err := s.put(ctx, refKey(m.Digest, id), nil); err != nil {
-		return nil, err
+	there, err := s.exists(ctx, manifestKey(id))
+	if err != nil {
+		return nil, false, err
 	}
-	if err := w.Commit(ctx, contentKey(m.Digest)); err != nil {
-		return nil, err
+	for _, step := range []func() error{
+		func() error { return s.put(ctx, refKey(m.Digest, id), nil) },
+		func() error { return content.last.Commit(ctx, content.key) },
+		func() error { return s.put(ctx, runKey(m.RunID, id), nil) },
+		func() error { return s.charge(ctx, m, id) },
+		func() error { return s.put(ctx, manifestKey(id), text) },
+	} {
+		if err := step(); err != nil {
+			return nil, false, err
+		}
 	}
-	if err := s.put(ctx, runKey(m.RunID, id), nil); err != nil {
-		return nil, err
-	}
-	if err := s.put(ctx, manifestKey(id), text); err != nil {
-		return nil, err
-	}
-	return s.lookup(ctx, id)
+	a, err = s.lookup(ctx, id)
+	return a, !there, err
 }
 
 func (s *Store) put(ctx context.Context, key string, data []byte) error {
@@ -208,6 +244,9 @@ func (s *Store) remove(ctx context.Context, a *Artifact) error {
 			return err
 		}
 	}
+	if err := s.discharge(ctx, a); err != nil {
+		return err
+	}
 	return s.sweep(ctx, a.Digest)
 }
 
@@ -233,8 +272,10 @@ func (s *Store) sweep(ctx context.Context, digest string) error {
 			break
 		}
 	}
-	if err := s.bucket.Delete(ctx, contentKey(digest)); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, key := range []string{contentKey(digest), recipeKey(digest)} { // its pieces wait for Collect
+		if err := s.bucket.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
@@ -252,15 +293,14 @@ func (s *Store) exists(ctx context.Context, key string) (bool, error) {
 
 // lookup reads the manifest of an artifact and checks it against its id.
 func (s *Store) lookup(ctx context.Context, id string) (*Artifact, error) {
-	r, object, err := s.bucket.Open(ctx, manifestKey(id))
+	text, object, err := s.read(ctx, manifestKey(id), maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, notFound(id)
 	}
-	if err != nil {
-		return nil, s.failed("the artifact could not be read", err)
+	if errors.Is(err, ErrCorrupt) {
+		return nil, corrupt(id, err.Error())
 	}
-	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
-	if err = errors.Join(err, r.Close()); err != nil {
+	if err != nil {
 		return nil, s.failed("the artifact could not be read", err)
 	}
 	if digest(text) != id {

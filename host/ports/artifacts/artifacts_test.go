@@ -128,3 +128,41 @@ func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
+
+func TestTenantQuota(t *testing.T) {
+	bucket := memartifacts.NewBucket()
+	s := artifacts.New(bucket, artifacts.Options{TenantBytes: 10})
+	try := func(s *artifacts.Store, tenant, name, data string) (*artifacts.Artifact, error) {
+		return s.Store(t.Context(), "run", name, strings.NewReader(data), artifacts.StoreOptions{Origin: artifacts.Origin{Tenant: tenant}})
+	}
+	first, err := try(s, "acme", "a", "123456")
+	wantCode(t, "within", err, "")
+	_, err = try(s, "acme", "a", "123456")
+	wantCode(t, "the same again", err, kernel.CodeLimit) // it is not known before it is read that it is the same
+	_, err = try(s, "acme", "b", "12345")
+	wantCode(t, "beyond", err, kernel.CodeLimit)
+	if !strings.Contains(err.Error(), "at most 10 bytes, those that are there have 6") {
+		t.Error(err)
+	}
+	_, err = try(s, "umbrella", "b", "1234567890")
+	wantCode(t, "another's", err, "")
+	_, err = try(s, "acme", "b", "1234")
+	wantCode(t, "up to it", err, "")
+	reopened := artifacts.New(bucket, artifacts.Options{TenantBytes: 10})
+	_, err = try(reopened, "acme", "c", "1")
+	wantCode(t, "counted anew", err, kernel.CodeLimit)
+	if err := s.Delete(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = try(s, "acme", "c", "123456")
+	wantCode(t, "after a delete", err, "")
+}
+
+// TestTenantQuotaWhileStreaming gives a stream without end.
+func TestTenantQuotaWhileStreaming(t *testing.T) {
+	s := artifacts.New(memartifacts.NewBucket(), artifacts.Options{TenantBytes: 20 << 20})
+	_, err := s.Store(t.Context(), "run", "endless", zeros{}, artifacts.StoreOptions{})
+	wantCode(t, "endless", err, kernel.CodeLimit)
+	_, err = s.Store(t.Context(), "run", "small", strings.NewReader("x"), artifacts.StoreOptions{})
+	wantCode(t, "afterwards", err, "")
+}

@@ -26,7 +26,8 @@ const (
 	maxRunID       = 255
 	maxContentType = 255
 	maxMetadata    = 64 << 10
-	maxManifest    = maxMetadata + 8<<10 // the rest is bounded by the three above
+	maxOrigin      = 64 << 10
+	maxManifest    = maxMetadata + maxOrigin + 8<<10 // the rest is bounded by the three above
 )
 
 // manifest is what an artifact's id is the digest of. It has no time, so that
@@ -39,11 +40,12 @@ type manifest struct {
 	Size        int64          `json:"size"`
 	ContentType string         `json:"content_type"`
 	Metadata    map[string]any `json:"metadata"`
+	Origin      Origin         `json:"origin,omitzero"`
 }
 
 // newManifest checks all that is known of an artifact before its bytes are.
 func newManifest(runID, name string, opts StoreOptions) (*manifest, error) {
-	m := &manifest{Version: manifestVersion, RunID: runID, Name: name, ContentType: opts.ContentType, Metadata: opts.Metadata}
+	m := &manifest{Version: manifestVersion, RunID: runID, Name: name, ContentType: opts.ContentType, Metadata: opts.Metadata, Origin: opts.Origin}
 	if m.ContentType == "" {
 		m.ContentType = defaultContentType
 	}
@@ -62,7 +64,7 @@ func newManifest(runID, name string, opts StoreOptions) (*manifest, error) {
 	if len(text) > maxMetadata {
 		return nil, badArgument("metadata is too large", fmt.Sprintf("it has %d bytes of JSON, the limit is %d", len(text), maxMetadata))
 	}
-	return m, nil
+	return m, checkOrigin(&m.Origin)
 }
 
 // encode gives the one form that a manifest has: encoding/json sorts the keys of
@@ -84,7 +86,7 @@ func decodeManifest(r io.Reader) (*manifest, error) {
 
 func (m *manifest) artifact(id string, stored time.Time) *Artifact {
 	return &Artifact{ID: id, RunID: m.RunID, Name: m.Name, Digest: m.Digest, Size: m.Size,
-		ContentType: m.ContentType, Metadata: m.Metadata, Stored: stored.UTC()}
+		ContentType: m.ContentType, Metadata: m.Metadata, Origin: m.Origin, Stored: stored.UTC()}
 }
 
 func checkRunID(id string) error {
@@ -128,6 +130,19 @@ func checkID(id string) error {
 	return nil
 }
 
+func checkOrigin(o *Origin) error {
+	for _, parent := range o.Parents {
+		if err := checkID(parent); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(o)
+	if err != nil || len(text) > maxOrigin {
+		return badArgument("the origin is too large", fmt.Sprintf("it has %d bytes of JSON, the limit is %d", len(text), maxOrigin))
+	}
+	return nil
+}
+
 // printable excludes what cannot be seen or changes the direction of text.
 func printable(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
@@ -149,6 +164,8 @@ func digestOf(h hash.Hash) string { return digestPrefix + hex.EncodeToString(h.S
 // The keys in the bucket.
 func manifestKey(id string) string    { return "manifests/" + hexOf(id) }
 func contentKey(digest string) string { return "content/" + hexOf(digest) }
+func recipeKey(digest string) string  { return "recipes/" + hexOf(digest) }
+func pieceKey(digest string) string   { return "pieces/" + hexOf(digest) }
 func refPrefix(digest string) string  { return "refs/" + hexOf(digest) + "/" }
 func refKey(digest, id string) string { return refPrefix(digest) + hexOf(id) }
 func runPrefix(runID string) string   { return "runs/" + hexOf(digest([]byte(runID))) + "/" }

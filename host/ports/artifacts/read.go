@@ -24,7 +24,7 @@ func (s *Store) Retrieve(ctx context.Context, id string) (io.ReadCloser, *Artifa
 	if err != nil {
 		return nil, nil, err
 	}
-	r, object, err := s.bucket.Open(ctx, contentKey(a.Digest))
+	r, size, err := s.open(ctx, a.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		// Either a Delete came in between, or the content is lost.
 		if _, err := s.lookup(ctx, id); err != nil {
@@ -32,12 +32,15 @@ func (s *Store) Retrieve(ctx context.Context, id string) (io.ReadCloser, *Artifa
 		}
 		return nil, nil, corrupt(id, "its content is missing")
 	}
+	if errors.Is(err, ErrCorrupt) {
+		return nil, nil, corrupt(id, err.Error())
+	}
 	if err != nil {
 		return nil, nil, s.failed("the artifact could not be read", err)
 	}
-	if object.Size != a.Size {
+	if size != a.Size {
 		_ = r.Close()
-		return nil, nil, corrupt(id, fmt.Sprintf("its content has %d bytes, %d were stored", object.Size, a.Size))
+		return nil, nil, corrupt(id, fmt.Sprintf("its content has %d bytes, %d were stored", size, a.Size))
 	}
 	return &verified{store: s, artifact: a, content: r, hash: sha256.New()}, a, nil
 }
@@ -82,6 +85,8 @@ func (v *verified) Read(p []byte) (int, error) {
 		if digestOf(v.hash) != v.artifact.Digest {
 			err = corrupt(v.artifact.ID, "its content has another digest")
 		}
+	case errors.Is(err, ErrCorrupt):
+		err = corrupt(v.artifact.ID, err.Error())
 	case err != nil:
 		err = v.store.failed("the artifact could not be read", err)
 	}

@@ -49,6 +49,12 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 		{"StoreInterrupted", testStoreInterrupted},
 		{"StoreDuringDelete", testStoreDuringDelete},
 		{"StoreConcurrent", testStoreConcurrent},
+		{"StorePieces", testStorePieces},
+		{"StorePiecesAtTheLimit", testStorePiecesAtTheLimit},
+		{"StorePiecesCorruption", testStorePiecesCorruption},
+		{"Collect", testCollect},
+		{"CollectSparesReused", testCollectSparesReused},
+		{"CollectWithoutManifest", testCollectWithoutManifest},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newBucket(t)) })
 	}
