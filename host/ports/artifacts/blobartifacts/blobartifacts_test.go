@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
-	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/memblob"
 
 	"github.com/hexdag/hexdag/host/ports/artifacts/artifactstest"
@@ -19,16 +18,5 @@ func TestConformanceInMemory(t *testing.T) {
 		bucket := memblob.OpenBucket(nil)
 		t.Cleanup(func() { bucket.Close() })
 		return blobartifacts.NewBucket(bucket, blobartifacts.Options{Prefix: "some/where/", TempDir: t.TempDir()})
-	})
-}
-
-func TestConformanceInFiles(t *testing.T) {
-	artifactstest.RunConformanceTests(t, func(t *testing.T) driver.Bucket {
-		bucket, err := fileblob.OpenBucket(t.TempDir(), &fileblob.Options{NoTempDir: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { bucket.Close() })
-		return blobartifacts.NewBucket(bucket, blobartifacts.Options{TempDir: t.TempDir()})
 	})
 }
