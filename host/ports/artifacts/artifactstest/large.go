@@ -120,9 +120,12 @@ type aged struct {
 	opened time.Time
 }
 
+// old waits for a full second: that is how precisely some buckets tell when an object was
+// written.
 func old(b driver.Bucket) driver.Bucket {
-	time.Sleep(20 * time.Millisecond) // what is in it is older than what comes, by the coarsest clock of a file system
-	return &aged{b, time.Now().Add(-10 * time.Millisecond)}
+	opened := time.Now().Truncate(time.Second).Add(time.Second)
+	time.Sleep(time.Until(opened) + 10*time.Millisecond)
+	return &aged{b, opened}
 }
 
 func (b *aged) age(o driver.Object) driver.Object {
