@@ -56,7 +56,7 @@ func ParseIdentities(text io.Reader) ([]*age.X25519Identity, error) {
 	for i, identity := range parsed {
 		key, ok := identity.(*age.X25519Identity)
 		if !ok {
-			return nil, fmt.Errorf("identity %d is no AGE-SECRET-KEY-1...", i+1)
+			return nil, fmt.Errorf("identity %d is no secret key that begins with AGE-SECRET-KEY-1", i+1)
 		}
 		keys[i] = key
 	}
