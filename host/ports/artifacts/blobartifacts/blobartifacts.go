@@ -3,25 +3,19 @@
 package blobartifacts
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
-	"sync"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
+	"github.com/hexdag/hexdag/host/ports/artifacts/spool"
 )
-
-// spoolAbove is up to how many bytes an object waits for its key in memory; a larger one
-// waits in a file.
-const spoolAbove = 1 << 20
 
 // Options say how a bucket is used. The zero value is usable.
 type Options struct {
@@ -40,15 +34,17 @@ type Options struct {
 
 // Bucket is a driver.Bucket in a bucket of an object store.
 type Bucket struct {
-	bucket  *blob.Bucket
-	opts    Options
-	sharing sync.RWMutex // what Lock gives out within this process
+	driver.Sharing
+	bucket *blob.Bucket
+	opts   Options
 }
 
 var _ driver.Bucket = (*Bucket)(nil)
 
 // NewBucket returns the bucket over another. The caller closes that one.
-func NewBucket(bucket *blob.Bucket, opts Options) *Bucket { return &Bucket{bucket: bucket, opts: opts} }
+func NewBucket(bucket *blob.Bucket, opts Options) *Bucket {
+	return &Bucket{Sharing: driver.Sharing{Others: opts.Lock}, bucket: bucket, opts: opts}
+}
 
 // Open implements driver.Bucket.
 func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, *driver.Object, error) {
@@ -123,58 +119,14 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return problem(ctx, b.bucket.Delete(ctx, b.opts.Prefix+key))
 }
 
-// Lock implements driver.Bucket.
-func (b *Bucket) Lock(ctx context.Context, exclusive bool) (unlock func(), err error) {
-	release := b.sharing.RUnlock
-	if exclusive {
-		b.sharing.Lock()
-		release = b.sharing.Unlock
-	} else {
-		b.sharing.RLock()
-	}
-	err = ctx.Err()
-	if err == nil && b.opts.Lock != nil {
-		var others func()
-		if others, err = b.opts.Lock(ctx, exclusive); err == nil {
-			return func() { others(); release() }, nil
-		}
-	}
-	if err != nil {
-		release()
-		return nil, err
-	}
-	return release, nil
-}
-
 // NewWriter implements driver.Bucket.
 func (b *Bucket) NewWriter(ctx context.Context) (driver.Writer, error) {
-	return &writer{bucket: b}, ctx.Err()
+	return &writer{Spool: spool.New(b.opts.TempDir), bucket: b}, ctx.Err()
 }
 
-// writer spools an object: a provider wants the key first.
 type writer struct {
+	*spool.Spool
 	bucket *Bucket
-	small  bytes.Buffer
-	large  *os.File // what small was, and the rest
-	gone   bool
-}
-
-func (w *writer) Write(p []byte) (int, error) {
-	if w.large == nil && w.small.Len()+len(p) <= spoolAbove {
-		return w.small.Write(p)
-	}
-	if w.large == nil {
-		f, err := os.CreateTemp(w.bucket.opts.TempDir, "hexdag-artifact-*")
-		if err != nil {
-			return 0, err
-		}
-		w.large = f
-		if _, err := f.Write(w.small.Bytes()); err != nil {
-			return 0, err
-		}
-		w.small = bytes.Buffer{}
-	}
-	return w.large.Write(p)
 }
 
 // Commit implements driver.Writer.
@@ -182,28 +134,18 @@ func (w *writer) Commit(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var data io.Reader = bytes.NewReader(w.small.Bytes())
-	if w.large != nil {
-		if _, err := w.large.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		data = w.large
+	data, err := w.Reader()
+	if err != nil {
+		return err
 	}
 	// Upload, not NewWriter: that of azureblob panics where it is refused, in v0.47.
-	err := w.bucket.bucket.Upload(ctx, w.bucket.opts.Prefix+key, data, &blob.WriterOptions{ContentType: "application/octet-stream"})
+	err = w.bucket.bucket.Upload(ctx, w.bucket.opts.Prefix+key, data, &blob.WriterOptions{ContentType: "application/octet-stream"})
 	if err != nil {
 		return problem(ctx, err)
 	}
-	w.Abort()
+	w.Close()
 	return nil
 }
 
 // Abort implements driver.Writer.
-func (w *writer) Abort() {
-	w.small = bytes.Buffer{}
-	if w.large != nil && !w.gone {
-		w.gone = true
-		_ = w.large.Close()
-		_ = os.Remove(w.large.Name()) // else the system clears its folder of it
-	}
-}
+func (w *writer) Abort() { w.Close() }

@@ -18,7 +18,7 @@ import (
 
 // Bucket is an in-memory driver.Bucket for one process.
 type Bucket struct {
-	sharing sync.RWMutex // what Lock gives out
+	driver.Sharing
 
 	mu      sync.Mutex
 	objects map[string]object
@@ -109,19 +109,3 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 }
 
 func absent(key string) error { return fmt.Errorf("%s: %w", key, fs.ErrNotExist) }
-
-// Lock implements driver.Bucket. It looks at ctx's end once it has the lock.
-func (b *Bucket) Lock(ctx context.Context, exclusive bool) (unlock func(), err error) {
-	if exclusive {
-		b.sharing.Lock()
-		unlock = b.sharing.Unlock
-	} else {
-		b.sharing.RLock()
-		unlock = b.sharing.RUnlock
-	}
-	if err := ctx.Err(); err != nil {
-		unlock()
-		return nil, err
-	}
-	return unlock, nil
-}

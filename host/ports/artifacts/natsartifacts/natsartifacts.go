@@ -1,0 +1,198 @@
+// Package natsartifacts keeps artifacts in an object store of NATS JetStream, beside the
+// events and the leases that are there anyway. It is for some thousands of artifacts: a list
+// reads the description of every object.
+package natsartifacts
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
+	"github.com/hexdag/hexdag/host/ports/artifacts/spool"
+)
+
+// Options say what the object store is. The zero value is usable.
+type Options struct {
+	Name     string // of the object store; "" means hexdag-artifacts
+	Replicas int    // of every object, in a cluster; 0 means 1
+	MaxBytes int64  // of all together; 0 means any number
+	TempDir  string // where objects of more than 1 MiB wait for their key; "" means the system's
+	// Lock keeps other processes apart, as driver.Bucket says. Without it the bucket knows
+	// only of this process.
+	Lock func(ctx context.Context, exclusive bool) (unlock func(), err error)
+}
+
+// Bucket is a driver.Bucket in an object store.
+type Bucket struct {
+	driver.Sharing
+	objects jetstream.ObjectStore
+	tempDir string
+}
+
+var _ driver.Bucket = (*Bucket)(nil)
+
+// NewBucket returns the bucket, which it makes if there is none.
+func NewBucket(ctx context.Context, js jetstream.JetStream, opts Options) (*Bucket, error) {
+	config := jetstream.ObjectStoreConfig{Bucket: opts.Name, Description: "artifacts of hexdag", Replicas: opts.Replicas, MaxBytes: opts.MaxBytes}
+	if config.Bucket == "" {
+		config.Bucket = "hexdag-artifacts"
+	}
+	objects, err := js.ObjectStore(ctx, config.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		objects, err = js.CreateOrUpdateObjectStore(ctx, config)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Bucket{Sharing: driver.Sharing{Others: opts.Lock}, objects: objects, tempDir: opts.TempDir}, nil
+}
+
+// problem makes of a client's error one that the driver's contract names.
+func problem(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, jetstream.ErrObjectNotFound):
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	case err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
+}
+
+// maxHeld is up to how many bytes an object is read before Open returns: what is replaced
+// while it is read has to be read again. The store's own objects all have fewer.
+const maxHeld = 8 << 20
+
+// Open implements driver.Bucket. Whoever reads an object of more than 8 MiB that is replaced
+// meanwhile gets an error.
+func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, *driver.Object, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		result, err := b.objects.Get(ctx, key)
+		if err != nil {
+			return nil, nil, problem(ctx, err)
+		}
+		info, err := result.Info()
+		if err != nil {
+			return nil, nil, errors.Join(err, result.Close())
+		}
+		if info.Size > maxHeld {
+			return result, describe(info), nil
+		}
+		data, err := io.ReadAll(result)
+		err = errors.Join(err, result.Close())
+		if err == nil {
+			return io.NopCloser(bytes.NewReader(data)), describe(info), nil
+		}
+		if now, gone := b.objects.GetInfo(ctx, key); gone != nil || now.NUID == info.NUID {
+			return nil, nil, problem(ctx, errors.Join(err, gone))
+		}
+	}
+}
+
+func describe(info *jetstream.ObjectInfo) *driver.Object {
+	return &driver.Object{Key: info.Name, Size: int64(info.Size), Modified: info.ModTime} //nolint:gosec // no object has 2^63 bytes
+}
+
+// List implements driver.Bucket.
+func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]driver.Object, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	all, err := b.objects.List(ctx)
+	if errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, problem(ctx, err)
+	}
+	var found []driver.Object
+	for _, info := range all {
+		name, below := strings.CutPrefix(info.Name, prefix)
+		if below && !strings.Contains(name, "/") && info.Name > after {
+			found = append(found, *describe(info))
+		}
+	}
+	slices.SortFunc(found, func(x, y driver.Object) int { return strings.Compare(x.Key, y.Key) })
+	return found[:min(limit, len(found))], nil
+}
+
+// Delete implements driver.Bucket.
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := b.objects.GetInfo(ctx, key); err != nil { // Delete of what was deleted is no error
+		return problem(ctx, err)
+	}
+	return problem(ctx, b.objects.Delete(ctx, key))
+}
+
+// NewWriter implements driver.Bucket.
+func (b *Bucket) NewWriter(ctx context.Context) (driver.Writer, error) {
+	return &writer{Spool: spool.New(b.tempDir), bucket: b}, ctx.Err()
+}
+
+type writer struct {
+	*spool.Spool
+	bucket *Bucket
+}
+
+// Commit implements driver.Writer.
+func (w *writer) Commit(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	data, err := w.Reader()
+	if err != nil {
+		return err
+	}
+	same, err := w.bucket.touch(ctx, key, data)
+	if err == nil && !same {
+		if data, err = w.Reader(); err == nil {
+			_, err = w.bucket.objects.Put(ctx, jetstream.ObjectMeta{Name: key}, data)
+		}
+	}
+	if err != nil {
+		return problem(ctx, err)
+	}
+	w.Close()
+	return nil
+}
+
+// touch makes an object that has these bytes already one that was written now, and reports
+// whether it has. Its readers are not disturbed.
+func (b *Bucket) touch(ctx context.Context, key string, data io.Reader) (bool, error) {
+	info, err := b.objects.GetInfo(ctx, key)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	digest := sha256.New()
+	if _, err := io.Copy(digest, data); err != nil {
+		return false, err
+	}
+	if info.Digest != jetstream.GetObjectDigestValue(digest) {
+		return false, nil
+	}
+	err = b.objects.UpdateMeta(ctx, key, jetstream.ObjectMeta{Name: key})
+	if errors.Is(err, jetstream.ErrUpdateMetaDeleted) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Abort implements driver.Writer.
+func (w *writer) Abort() { w.Close() }
