@@ -68,6 +68,21 @@ func Azure(t *testing.T) (bucketURL string) {
 	return "azblob://bucket?protocol=http&localemu=true&domain=" + addr
 }
 
+// MLflow starts an MLflow server that serves artifacts alone and returns its URL, as S3 does.
+func MLflow(t *testing.T) (serverURL string) {
+	t.Helper()
+	program := filepath.Join(buildDir(t), "mlflow", "bin", "mlflow")
+	if _, err := os.Stat(program); err != nil {
+		testenv.Missing(t, "MLflow; run 'make toolchains'")
+	}
+	dir := t.TempDir()
+	return "http://" + serve(t, func(port int) *exec.Cmd {
+		cmd := exec.Command(program, "server", "--artifacts-only", "--host", "127.0.0.1", "--port", strconv.Itoa(port), "--workers", "1", "--artifacts-destination", dir)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true")
+		return cmd
+	})
+}
+
 // serve starts a server on a free port and waits until it listens there.
 func serve(t *testing.T, command func(port int) *exec.Cmd) (addr string) {
 	t.Helper()

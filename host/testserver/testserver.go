@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long a server may take to answer.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // attempts is how often a server is started on another port: between the moment a port
 // is found free and the moment it is used, another test may take it.
@@ -62,6 +62,7 @@ func start(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.out, &p.out
+	cmd.WaitDelay = time.Second // a child that it left may hold its output
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%s: %v", cmd.Path, err)
 	}
@@ -95,6 +96,6 @@ func (p *process) ready(t testing.TB, answers func() error) bool {
 
 // kill ends the server as a power cut does, and waits until it is gone.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // fails where it has ended
+	killAll(p.cmd) // fails where it has ended
 	<-p.ended
 }

@@ -97,7 +97,7 @@ func (c *collection) staying(known map[string]*Artifact) map[string]bool {
 		}
 	}
 	for _, a := range known {
-		if c.opts.KeepFor <= 0 || time.Since(a.Stored) <= c.opts.KeepFor || c.opts.Keep != nil && c.opts.Keep(a) {
+		if c.opts.KeepFor <= 0 || !older(a.Stored, c.opts.KeepFor) || c.opts.Keep != nil && c.opts.Keep(a) {
 			stay(a)
 		}
 	}
@@ -111,6 +111,11 @@ func (c *collection) staying(known map[string]*Artifact) map[string]bool {
 	return stays
 }
 
+// older reports whether it is known that something was written longer ago than that.
+func older(written time.Time, than time.Duration) bool {
+	return !written.IsZero() && time.Since(written) > than
+}
+
 // contents removes contents and recipes that no artifact needs.
 func (c *collection) contents(ctx context.Context) error {
 	if len(c.done.Corrupt) > 0 {
@@ -121,7 +126,7 @@ func (c *collection) contents(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if c.needed[idOfKey(object.Key)] || time.Since(object.Modified) < c.opts.Grace {
+			if c.needed[idOfKey(object.Key)] || !older(object.Modified, c.opts.Grace) {
 				continue
 			}
 			if err := c.remove(ctx, object, func() error { return c.store.sweep(ctx, idOfKey(object.Key)) }); err != nil {
@@ -158,7 +163,7 @@ func (c *collection) pieces(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.needed[idOfKey(object.Key)] || time.Since(object.Modified) < c.opts.Grace {
+		if c.needed[idOfKey(object.Key)] || !older(object.Modified, c.opts.Grace) {
 			continue
 		}
 		if err := c.remove(ctx, object, func() error { return c.removePiece(ctx, object.Key) }); err != nil {
@@ -174,7 +179,7 @@ func (c *collection) removePiece(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Close(); err != nil || time.Since(object.Modified) < c.opts.Grace {
+	if err := r.Close(); err != nil || !older(object.Modified, c.opts.Grace) {
 		return err
 	}
 	return c.store.bucket.Delete(ctx, key)

@@ -129,7 +129,7 @@ func old(b driver.Bucket) driver.Bucket {
 }
 
 func (b *aged) age(o driver.Object) driver.Object {
-	if o.Modified.Before(b.opened) {
+	if !o.Modified.IsZero() && o.Modified.Before(b.opened) {
 		o.Modified = o.Modified.Add(-100 * time.Hour)
 	}
 	return o

@@ -84,5 +84,5 @@ type Writer interface {
 type Object struct {
 	Key      string
 	Size     int64
-	Modified time.Time // of the commit
+	Modified time.Time // of the commit; zero where the backend cannot tell
 }
