@@ -19,7 +19,6 @@ import (
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
-	"github.com/hexdag/hexdag/host/ports/artifacts/fileartifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
 	"github.com/hexdag/hexdag/host/ports/database"
 	"github.com/hexdag/hexdag/host/ports/database/memdb"
@@ -42,7 +41,7 @@ func adapters() map[string]map[string]opener {
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
 		},
 		"database":  {"sqlite": openSQLite, "memory": openMemoryDatabase},
-		"artifacts": {"file": openFileArtifacts, "memory": openMemoryArtifacts},
+		"artifacts": artifactAdapters(),
 		"memory": {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
@@ -219,27 +218,6 @@ func openMemoryDatabase(o opening, config map[string]any, _ string) ([]ports.Op,
 	port := database.New(d)
 	o.closers.add(func(context.Context) error { return port.Close() })
 	return port.Ops(), nil
-}
-
-func openFileArtifacts(o opening, config map[string]any, dir string) ([]ports.Op, error) {
-	if err := o.path(config, "root", dir); err != nil {
-		return nil, err
-	}
-	root, _ := config["root"].(string)
-	if root == "" {
-		root = filepath.Join(o.host.state, "artifacts")
-	}
-	bucket, err := fileartifacts.OpenBucket(root)
-	if err != nil {
-		return nil, err
-	}
-	o.closers.add(func(context.Context) error { return bucket.Close() })
-	o.host.storesIn("artifacts", root)
-	return artifacts.New(bucket, artifacts.Options{}).Ops(), nil
-}
-
-func openMemoryArtifacts(opening, map[string]any, string) ([]ports.Op, error) {
-	return artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(), nil
 }
 
 // memoryOps are the ports of a module that is called by itself.

@@ -14,9 +14,15 @@ import (
 // All walks over every artifact of the store, of all runs, in the order of their ids. One
 // whose manifest cannot be read comes as its id alone, with the error; any other
 // error is the last that is yielded, with a nil artifact.
-func (s *Store) All(ctx context.Context) iter.Seq2[*Artifact, error] {
+func (s *Store) All(ctx context.Context) iter.Seq2[*Artifact, error] { return s.from(ctx, "") }
+
+// from is All, beginning behind the id after.
+func (s *Store) from(ctx context.Context, after string) iter.Seq2[*Artifact, error] {
 	return func(yield func(*Artifact, error) bool) {
-		for object, err := range s.objects(ctx, "manifests/") {
+		if after != "" {
+			after = manifestKey(after)
+		}
+		for object, err := range s.objectsFrom(ctx, "manifests/", after) {
 			if err != nil {
 				yield(nil, s.failed("the artifacts could not be listed", err))
 				return
@@ -39,11 +45,53 @@ func (s *Store) All(ctx context.Context) iter.Seq2[*Artifact, error] {
 	}
 }
 
+// Page walks over the artifacts of a run, or of all where it is "", in the order of their
+// ids, beginning behind the id after ("" is the start).
+func (s *Store) Page(ctx context.Context, runID, after string) iter.Seq2[*Artifact, error] {
+	return func(yield func(*Artifact, error) bool) {
+		if after != "" {
+			if err := checkID(after); err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+		if runID == "" {
+			for a, err := range s.from(ctx, after) {
+				if !yield(a, err) {
+					return
+				}
+			}
+			return
+		}
+		const page = 1000
+		for {
+			list, err := s.ListPage(ctx, runID, after, page)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, a := range list {
+				if after = a.ID; !yield(a, nil) {
+					return
+				}
+			}
+			if len(list) < page {
+				return
+			}
+		}
+	}
+}
+
 // objects walks over the objects directly below prefix.
 func (s *Store) objects(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return s.objectsFrom(ctx, prefix, "")
+}
+
+// objectsFrom is objects, beginning behind the key after.
+func (s *Store) objectsFrom(ctx context.Context, prefix, after string) iter.Seq2[driver.Object, error] {
 	const page = 1000
 	return func(yield func(driver.Object, error) bool) {
-		after := ""
+		after := after // of this walk
 		for {
 			found, err := s.bucket.List(ctx, prefix, after, page)
 			if err != nil {

@@ -27,7 +27,7 @@ var schemes = []string{"azblob", "gs", "s3"}
 // at the first use. The caller closes it.
 func Open(ctx context.Context, bucketURL string) (*blob.Bucket, error) {
 	refuse := func(why string) error {
-		return &kernel.Error{Code: kernel.CodeConfig, What: "the bucket " + kernel.Quote(withoutSecrets(bucketURL)) + " cannot be opened", Why: kernel.Quote(why),
+		return &kernel.Error{Code: kernel.CodeConfig, What: "the bucket " + kernel.Quote(WithoutParameters(bucketURL)) + " cannot be opened", Why: kernel.Quote(why),
 			Fix: "give a URL such as s3://bucket?region=eu-central-1, gs://bucket or azblob://container, and credentials where the provider's tools look for them"}
 	}
 	u, err := url.Parse(bucketURL)
@@ -42,13 +42,13 @@ func Open(ctx context.Context, bucketURL string) (*blob.Bucket, error) {
 	}
 	bucket, err := blob.OpenBucket(ctx, bucketURL)
 	if err != nil {
-		return nil, refuse(strings.ReplaceAll(err.Error(), bucketURL, withoutSecrets(bucketURL)))
+		return nil, refuse(strings.ReplaceAll(err.Error(), bucketURL, WithoutParameters(bucketURL)))
 	}
 	return bucket, nil
 }
 
-// withoutSecrets is a URL without user and parameters.
-func withoutSecrets(bucketURL string) string {
+// WithoutParameters returns a URL without user and parameters, to be shown.
+func WithoutParameters(bucketURL string) string {
 	text, _, _ := strings.Cut(bucketURL, "?")
 	if scheme, rest, ok := strings.Cut(text, "://"); ok {
 		if _, host, ok := strings.Cut(rest, "@"); ok {

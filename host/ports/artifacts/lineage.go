@@ -1,0 +1,96 @@
+package artifacts
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
+)
+
+// Lineage returns what an artifact was made from, what that was made from and so on, and
+// all that was made from it, with the artifact itself, by the time at which they were stored.
+// Parents that are gone are left out. Its time is that of a walk over the whole store.
+func (s *Store) Lineage(ctx context.Context, id string) ([]*Artifact, error) {
+	start, err := s.Describe(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	known, children := map[string]*Artifact{}, map[string][]string{}
+	for a, err := range s.All(ctx) {
+		if a == nil {
+			return nil, err
+		}
+		if err != nil {
+			continue // Verify tells of it
+		}
+		known[a.ID] = a
+		for _, parent := range a.Origin.Parents {
+			children[parent] = append(children[parent], a.ID)
+		}
+	}
+	found := map[string]bool{start.ID: true}
+	reach := func(next func(*Artifact) []string) {
+		for open := []*Artifact{start}; len(open) > 0; {
+			a := open[0]
+			open = open[1:]
+			for _, id := range next(a) {
+				if other := known[id]; other != nil && !found[id] {
+					found[id] = true
+					open = append(open, other)
+				}
+			}
+		}
+	}
+	reach(func(a *Artifact) []string { return a.Origin.Parents })
+	reach(func(a *Artifact) []string { return children[a.ID] })
+	list := []*Artifact{start}
+	for id := range found {
+		if id != start.ID {
+			list = append(list, known[id])
+		}
+	}
+	slices.SortFunc(list, func(x, y *Artifact) int {
+		if c := x.Stored.Compare(y.Stored); c != 0 {
+			return c
+		}
+		return strings.Compare(x.ID, y.ID)
+	})
+	return list, nil
+}
+
+// Describe returns what is known of an artifact.
+func (s *Store) Describe(ctx context.Context, id string) (*Artifact, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	return s.lookup(ctx, id)
+}
+
+// minShort is how many digits of an id tell it from others, at the least.
+const minShort = 6
+
+// Find returns the one artifact whose id begins as given, with or without "sha256:".
+func (s *Store) Find(ctx context.Context, short string) (*Artifact, error) {
+	digits := strings.TrimPrefix(short, digestPrefix)
+	full := digestPrefix + digits
+	if checkID(full) == nil {
+		return s.lookup(ctx, full)
+	}
+	if len(digits) < minShort || checkID(full+strings.Repeat("0", max(0, 64-len(digits)))) != nil {
+		return nil, badArgument("artifact id "+kernel.Quote(short)+" cannot be used", `an id is "sha256:" and 64 hexadecimal digits in lower case; the first six or more do where no other begins so`)
+	}
+	found, err := s.bucket.List(ctx, "manifests/", "manifests/"+digits, 2)
+	if err != nil {
+		return nil, s.failed("the artifacts could not be listed", err)
+	}
+	found = slices.DeleteFunc(found, func(o driver.Object) bool { return !strings.HasPrefix(o.Key, "manifests/"+digits) })
+	switch len(found) {
+	case 0:
+		return nil, notFound(short)
+	case 1:
+		return s.lookup(ctx, idOfKey(found[0].Key))
+	}
+	return nil, badArgument("artifact id "+kernel.Quote(short)+" is not the only one that begins so", "two are "+idOfKey(found[0].Key)+" and "+idOfKey(found[1].Key))
+}
