@@ -97,6 +97,7 @@ type Host struct {
 	approvals *approvals.Store
 	modules   []*extension.Module
 	byName    map[string]*extension.Module
+	served    []*modulePort // the operator's ports that are modules
 	opts      Options
 	files     pipeline.Cache
 
@@ -145,6 +146,9 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	if err := h.loadModules(ctx); err != nil {
+		return err
+	}
+	if err := h.checkModulePorts(); err != nil {
 		return err
 	}
 	nodeHooks, portHooks, err := h.hooks(h.config.Hooks)

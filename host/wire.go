@@ -85,14 +85,19 @@ func (h *Host) openDoor(ctx context.Context) error {
 }
 
 func adapterOf(port string, spec pipeline.PortSpec) (opener, error) {
+	if spec.Adapter == moduleAdapter {
+		return func(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+			return o.openModule(port, config)
+		}, nil
+	}
 	known, ok := adapters()[port]
 	if !ok {
-		fix := "known are " + strings.Join(slices.Sorted(maps.Keys(adapters())), ", ") + " and, for the operator alone, governance"
+		fix := "known are " + strings.Join(slices.Sorted(maps.Keys(adapters())), ", ") + " and, for the operator alone, governance; a module that exports port_call is one of its own, with adapter: module"
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "there is no port " + kernel.Quote(port), Fix: fix}
 	}
 	open, ok := known[spec.Adapter]
 	if !ok {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: fmt.Sprintf("port %s has no adapter %s", port, kernel.Quote(spec.Adapter)), Fix: "known are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")}
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: fmt.Sprintf("port %s has no adapter %s", port, kernel.Quote(spec.Adapter)), Fix: "known are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ") + ", and module where a module does the port's operations"}
 	}
 	return open, nil
 }

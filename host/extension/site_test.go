@@ -30,7 +30,8 @@ type site struct {
 	mu      sync.Mutex
 	calls   []kernel.PortCall
 	records []kernel.AuditRecord
-	decide  func(req *kernel.AccessRequest) kernel.Decision // nil allows
+	decide  func(req *kernel.AccessRequest) kernel.Decision      // nil allows
+	again   func(ctx context.Context) (*kernel.PortReply, error) // in place of test.echo
 }
 
 // logbook keeps lines as they were logged, without the escapes that slog's own
@@ -62,7 +63,10 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-func (s *site) echo(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+func (s *site) echo(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	if s.again != nil {
+		return s.again(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, *call)
