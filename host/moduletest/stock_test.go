@@ -201,7 +201,7 @@ func TestBreakerOpensHalfOpensAndCloses(t *testing.T) {
 }
 
 func TestRetryTriesAgain(t *testing.T) {
-	s := open(t, "retry", "{attempts: 3, delay_ms: 5}", "[]")
+	s := open(t, "retry", "{attempts: 3, delay_ms: 5}", "[random.read]")
 	s.fail.Store(2)
 	s.wants("completed", "", 3)
 	s.fail.Store(3)
