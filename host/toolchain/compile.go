@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -46,9 +47,8 @@ var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
 const maxColour = 32 // bytes of a sequence
 
 func (u *uncoloured) Write(p []byte) (int, error) {
-	text := append(u.begun, p...)
+	text := colour.ReplaceAll(slices.Concat(u.begun, p), nil)
 	u.begun = nil
-	text = colour.ReplaceAll(text, nil)
 	if i := bytes.LastIndexByte(text, '\x1b'); i >= 0 && len(text)-i < maxColour && bytes.IndexFunc(text[i+1:], isEnd) < 0 {
 		text, u.begun = text[:i], bytes.Clone(text[i:])
 	}
