@@ -1,15 +1,18 @@
 package host_test
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/memory/memstore"
 	"github.com/hexdag/hexdag/host/testenv"
 )
 
@@ -278,5 +281,56 @@ func TestModulePortRefuses(t *testing.T) {
 			_ = h.Close(t.Context())
 		}
 		wantError(t, err, want.code, want.says...)
+	}
+}
+
+// TestPortsInGo: an embedding program brings ports of its own, which the door is before.
+func TestPortsInGo(t *testing.T) {
+	s := newSite(t, `
+  modules: {asker: {path: asker.wasm, grants: [`+own+`, weather.now: {city: Bern}], config: {steps: [{do: call, op: weather.now, args: [[/city, string, Bern]]}, {do: call, op: weather.now, args: [[/city, string, Paris]], short: true}]}}}
+`)
+	s.player(t, "asker", nil, "weather.now")
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	opts := host.Options{
+		Ports: []host.PortOp{{Name: "weather.now", Guards: []string{"city"}, Func: func(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+			asked = append(asked, strings.Join(call.Caller.Chain(), ",")+" "+call.Args["city"].(string))
+			return &kernel.PortReply{Value: map[string]any{"sky": "blue"}}, nil
+		}}},
+		Memory: memstore.New(),
+	}
+	h, err := host.New(t.Context(), cfg, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(t.Context())
+	if res := s.load(t, h, pull("asker")).Run(t.Context(), map[string]any{}, host.RunOptions{}); res.Err != nil {
+		t.Fatal(res.Err)
+	}
+	if got, err := s.result(t, h, map[string]any{"city": "Paris"}, strings.Replace(now, ", steps: $input.steps", "", 1)); err != nil || got["sky"] != "blue" {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got := strings.Join(asked, "; "); got != "local,module:asker Bern; local Paris" {
+		t.Errorf("asked %s", got)
+	}
+	if _, err := s.result(t, h, 1, service("last", "memory.set", remember, "")); err != nil {
+		t.Error(err)
+	}
+	if _, found, err := opts.Memory.Get(t.Context(), time.Now(), "default", "k"); err != nil || !found {
+		t.Errorf("the program's memory has no k: %v", err)
+	}
+	for _, bad := range []host.Options{
+		{Ports: []host.PortOp{{Name: "memory.get"}}}, {Ports: []host.PortOp{{Name: "governance.authorize"}}}, {Ports: []host.PortOp{{Name: "llm.complete"}}}, {Memory: memstore.New()},
+	} {
+		s := newSite(t, "  ports: {llm: {adapter: mock}, data_store: {adapter: memory}}\n")
+		cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = host.New(t.Context(), cfg, bad)
+		wantError(t, err, kernel.CodeConfig)
 	}
 }
