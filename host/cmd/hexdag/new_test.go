@@ -45,8 +45,8 @@ func TestNew(t *testing.T) {
 	for _, kind := range host.ProjectKinds() {
 		for _, lang := range host.ProjectLanguages(kind) {
 			t.Run(kind+" "+lang, func(t *testing.T) {
-				if testing.Short() {
-					t.Skip("compiles")
+				if testing.Short() || testenv.Race {
+					t.Skip("compiles, for minutes, in seven languages")
 				}
 				if c, ok := compilers[lang]; ok && !c.there() {
 					testenv.Missing(t, c.what+"; run 'make toolchains'")
