@@ -15,6 +15,7 @@ import (
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/sandbox"
 	"github.com/hexdag/hexdag/host/testenv"
 	"github.com/hexdag/hexdag/host/toolchain"
@@ -22,7 +23,7 @@ import (
 
 // player returns the conformance kit's probe in C without its manifest: as a port it
 // does the steps in its arguments.
-func player(t *testing.T) []byte {
+func player(t testing.TB) []byte {
 	t.Helper()
 	testenv.NeedClang(t)
 	out := filepath.Join(t.TempDir(), "probe.wasm")
@@ -40,7 +41,7 @@ func player(t *testing.T) []byte {
 }
 
 // port loads the player as a port with one operation, which requests and is granted what is listed.
-func (s *site) port(t *testing.T, op abi.Operation, requests []any, spec extension.Spec) *extension.Module {
+func (s *site) port(t testing.TB, op abi.Operation, requests []any, spec extension.Spec) *extension.Module {
 	t.Helper()
 	requests = append(requests, abi.OpClock, abi.OpRandom)
 	if spec.Grants == nil {
@@ -58,7 +59,7 @@ func (s *site) port(t *testing.T, op abi.Operation, requests []any, spec extensi
 }
 
 // steps are arguments that have the player do steps, given as JSON.
-func steps(t *testing.T, text string) map[string]any {
+func steps(t testing.TB, text string) map[string]any {
 	t.Helper()
 	v, err := kernel.DecodeJSON([]byte(`{"steps": [` + text + `]}`))
 	if err != nil {
@@ -263,3 +264,36 @@ func TestReloadKeepsOperations(t *testing.T) {
 		t.Errorf("%v, %v, %v", changed, err, m.Operations())
 	}
 }
+
+// BenchmarkPort is one call through the door of an operation in Go, and of the same that a
+// module in C does, with nothing left for the next call and with its instance shared.
+func BenchmarkPort(b *testing.B) {
+	s := newSite(b)
+	spec := func(i sandbox.Isolation) extension.Spec { return extension.Spec{Name: "p" + string(i), Isolation: i} }
+	args := steps(b, `{"do": "set", "doc": "output", "at": "/sky", "kind": "string", "value": "blue"}`)
+	for name, do := range map[string]kernel.PortFunc{
+		"go": func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) {
+			return &kernel.PortReply{Value: map[string]any{"sky": "blue"}}, nil
+		},
+		"module":        s.port(b, abi.Operation{Name: "play.steps"}, nil, spec(sandbox.IsolateCall)).Serve,
+		"module/shared": s.port(b, abi.Operation{Name: "play.steps"}, nil, spec(sandbox.Shared)).Serve,
+	} {
+		door := ports.NewDoor(s, discarding{})
+		if err := door.Register(ports.Op{Name: "play.steps", Func: do}); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) {
+			ctx := inRun()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := door.Call(ctx, &kernel.PortCall{Op: "play.steps", Args: args, Caller: kernel.Caller{Principal: "alice"}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+type discarding struct{}
+
+func (discarding) Audit(context.Context, *kernel.AuditRecord) error { return nil }
