@@ -29,6 +29,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/governance/approvals"
 	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
 	"github.com/hexdag/hexdag/host/ports/memory"
+	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/sandbox"
 )
 
@@ -57,6 +58,12 @@ type Options struct {
 	// the first is outermost.
 	NodeHooks []NodeHook
 	PortHooks []PortHook
+	// Ports are operations of ports in Go, which may be ports of their own names or stand
+	// for one of the host's; the configuration then names no such port.
+	Ports []PortOp
+	// Memory is a backend of the memory port in Go, in place of the configuration's. The
+	// host closes it.
+	Memory MemoryStore
 	// RecordCases is a folder that gets the first call of every module at each
 	// extension point as a case for 'hexdag module test'; "" records nothing.
 	RecordCases string
@@ -73,6 +80,12 @@ type NodeHook = engine.NodeHook
 
 // PortHook is a hook around calls of ports, in Go.
 type PortHook = ports.Registration
+
+// PortOp is an operation of a port, in Go.
+type PortOp = ports.Op
+
+// MemoryStore is a backend of the memory port, in Go; package memorytest holds it to its duties.
+type MemoryStore = driver.Store
 
 // CompileWorker is what a program that Options.CompileWorker names does with its
 // last argument and its standard input. It returns the exit code.
@@ -97,6 +110,7 @@ type Host struct {
 	approvals *approvals.Store
 	modules   []*extension.Module
 	byName    map[string]*extension.Module
+	served    []*modulePort // the operator's ports that are modules
 	opts      Options
 	files     pipeline.Cache
 
@@ -145,6 +159,9 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	if err := h.loadModules(ctx); err != nil {
+		return err
+	}
+	if err := h.checkModulePorts(); err != nil {
 		return err
 	}
 	nodeHooks, portHooks, err := h.hooks(h.config.Hooks)

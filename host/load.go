@@ -110,6 +110,9 @@ type opening struct {
 	// own says that they are a pipeline's: secrets in their configurations come
 	// from what the operator lets it read.
 	own bool
+	// within says that it is an adapter inside of another, which is the port.
+	within bool
+	where  kernel.Where // of the adapter that is opened
 }
 
 // doors opens the ports of a pipeline, of its node kinds and of its nodes. A
@@ -195,6 +198,7 @@ func (o opening) adapter(name string, spec pipeline.PortSpec) ([]ports.Op, error
 	if err != nil {
 		return nil, err
 	}
+	o.where = spec.Where
 	config, err := o.secrets(spec.Config)
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func openSQLiteMemory(o opening, config map[string]any, dir string) ([]ports.Op,
 func (o opening) keepMemory(store driver.Store, c *memoryConfig) []ports.Op {
 	m := memory.New(store, c.Options)
 	o.closers.add(func(context.Context) error { return m.Close() })
-	if !o.own && o.host.memory == nil {
+	if !o.own && !o.within && o.host.memory == nil {
 		o.host.memory = m
 	}
 	return m.Ops()

@@ -108,6 +108,13 @@ func (m *version) replaces(old *version) error {
 			lacks = "describes no tool " + kernel.Quote(name)
 		}
 	}
+	for name, was := range old.ops {
+		if is, ok := m.ops[name]; !ok {
+			lacks = "describes no operation " + kernel.Quote(name)
+		} else if !slices.Equal(is.Guards, was.Guards) {
+			lacks = "gives operation " + kernel.Quote(name) + " other guards" // by which it was granted
+		}
+	}
 	if lacks == "" {
 		return nil
 	}

@@ -160,11 +160,7 @@ func (m *Module) PortHook() (kernel.PortHook, error) {
 // portMessage is a port's call as a before-hook reads it.
 func portMessage(ctx context.Context, call *kernel.PortCall) *kernel.Message {
 	if call.Message == nil {
-		chain := call.Caller.Chain()
-		names := make([]any, len(chain))
-		for i, name := range chain {
-			names[i] = name
-		}
+		names := chain(call.Caller)
 		run := runMessage(ctx)
 		attempt := kernel.Number(int64(max(call.Attempt, 1)))
 		m := &kernel.Message{Value: map[string]any{"run": run.Value, "node": call.Node, "op": call.Op, "chain": names, "args": call.Args, "attempt": attempt}}
@@ -172,6 +168,16 @@ func portMessage(ctx context.Context, call *kernel.PortCall) *kernel.Message {
 		call.Message = m
 	}
 	return call.Message
+}
+
+// chain is on whose behalf a call is made, outermost first.
+func chain(caller kernel.Caller) []any {
+	names := caller.Chain()
+	values := make([]any, len(names))
+	for i, name := range names {
+		values[i] = name
+	}
+	return values
 }
 
 // behind returns a before-hook's message with what an after-hook sees beside it.

@@ -256,3 +256,31 @@ func TestPlanIsEscaped(t *testing.T) {
 		t.Errorf("%q", text.String())
 	}
 }
+
+// A port that is a module is said to be it, and the module is one that runs.
+func TestModulesAsPorts(t *testing.T) {
+	c := config(t, `kind: Config
+spec:
+  modules: {sky: {path: s.wasm}, vault: {path: v.wasm}, spare: {path: x.wasm}}
+  ports: {weather: {adapter: module, config: {module: sky}}, memory: {adapters: [{adapter: module, config: {module: vault, over: {adapter: sqlite}}}, {adapter: memory}], strategy: failover}}
+`)
+	plan := New(parse(t, `kind: Pipeline
+metadata: {name: t}
+spec:
+  nodes:
+    - {kind: service_call_node, metadata: {name: look}, spec: {service: weather, method: now}}
+    - {kind: service_call_node, metadata: {name: recall}, spec: {service: memory, method: get}}
+`), c)
+	for name, want := range map[string]string{"look": "module sky", "recall": "failover of module vault over sqlite, memory"} {
+		if ops := node(t, plan, name).Operations; len(ops) != 1 || ops[0].Adapter != want || ops[0].From != "config" {
+			t.Errorf("%s: %+v, want %s", name, ops, want)
+		}
+	}
+	var modules []string
+	for _, m := range plan.Modules {
+		modules = append(modules, m.Name)
+	}
+	if !slices.Equal(modules, []string{"sky", "vault"}) {
+		t.Errorf("modules %v", modules)
+	}
+}
