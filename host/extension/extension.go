@@ -26,6 +26,7 @@ type Spec struct {
 	Digest string // "sha256:..." pins the bytes; "" takes what is there
 	Config kernel.Value
 	Grants []abi.Capability
+	Labels Labels
 	Limits sandbox.Limits
 	Static rewrite.Options // zero fields mean the defaults
 	// Isolation is what of the module's state one call can leave to the next; ""
