@@ -99,6 +99,9 @@ func (m *version) link() error {
 	if err := m.checkRights(); err != nil {
 		return err
 	}
+	if err := m.checkLabels(); err != nil {
+		return err
+	}
 	m.rights = kernel.ModuleRights{Name: m.Name(), Digest: m.Digest(), Check: m.check}
 	return m.compileTools()
 }

@@ -2,6 +2,7 @@ package extension
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -14,6 +15,23 @@ type Labels struct {
 	Result *kernel.Labels            // of all that it answers; nil adds nothing
 	Tools  map[string]*kernel.Labels // of single tools, in place of Result
 	kernel.Relabel
+}
+
+// checkLabels refuses labels of tools that the module does not have: somebody would
+// rely on them.
+func (m *version) checkLabels() error {
+	var names []string
+	if m.Manifest() != nil {
+		for _, t := range m.Manifest().Tools {
+			names = append(names, t.Name)
+		}
+	}
+	for tool := range m.owner.spec.Labels.Tools {
+		if !slices.Contains(names, tool) {
+			return &kernel.Error{Code: kernel.CodeConfig, What: "labels of module " + kernel.Quote(m.Name()) + " name a tool that it does not have: " + kernel.Quote(tool), Fix: kernel.DidYouMean(tool, names)}
+		}
+	}
+	return nil
 }
 
 // answered gives whoever waits for an answer its labels. own says that the answer is
