@@ -13,10 +13,10 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
-// toolbox is the path of a guest with tools that its configuration says: see testdata/toolbox.
+// toolbox is the path of a guest with tools that its configuration says: see enforcement/toolbox.
 func toolbox(t *testing.T) string {
 	t.Helper()
-	path, err := filepath.Abs("testdata/toolbox/toolbox.wasm")
+	path, err := filepath.Abs("enforcement/toolbox/toolbox.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}

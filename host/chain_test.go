@@ -62,7 +62,7 @@ func newChainSite(t *testing.T) *chainSite {
 	t.Helper()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) }))
 	t.Cleanup(web.Close)
-	wasm, err := os.ReadFile("testdata/toolbox/toolbox.wasm")
+	wasm, err := os.ReadFile("enforcement/toolbox/toolbox.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
