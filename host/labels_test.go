@@ -334,3 +334,82 @@ func TestLabelsOfReplies(t *testing.T) {
 		t.Error(result.Err, diff)
 	}
 }
+
+// Labels outlast a wait, and what an event brings has its own.
+func TestLabelsOutlastAWait(t *testing.T) {
+	s := labelledSite(t, "").withBox(t)
+	h := s.open(t)
+	p := s.load(t, h, query("mails", "mails"), query("customers", "customers"),
+		`{kind: service_call_node, metadata: {name: note}, dependencies: [mails], spec: {service: pipeline_memory, method: set, strict_mapping: true, input_mapping: {key: "'k'", value: mails.rows}}}`,
+		`{kind: wait_node, metadata: {name: w}, dependencies: [customers], spec: {event_key: k}}`,
+		`{kind: composite_node, metadata: {name: c}, dependencies: [], spec: {mode: times, count: 1, body: [{kind: wait_node, metadata: {name: inner}, spec: {event_key: other}}]}}`,
+		expression("after", "w", "1"),
+		`{kind: service_call_node, metadata: {name: look}, wait_for: [w], dependencies: [], spec: {service: pipeline_memory, method: get, strict_mapping: true, input_mapping: {key: "'k'"}}}`)
+	result := p.Run(t.Context(), map[string]any{}, host.RunOptions{})
+	if result.Status != engine.Suspended {
+		t.Fatal(result.Err)
+	}
+	untrusted := host.RunOptions{Labels: map[string]string{"integrity": "untrusted"}}
+	if result, err := h.Resume(t.Context(), result.RunID, "other", 1, untrusted); err != nil || result.Status != engine.Suspended {
+		t.Fatal(result, err)
+	}
+	result, err := h.Resume(t.Context(), result.RunID, "k", 1, untrusted)
+	if err != nil || result.Status != engine.Completed {
+		t.Fatal(result, err)
+	}
+	const event = "untrusted, internal (database:customers, input)"
+	want := map[string]string{"mails": fromMails, "customers": fromCustomers, "note": fromMails, "w": event, "after": event, "look": fromMails, "c": "untrusted, public (input)"}
+	want["look"] = words(result)["look"] // which waits for w, too
+	if diff := cmp.Diff(want, words(result)); diff != "" || !strings.HasPrefix(want["look"], "untrusted") {
+		t.Error(diff, want["look"])
+	}
+}
+
+// The processes of a system carry on what those before them have learned.
+func TestLabelsInASystem(t *testing.T) {
+	s := labelledSite(t, "").withBox(t)
+	pipeline := func(name string, node string) {
+		s.write(t, name+".yaml", "kind: Pipeline\nmetadata: {name: "+name+"}\nspec:\n  nodes:\n    - "+node+"\n")
+	}
+	pipeline("first", query("m", "mails"))
+	pipeline("second", expression("e", "", "1"))
+	s.write(t, "system.yaml", `kind: System
+metadata: {name: both}
+spec:
+  processes: [{name: a, pipeline: first.yaml}, {name: b, pipeline: second.yaml}]
+  pipes: [{from: a, to: b, mapping: {x: "{{ a.m }}"}}]
+`)
+	sys, err := s.open(t).LoadSystem(t.Context(), s.path("system.yaml"), host.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close(t.Context())
+	res := sys.Run(t.Context(), map[string]any{}, host.RunOptions{})
+	if res.Err != nil || words(res.Processes["b"])["e"] != fromMails {
+		t.Errorf("%v %v", res.Err, words(res.Processes["b"]))
+	}
+}
+
+// What is wrong with labels in a configuration is said where it stands.
+func TestLabelsAreChecked(t *testing.T) {
+	box := "  modules:\n    box: {path: " + toolbox(t) + ", grants: " + grantsOfBox + ", labels: {%s}}\n"
+	for config, says := range map[string][]string{
+		"  labels: {input: {integrity: good}}\n":                                            {"hexdag.yaml:4:", "there is no integrity good", "write trusted or untrusted"},
+		"  labels: {inputs: {}}\n":                                                          {"labels has no member inputs", "input"},
+		"  labels: {endorse: [{node: n}]}\n":                                                {"endorse needs pipeline"},
+		"  ports: {database: {adapter: memory, labels: {confidentiality: high}}}\n":         {"there is no confidentiality high", "public, internal or secret"},
+		"  ports: {database: {adapter: memory, labels: {resources: {t: {secret: yes}}}}}\n": {"labels of resource t has no member secret"},
+		strings.ReplaceAll(box, "%s", "tools: {wrok: {integrity: untrusted}}"):              {"a tool that it does not have: wrok", "work"},
+		strings.ReplaceAll(box, "%s", "endorse: maybe"):                                     {"endorse"},
+	} {
+		_, err := newSite(t, config).new(t)
+		if kernel.CodeOf(err) != kernel.CodeConfig && kernel.CodeOf(err) != kernel.CodeInput {
+			t.Errorf("%s: %v", config, err)
+		}
+		for _, word := range says {
+			if err == nil || !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: the error does not say %q: %v", config, word, err)
+			}
+		}
+	}
+}

@@ -188,7 +188,8 @@ func noSuchRun(run string) error {
 }
 
 // Resume goes on with a run for which an event came: data becomes the result of
-// the nodes that wait for key, or, where key is "", of every node that waits.
+// the nodes that wait for key, or, where key is "", of every node that waits. The options'
+// labels integrity and confidentiality are those of the data; the run keeps its own.
 func (h *Host) Resume(ctx context.Context, run, key string, data any, opts RunOptions) (*Result, error) {
 	v, err := kernel.ToValue(data)
 	if err != nil {
@@ -262,7 +263,11 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	if err != nil {
 		return nil, err
 	}
-	p, from, input, err := h.resumption(ctx, s, decide)
+	labels, err := h.inputLabels(&opts)
+	if err != nil {
+		return nil, errors.Join(err, h.unclaim(run))
+	}
+	p, from, input, err := h.resumption(ctx, s, labels, decide)
 	if err != nil {
 		return nil, errors.Join(err, h.unclaim(run))
 	}
@@ -319,7 +324,8 @@ func (h *Host) release(run string) error {
 	return os.Remove(h.suspendedFile(run) + ".resuming")
 }
 
-func (h *Host) resumption(ctx context.Context, s *suspended, decide func(engine.Wait) (kernel.Value, bool, bool)) (*Pipeline, *engine.Resumption, kernel.Value, error) {
+// resumption is what a run goes on with. labels are those of the data of its events.
+func (h *Host) resumption(ctx context.Context, s *suspended, labels *kernel.Labels, decide func(engine.Wait) (kernel.Value, bool, bool)) (*Pipeline, *engine.Resumption, kernel.Value, error) {
 	input, err := kernel.DecodeJSON(s.Input)
 	if err != nil {
 		return nil, nil, nil, unreadableRun(h.suspendedFile(s.RunID), err)
@@ -340,12 +346,18 @@ func (h *Host) resumption(ctx context.Context, s *suspended, decide func(engine.
 		case came && strings.HasPrefix(w.EventKey, kernel.ApprovalKey):
 			again[w.Node], moved = true, true // governance says whether it may
 		case came && len(w.Path) > 0:
-			if err := s.Progress[w.Node].Deliver(w.Path, data); err != nil {
+			if err := s.Progress[w.Node].Deliver(w.Path, data, labels); err != nil {
 				return nil, nil, nil, unreadableRun(h.suspendedFile(s.RunID), err)
 			}
 			again[w.Node], moved = true, true
 		case came:
 			from.Results[w.Node], moved = data, true
+			if labels != nil {
+				if from.Labels == nil {
+					from.Labels = map[string]*kernel.Labels{}
+				}
+				from.Labels[w.Node] = labels.Join(from.Labels[w.Node])
+			}
 		case late:
 			from.Expired, moved = append(from.Expired, w), true
 		default:

@@ -22,11 +22,13 @@ type Set struct {
 	narrow bool   // the module's grants and the agent's tools are what they need
 }
 
-// Sets returns what is compared, each with all that the one before it has.
+// Sets returns what is compared. Capabilities are RBAC, limits of arguments, the agent's tools
+// cut down to those that the task needs, and the module's grants to its tables.
 func Sets() []Set {
 	return []Set{
 		{Name: "allow all"},
 		{Name: "RBAC", policy: "rbac"},
+		{Name: "RBAC + labels", policy: "rbac-labels"},
 		{Name: "capabilities", policy: "capabilities", narrow: true},
 		{Name: "capabilities + labels", policy: "labels", narrow: true},
 	}
@@ -228,13 +230,13 @@ func (r *runner) decide(ctx context.Context, e *episode, result *host.Result, re
 	if progress == nil || len(result.Waits) != 1 {
 		return nil, fmt.Errorf("it waits for %+v", result.Waits)
 	}
-	at := 0 // which call waits: the one behind those that are over
+	at := -1 // which call waits: that of the last answer
 	for _, turn := range progress.Turns {
-		if turn.Answer == nil {
+		if turn.Answer != nil {
 			at++
 		}
 	}
-	if at >= len(e.script) {
+	if at < 0 || at >= len(e.script) {
 		return nil, fmt.Errorf("call %d of %d waits", at, len(e.script))
 	}
 	e.asked++

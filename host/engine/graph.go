@@ -150,6 +150,7 @@ func (g *graph) resume(from *Resumption) {
 	for _, w := range from.Waits {
 		if n := g.Node(w.Node); n != nil {
 			g.state[n.Index] = waiting
+			g.label(n.Index, from.Labels[w.Node])
 		}
 	}
 	g.progress = maps.Clone(from.Progress)
@@ -373,6 +374,7 @@ func (g *graph) finish(ctx context.Context, e ended) {
 	switch {
 	case errors.As(e.err, &s):
 		g.wait(n, s)
+		g.label(n.Index, e.labels)
 		g.emitNode(ctx, kernel.NodeCompleted, e, nil)
 		return
 	case e.err != nil && !g.handled(ctx, &e):

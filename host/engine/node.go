@@ -16,8 +16,9 @@ type worker struct {
 	g *graph
 	n *pipeline.Node
 	*site
-	flow kernel.Flow
-	from *Progress // what it goes on from; nil: from the start
+	flow    kernel.Flow
+	learned kernel.FlowContext // of flow; here, so that it takes no allocation
+	from    *Progress          // what it goes on from; nil: from the start
 }
 
 // work runs a node that is due. Only nodes that do something themselves count
@@ -33,7 +34,8 @@ func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
 			}
 			defer g.r.release()
 		}
-		ctx = kernel.WithFlow(ctx, &w.flow)
+		w.learned = kernel.FlowContext{Context: ctx, Flow: &w.flow}
+		ctx = &w.learned
 	}
 	if g.r.observed() {
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeStarted, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Dependencies: n.DependsOn, Body: g.body})

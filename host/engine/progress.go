@@ -145,8 +145,8 @@ func failureOf(err error) *kernel.Error {
 	return &kernel.Error{Code: kernel.CodeOf(err), What: err.Error()}
 }
 
-// Deliver gives a wait_node inside of a composite the data of its event.
-func (p *Progress) Deliver(path []string, data kernel.Value) error {
+// Deliver gives a wait_node inside of a composite the data of its event, and the data's labels.
+func (p *Progress) Deliver(path []string, data kernel.Value, labels *kernel.Labels) error {
 	for len(path) >= 2 && p != nil {
 		i, err := strconv.Atoi(path[0])
 		if err != nil || p.Bodies[i] == nil {
@@ -162,6 +162,12 @@ func (p *Progress) Deliver(path []string, data kernel.Value) error {
 			body.Nodes = map[string]kernel.Value{}
 		}
 		body.Nodes[node] = data
+		if labels != nil {
+			if body.NodeLabels == nil {
+				body.NodeLabels = map[string]*kernel.Labels{}
+			}
+			body.NodeLabels[node] = labels.Join(body.NodeLabels[node])
+		}
 		return nil
 	}
 	return fmt.Errorf("nothing waits at %s", strings.Join(path, "/"))

@@ -322,8 +322,20 @@ func (f *Flow) Relabel(r Relabel) {
 type flowKey struct{}
 
 // WithFlow returns a context whose calls learn for f.
-func WithFlow(ctx context.Context, f *Flow) context.Context {
-	return context.WithValue(ctx, flowKey{}, f)
+func WithFlow(ctx context.Context, f *Flow) context.Context { return &FlowContext{ctx, f} }
+
+// FlowContext is what WithFlow returns, for who has a place to keep it in.
+type FlowContext struct {
+	context.Context
+	Flow *Flow
+}
+
+// Value returns the flow, or what the context has.
+func (c *FlowContext) Value(key any) any {
+	if key == (flowKey{}) {
+		return c.Flow
+	}
+	return c.Context.Value(key)
 }
 
 // FlowFrom returns the flow that ctx carries, or nil.

@@ -53,19 +53,21 @@ func plain(ctx context.Context, value kernel.Value) (kernel.Value, error) {
 // with labels; nil, if it is not.
 func (m *Memory) kept(ctx context.Context, tenant, key string, expected []byte) ([]byte, error) {
 	text, found, err := m.store.Get(ctx, m.opts.Now(), tenant, key)
-	if err != nil || !found {
+	if err != nil || !found || !holds(ctx, text, expected) {
 		return nil, m.failed(ctx, err)
 	}
+	return text, nil
+}
+
+// holds reports whether a text is a value with labels, and the value's is the one expected.
+func holds(ctx context.Context, text, expected []byte) bool {
 	value, err := kernel.DecodeJSON(text)
 	if err != nil || !isLabelled(value) {
-		return nil, nil
+		return false
 	}
 	if value, err = plain(ctx, value); err != nil {
-		return nil, nil
+		return false
 	}
 	inner, err := kernel.EncodeJSON(value)
-	if err != nil || !bytes.Equal(inner, expected) {
-		return nil, nil
-	}
-	return text, nil
+	return err == nil && bytes.Equal(inner, expected)
 }
