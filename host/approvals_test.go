@@ -244,6 +244,45 @@ func TestApprovalOfATool(t *testing.T) {
 	}
 }
 
+// A model that needs an approval is asked once for each.
+func TestApprovalOfAModel(t *testing.T) {
+	s := careful(t, `    llm: {adapter: mock_llm, config: {rules: [{match: "box:work: ", reply: "INVOKE_TOOL: tool_end(output='done')"}], default: "INVOKE_TOOL: box:work()"}}
+`)
+	s.write(t, "hexdag.yaml", strings.ReplaceAll(readFile(t, s.path("hexdag.yaml")), "actions: [artifacts.store]", "actions: [llm.complete]"))
+	h := s.open(t)
+	agent := `{kind: agent_node, metadata: {name: n}, dependencies: [], spec: {main_prompt: "Do it.", available_tools: [box]}}`
+	if result := s.load(t, h, agent).Run(t.Context(), map[string]any{}, host.RunOptions{}); result.Status != engine.Suspended {
+		t.Fatalf("%s %v", result.Status, result.Err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if last := s.answerAll(t, true); last.Status != engine.Completed {
+		t.Fatalf("%s %v", last.Status, last.Err)
+	}
+	if s.acts(t, "llm.complete") != 2 || s.acts(t, "box.work") != 1 || s.acts(t, "metrics.count") != 2 {
+		t.Error("something was done twice, or not at all")
+	}
+}
+
+// What was written to wait with, and does not fit what runs now, is not taken for it.
+func TestWaitingRunAndAnotherModule(t *testing.T) {
+	s := careful(t, "")
+	h := s.open(t)
+	if result := s.load(t, h, `{kind: function_node, metadata: {name: n}, dependencies: [], spec: {fn: box}}`).Run(t.Context(), map[string]any{}, host.RunOptions{}); result.Status != engine.Suspended {
+		t.Fatal(result.Err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "hexdag.yaml", strings.Replace(readFile(t, s.path("hexdag.yaml")), "node: {calls: [{op: metrics.count, head: {name: worked", "node: {calls: [{op: metrics.count, head: {name: changed", 1))
+	last := s.answerAll(t, true)
+	wantError(t, last.Err, kernel.CodeFailed, "what waited for an approval cannot go on", "it asks for metrics.count", "run the pipeline again")
+	if s.acts(t, "artifacts.store") != 0 {
+		t.Error("it went on")
+	}
+}
+
 // An event that comes for a wait_node in a body is its result; the others go on waiting.
 func TestWaitsInABody(t *testing.T) {
 	h, p := loaded(t, `kind: Pipeline

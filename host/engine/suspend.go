@@ -55,14 +55,17 @@ func stoppable(ctx context.Context, before []kernel.Step, body func() (kernel.Va
 	flow.Effects = effects
 	v, err := body()
 	flow.Effects = nil
-	waiting := effects.Waiting()
-	if waiting == nil {
+	why := effects.Stopped()
+	switch steps, kept := effects.Done(); {
+	case why == nil:
 		return v, err
+	case kernel.CodeOf(why) != kernel.CodeApproval:
+		return nil, why
+	case !kept:
+		return nil, &overgrown{why}
+	default:
+		return nil, &stopped{why, steps}
 	}
-	if steps, kept := effects.Done(); kept {
-		return nil, &stopped{waiting, steps}
-	}
-	return nil, &overgrown{waiting}
 }
 
 // overgrown is the error of a body that did too much before it needed an approval.

@@ -25,7 +25,7 @@ type Effects struct {
 	size    int
 	lost    bool // there was too much to keep
 	busy    bool
-	waiting error // the approval that it waits for
+	stopped error // an approval that it waits for, or that it does something else than before
 }
 
 // Step is one thing that was done.
@@ -49,14 +49,15 @@ const (
 // Recall returns effects that begin with what was done before.
 func Recall(before []Step) *Effects { return &Effects{before: before} }
 
-// Waiting returns the approval's error that stopped the body, or nil.
-func (e *Effects) Waiting() error {
+// Stopped returns the error that stopped the body, or nil: that of an approval that it
+// waits for, or, of CodeFailed, that it did something else than it did before it waited.
+func (e *Effects) Stopped() error {
 	if e == nil {
 		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.waiting
+	return e.stopped
 }
 
 // Done returns what was done so far, to go on from; false, where that was too much to keep.
@@ -146,8 +147,8 @@ func (e *Effects) begin(op string, digest func() string) (known *Step, nested bo
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case e.waiting != nil:
-		return nil, false, e.waiting // nothing more is done by a body that will begin anew
+	case e.stopped != nil:
+		return nil, false, e.stopped // nothing more is done by it
 	case e.busy:
 		return nil, true, nil
 	case e.next == len(e.before):
@@ -156,8 +157,9 @@ func (e *Effects) begin(op string, digest func() string) (known *Step, nested bo
 	}
 	known = &e.before[e.next]
 	if known.Op != op || known.Digest != digest() {
-		return nil, false, &Error{Code: CodeFailed, What: "what waited for an approval cannot go on", Why: "it asks for " + Quote(op) + " where it asked for " + Quote(known.Op) + " before it waited, or with other arguments",
+		e.stopped = &Error{Code: CodeFailed, What: "what waited for an approval cannot go on", Why: "it asks for " + Quote(op) + " where it asked for " + Quote(known.Op) + " before it waited, or with other arguments",
 			Fix: "run the pipeline again; a module, or what it is given, has changed meanwhile"}
+		return nil, false, e.stopped
 	}
 	e.next++
 	e.keep(*known)
@@ -170,7 +172,7 @@ func (e *Effects) end(one Step, err error) {
 	e.busy = false
 	var needed *ApprovalNeeded
 	if CodeOf(err) == CodeApproval && errors.As(err, &needed) {
-		e.waiting = err
+		e.stopped = err
 		return
 	}
 	e.keep(one)

@@ -72,10 +72,7 @@ func NewLabels(i Integrity, c Confidentiality, sources ...string) (*Labels, erro
 		return nil, nil
 	}
 	for _, s := range sources {
-		if len(s) > maxSource {
-			s = s[:maxSource]
-		}
-		l.sources = append(l.sources, Quote(s))
+		l.sources = append(l.sources, Quote(cutString(Quote(s), maxSource))) // to quote what is quoted changes nothing
 	}
 	l.sources = bounded(l.sources)
 	return &l, nil

@@ -159,7 +159,7 @@ func TestEffects(t *testing.T) {
 		t.Errorf("%v, %d calls", err, w.calls)
 	}
 	steps, kept := e.Done()
-	if !kept || len(steps) != 1 || e.Waiting() == nil {
+	if !kept || len(steps) != 1 || e.Stopped() == nil {
 		t.Fatalf("%+v", steps)
 	}
 	again := kernel.Recall(steps)
@@ -172,13 +172,18 @@ func TestEffects(t *testing.T) {
 	if err != nil || w.calls != 2 {
 		t.Errorf("%v, %d calls", err, w.calls)
 	}
-	if steps, _ := again.Done(); len(steps) != 2 || again.Waiting() != nil {
+	if steps, _ := again.Done(); len(steps) != 2 || again.Stopped() != nil {
 		t.Errorf("%+v", steps)
 	}
 	for name, other := range map[string]*kernel.PortCall{"another operation": call("y", "1"), "another argument": call("x", "2")} {
 		if _, err := kernel.Recall(steps).Do(nil, other, w.perform); kernel.CodeOf(err) != kernel.CodeFailed || !strings.Contains(err.Error(), "cannot go on") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	other := kernel.Recall(steps)
+	_, _ = other.Do(nil, call("z", "1"), w.perform)
+	if _, err := other.Do(nil, call("x", "1"), w.perform); kernel.CodeOf(err) != kernel.CodeFailed || other.Stopped() == nil || w.calls != 2 {
+		t.Errorf("it went on: %v, %d calls", err, w.calls)
 	}
 	// Failures are told again, too.
 	failing := &kernel.Effects{}

@@ -78,6 +78,10 @@ func (r *reader) readPortLabels(s *source.Section) *PortLabels {
 		}
 	}
 	s.Rest()
+	says := func(l ResourceLabels) bool { return l.Labels != nil }
+	if r.Code != kernel.CodeConfig && l.Port == nil && !slices.ContainsFunc(l.Resources, says) {
+		r.warnAt(s.At, "write integrity: untrusted, or confidentiality: internal or secret, or remove it", "these labels have no effect: trusted and public is what the answers of a pipeline's own ports are anyway")
+	}
 	return l
 }
 

@@ -203,7 +203,10 @@ func (p *passage) labelled(guarded map[string]string, reply *kernel.PortReply) *
 
 // declared are the labels of a reply whatever it holds.
 func (p *passage) declared(guarded map[string]string) *kernel.Labels {
-	labels := p.op.Labels.of(p.resource(guarded))
+	var labels *kernel.Labels
+	if !p.op.Labels.silent() {
+		labels = p.op.Labels.of(p.resource(guarded))
+	}
 	if p.duties != nil {
 		labels = labels.Join(p.duties.Labels.From("policy"))
 	}

@@ -54,6 +54,9 @@ type ResourceLabels struct {
 	Labels  *kernel.Labels
 }
 
+// silent reports whether nothing is said of any reply.
+func (r *LabelRules) silent() bool { return r.Port == nil && len(r.Resources) == 0 }
+
 // of returns the labels of what comes from a resource, with it as their source.
 func (r *LabelRules) of(from kernel.Resource) *kernel.Labels {
 	labels := r.Port
