@@ -171,7 +171,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	for _, hook := range append(slices.Clone(opts.PortHooks), portHooks...) {
 		h.door.Hook(hook)
 	}
-	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: opts.Functions, Hooks: append(slices.Clone(opts.NodeHooks), nodeHooks...)})
+	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: opts.Functions, Relabel: h.config.Labels.Of, Hooks: append(slices.Clone(opts.NodeHooks), nodeHooks...)})
 	return nil
 }
 
@@ -232,7 +232,7 @@ func (h *Host) loadModules(ctx context.Context) error {
 // loadModule loads a module that calls through door, on record.
 func (h *Host) loadModule(ctx context.Context, spec pipeline.ModuleSpec, door *ports.Door) (*extension.Module, error) {
 	m, err := extension.Load(ctx, h.runtime, door, h.log, extension.Spec{
-		Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
+		Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Labels: extension.Labels(spec.Labels), Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
 		Trace: h.record(spec.Name),
 	})
 	if err != nil {

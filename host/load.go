@@ -173,7 +173,7 @@ func (o opening) port(name string, spec pipeline.PortSpec) ([]ports.Op, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	return middleware.Wrap(ops, stack), nil
+	return labelled(middleware.Wrap(ops, stack), name, &spec), nil
 }
 
 func (o opening) adapterOrPool(name string, spec pipeline.PortSpec) ([]ports.Op, error) {

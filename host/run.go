@@ -28,14 +28,24 @@ type RunOptions struct {
 	// Recorder keeps every event; nil means none.
 	Recorder  *Recorder
 	Principal string // who runs; "" means the configuration's
-	Labels    map[string]string
-	Parent    *kernel.RunContext // the run that starts this one
+	// Labels are what is said of the run, which policies and modules read. Those called
+	// integrity and confidentiality are the labels of its input; trusted and public, if
+	// they are left out.
+	Labels map[string]string
+	// InputLabels are labels of the input that come from elsewhere, such as those of the
+	// result that it is; they are joined with the others.
+	InputLabels *kernel.Labels
+	Parent      *kernel.RunContext // the run that starts this one
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
 // wrong is in the result.
 func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result {
 	run := p.host.newRun(p.Name, opts)
+	var err error
+	if run.InputLabels, err = p.host.inputLabels(&opts); err != nil {
+		return refused(ctx, run, err)
+	}
 	given, err := kernel.ToValue(input)
 	if err != nil {
 		return refused(ctx, run, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err})

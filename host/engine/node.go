@@ -16,13 +16,17 @@ type worker struct {
 	g *graph
 	n *pipeline.Node
 	*site
+	flow    kernel.Flow
+	learned kernel.FlowContext // of flow; here, so that it takes no allocation
+	from    *Progress          // what it goes on from; nil: from the start
 }
 
 // work runs a node that is due. Only nodes that do something themselves count
 // against the bounds of what runs at once: a composite waits for its bodies.
-func (g *graph) work(ctx context.Context, n *pipeline.Node, given kernel.Value) ended {
-	w := &worker{g: g, n: n, site: g.r.sites[n]}
-	e := ended{node: n}
+func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
+	n := e.node
+	w := &worker{g: g, n: n, site: g.r.sites[n], from: e.from}
+	w.flow.Set(e.labels)
 	if !g.isLight(n) {
 		if _, composite := n.Body.(*pipeline.Composite); !composite {
 			if e.err = g.r.acquire(ctx); e.err != nil {
@@ -30,12 +34,15 @@ func (g *graph) work(ctx context.Context, n *pipeline.Node, given kernel.Value) 
 			}
 			defer g.r.release()
 		}
+		w.learned = kernel.FlowContext{Context: ctx, Flow: &w.flow}
+		ctx = &w.learned
 	}
 	if g.r.observed() {
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeStarted, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Dependencies: n.DependsOn, Body: g.body})
 	}
 	started := time.Now()
 	e.output, e.err = w.attempts(ctx, given)
+	e.labels = w.relabel.Of(w.flow.Labels())
 	e.duration = time.Since(started)
 	return e
 }
@@ -129,9 +136,13 @@ func (w *worker) hooked(ctx context.Context, call *kernel.NodeCall, i int) (kern
 		return w.execute(ctx, call)
 	}
 	hook := w.hooks[i]
-	v, err := hook.Hook.BeforeNode(ctx, call)
-	if v, err = w.judge(ctx, hook, call, v, err); err != nil {
-		return nil, err
+	var v kernel.Verdict
+	var err error
+	if w.from == nil { // else they have had their say
+		v, err = hook.Hook.BeforeNode(ctx, call)
+		if v, err = w.judge(ctx, hook, call, v, err); err != nil {
+			return nil, err
+		}
 	}
 	switch v.Action {
 	case kernel.Skip:
@@ -183,8 +194,11 @@ func (w *worker) judge(ctx context.Context, hook *NodeHook, call *kernel.NodeCal
 // execute does what the node is for, and holds the answer to the node's schema.
 func (w *worker) execute(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 	v, err := w.body(ctx, call)
-	if err != nil || w.n.Output == nil {
-		return v, w.untilApproved(err)
+	if err != nil {
+		return v, w.suspended(err, call)
+	}
+	if w.n.Output == nil {
+		return v, nil
 	}
 	if _, agent := w.n.Body.(*pipeline.Agent); agent {
 		return v, nil // the loop has held it to the schema, or has given up on one

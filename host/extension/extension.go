@@ -26,6 +26,7 @@ type Spec struct {
 	Digest string // "sha256:..." pins the bytes; "" takes what is there
 	Config kernel.Value
 	Grants []abi.Capability
+	Labels Labels
 	Limits sandbox.Limits
 	Static rewrite.Options // zero fields mean the defaults
 	// Isolation is what of the module's state one call can leave to the next; ""
@@ -97,6 +98,9 @@ func (m *version) link() error {
 			Why: "its digest is " + m.Digest() + ", the configuration pins " + kernel.Quote(m.owner.spec.Digest), Fix: "restore the module, or review it and pin the new digest"}
 	}
 	if err := m.checkRights(); err != nil {
+		return err
+	}
+	if err := m.checkLabels(); err != nil {
 		return err
 	}
 	m.rights = kernel.ModuleRights{Name: m.Name(), Digest: m.Digest(), Check: m.check}

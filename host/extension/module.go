@@ -21,6 +21,7 @@ type Module struct {
 	door    *ports.Door
 	log     *slog.Logger
 	stats   stats
+	residue residue
 
 	reloading sync.Mutex
 
@@ -156,6 +157,7 @@ func (m *Module) EndRun(ctx context.Context, run string) {
 	v, ok := m.runs[run]
 	delete(m.runs, run)
 	m.mu.Unlock()
+	m.residue.forget(run)
 	if ok {
 		v.EndRun(ctx, run)
 		m.release(ctx, v)

@@ -116,12 +116,13 @@ func (m *Module) needOne(points ...abi.Point) error {
 		Fix: "use it for one of those, or export the function"}
 }
 
-func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel.Verdict, error) {
+func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (verdict kernel.Verdict, err error) {
 	v := h.m.hold(ctx)
 	defer h.m.release(ctx, v)
 	if !v.Has(abi.NodeBefore) {
 		return kernel.Verdict{}, nil
 	}
+	defer func() { v.answered(ctx, "", verdict.Value != nil) }()
 	message := nodeMessage(ctx, call)
 	out, err := v.callEncoded(ctx, abi.NodeBefore, call.Name, principal(ctx), message.Value, message.Text, nil)
 	if err != nil {
@@ -130,12 +131,13 @@ func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel
 	return v.verdict(abi.NodeBefore, out)
 }
 
-func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output kernel.Value, failure error) (kernel.Verdict, error) {
+func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output kernel.Value, failure error) (verdict kernel.Verdict, err error) {
 	v := h.m.hold(ctx)
 	defer h.m.release(ctx, v)
 	if !v.Has(abi.NodeAfter) {
 		return kernel.Verdict{}, nil
 	}
+	defer func() { v.answered(ctx, "", verdict.Value != nil) }()
 	message := behind(nodeMessage(ctx, call), "output", output)
 	if failure != nil {
 		message = behind(nodeMessage(ctx, call), "error", problem(failure))
@@ -247,6 +249,7 @@ func (m *Module) Invoke(ctx context.Context, i Invocation) (*sandbox.Outcome, er
 func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
+	defer v.answered(ctx, "", true)
 	message := nodeMessage(ctx, call)
 	out, err := v.callEncoded(ctx, abi.NodeRun, call.Name, principal(ctx), message.Value, message.Text, nil)
 	if err != nil {
@@ -272,6 +275,7 @@ func (m *version) described() []abi.Tool {
 func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, node string, caller kernel.Caller) (kernel.Value, error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
+	defer v.answered(ctx, name, true)
 	return v.callTool(ctx, name, args, node, caller)
 }
 

@@ -36,11 +36,16 @@ type Resource struct {
 
 // Scope is the circumstance of a request.
 type Scope struct {
-	RunID    string            `json:"run_id,omitempty"`
-	Pipeline string            `json:"pipeline,omitempty"`
-	Node     string            `json:"node,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Usage    UsageSnapshot     `json:"usage"`
+	RunID    string `json:"run_id,omitempty"`
+	Pipeline string `json:"pipeline,omitempty"`
+	Node     string `json:"node,omitempty"`
+	// Labels are what whoever started the run said of it, and integrity and
+	// confidentiality of what goes into the call.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Sources are where what goes into the call comes from, as far as it is untrusted or
+	// not public.
+	Sources []string      `json:"sources,omitempty"`
+	Usage   UsageSnapshot `json:"usage"`
 }
 
 // Effect is the outcome of a decision.
@@ -139,6 +144,7 @@ type AuditRecord struct {
 	Digest    string   `json:"digest,omitempty"` // SHA-256 of the arguments, or of the module
 	Detail    string   `json:"detail,omitempty"`
 	Revision  string   `json:"revision,omitempty"` // of the policy that decided
+	Labels    *Labels  `json:"labels,omitempty"`   // of what went into the call
 	Masked    []string `json:"masked,omitempty"`   // JSON pointers to what was removed, of the record and of /args
 }
 

@@ -38,6 +38,26 @@ type RunContext struct {
 	counters counters
 	calls    counters
 	message  atomic.Pointer[runMessage]
+	labels   atomic.Pointer[map[string]string]
+	// InputLabels are those of the run's input.
+	InputLabels *Labels
+}
+
+// LabelsFor returns the run's labels as policies read them, with those of what goes
+// into a call. Whoever has them does not change them.
+func (r *RunContext) LabelsFor(l *Labels) map[string]string {
+	if l == nil {
+		if known := r.labels.Load(); known != nil {
+			return *known
+		}
+	}
+	labels := make(map[string]string, len(r.Labels)+2)
+	maps.Copy(labels, r.Labels)
+	labels[LabelIntegrity], labels[LabelConfidentiality] = string(l.Integrity()), string(l.Confidentiality())
+	if l == nil {
+		r.labels.Store(&labels)
+	}
+	return labels
 }
 
 // ExecutionContext is the name that RunContext had in hexDAG.

@@ -28,6 +28,7 @@ type Config struct {
 
 	TenantLimits TenantLimits
 	RunLimits    RunLimits
+	Labels       RunLabels
 	Static       rewrite.Options // what modules' bytes are held to; zero fields mean the defaults
 }
 
@@ -44,6 +45,7 @@ type ModuleSpec struct {
 	Digest string
 	Config kernel.Value
 	Grants []abi.Capability
+	Labels ModuleLabels
 	Limits sandbox.Limits
 	Static rewrite.Options // zero fields mean the defaults
 	// Isolation is what of its state one call can leave to the next; "" means nothing.
@@ -114,6 +116,7 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	}
 	c.readLimits(spec)
 	c.Ports = r.readPorts(spec.Get("ports"))
+	c.Labels = r.readRunLabels(spec.Member("labels"))
 	c.Env, c.Endpoints = spec.Texts("env"), spec.Texts("endpoints")
 	c.Prices = r.readPrices(spec.Member("prices"))
 	if modules := spec.Member("modules"); modules != nil {
@@ -149,6 +152,7 @@ func (r *reader) readModule(c *Config, name string, s *source.Section) ModuleSpe
 		}
 		m.Grants = append(m.Grants, g)
 	}
+	m.Labels = r.readModuleLabels(s.Member("labels"))
 	m.Limits, m.Static = readCallLimits(s), readStatic(s).Or(c.Static)
 	m.Isolation = r.isolation(s)
 	m.Dialect = sandbox.Dialect(s.Text("dialect"))

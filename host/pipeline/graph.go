@@ -279,6 +279,7 @@ func (c *connector) finish() {
 		if n.mapping != nil && !n.strict {
 			n.ancestors = c.ancestorsOf(n)
 		}
+		c.flows(n)
 	}
 }
 

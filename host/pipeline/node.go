@@ -42,6 +42,9 @@ type Node struct {
 	names     []string // what its body names first in paths
 	ancestors []string // all that it depends on, however indirectly; for a mapping that adds
 	services  []string
+
+	reads      []int // see Reads
+	readsInput bool
 }
 
 // Dependencies returns the indexes of the nodes that this one waits for.

@@ -67,7 +67,8 @@ type Node struct {
 	When        string       `json:"when,omitempty"`
 	OnError     string       `json:"on_error,omitempty"`
 	Critical    bool         `json:"critical,omitempty"`
-	Timeout     float64      `json:"timeout"` // of each attempt, with the defaults
+	Relabel     []string     `json:"relabel,omitempty"` // endorse, declassify: what the operator lets it take off its answer
+	Timeout     float64      `json:"timeout"`           // of each attempt, with the defaults
 	Attempts    int          `json:"attempts"`
 	Hooks       []Hook       `json:"hooks"` // the first is outermost
 	Operations  []Call       `json:"operations"`
@@ -102,6 +103,8 @@ type Call struct {
 	Adapter   string `json:"adapter"` // "" where nothing that is known serves it
 	From      string `json:"from"`    // node_ports, type_ports, pipeline, config or built in
 	Hooks     []Hook `json:"hooks"`
+	// Labels are what the answer carries, whatever resource it comes from.
+	Labels *kernel.Labels `json:"labels,omitempty"`
 }
 
 // Body is a body of a composite.
@@ -132,6 +135,7 @@ type Module struct {
 	Path       string   `json:"path,omitempty"`
 	Isolation  string   `json:"isolation,omitempty"`
 	Grants     []string `json:"grants"`
+	Labels     []string `json:"labels,omitempty"` // what its answers carry, and whether it may take any off
 }
 
 // New returns the plan of a pipeline under an operator's configuration; nil is none.
@@ -186,7 +190,7 @@ func (e *explainer) nodes(g *pipeline.Graph, timeout time.Duration) []Node {
 func (e *explainer) node(g *pipeline.Graph, n *pipeline.Node, timeout time.Duration) Node {
 	out := Node{
 		Name: n.Name, Kind: n.Kind, Description: n.Description, Line: n.Where.Line, Wave: n.Wave, Does: Does(n), DependsOn: []Dependency{}, OnError: n.OnError, Critical: n.Critical,
-		Timeout: n.Timeout.Seconds(), Attempts: n.Retry.Attempts, Hooks: e.nodeHooks(n), Operations: []Call{}, Tools: []string{},
+		Timeout: n.Timeout.Seconds(), Attempts: n.Retry.Attempts, Relabel: e.relabel(n), Hooks: e.nodeHooks(n), Operations: []Call{}, Tools: []string{},
 	}
 	if n.Timeout == 0 {
 		out.Timeout = timeout.Seconds()
@@ -321,6 +325,14 @@ func (e *explainer) summarise(plan *Plan) {
 	}
 }
 
+// relabel is what the operator lets a node take off what it answers.
+func (e *explainer) relabel(n *pipeline.Node) []string {
+	if e.c == nil {
+		return nil
+	}
+	return relabels(e.c.Labels.Of(e.p.Name, n.Name))
+}
+
 func (e *explainer) module(name string) Module {
 	m := Module{Name: name, Grants: []string{}}
 	if e.c == nil {
@@ -337,6 +349,30 @@ func (e *explainer) module(name string) Module {
 		for _, g := range spec.Grants {
 			m.Grants = append(m.Grants, g.String())
 		}
+		m.Labels = moduleLabels(&spec.Labels)
 	}
 	return m
+}
+
+// moduleLabels says what a module's answers carry, and what it may take off.
+func moduleLabels(l *pipeline.ModuleLabels) []string {
+	words := relabels(l.Relabel)
+	if l.Result != nil {
+		words = append(words, "answers "+l.Result.String())
+	}
+	for _, tool := range slices.Sorted(maps.Keys(l.Tools)) {
+		words = append(words, tool+" answers "+l.Tools[tool].String())
+	}
+	return words
+}
+
+func relabels(may kernel.Relabel) []string {
+	var words []string
+	if may.Endorse {
+		words = append(words, "endorse")
+	}
+	if may.Declassify {
+		words = append(words, "declassify")
+	}
+	return words
 }

@@ -284,3 +284,31 @@ spec:
 		t.Errorf("modules %v", modules)
 	}
 }
+
+// What the operator says of labels is part of what a pipeline would do.
+func TestPlanOfLabels(t *testing.T) {
+	c := config(t, strings.Replace(operator, "ports: {llm: {adapter: openai}, api_call: {adapter: http}}", "ports: {llm: {adapter: openai, labels: {confidentiality: internal}}, api_call: {adapter: http}}\n  labels: {endorse: [{pipeline: t, node: ask}, {pipeline: other, node: quiet}]}", 1))
+	for i := range c.Modules {
+		if c.Modules[i].Name == "tools" {
+			c.Modules[i].Labels.Endorse = true
+			c.Modules[i].Labels.Result = c.Ports["llm"].Labels.Port
+		}
+	}
+	plan := New(parse(t, guarded), c)
+	ask, web := node(t, plan, "ask"), node(t, plan, "web")
+	if got := ask.Operations[0].Labels.String(); got != "trusted, internal" || !slices.Equal(ask.Relabel, []string{"endorse"}) || node(t, plan, "quiet").Relabel != nil {
+		t.Errorf("ask: %s, %v", got, ask.Relabel)
+	}
+	if got := web.Operations[0].Labels.String(); got != "untrusted, public" { // unless the operator says otherwise
+		t.Errorf("web: %s", got)
+	}
+	var text bytes.Buffer
+	if err := plan.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"; its answer is trusted, internal", "; its answer is untrusted, public", "may       endorse", "tools  labels: endorse", "tools  labels: answers trusted, internal"} {
+		if !strings.Contains(text.String(), line) {
+			t.Errorf("it does not say %q:\n%s", line, text.String())
+		}
+	}
+}

@@ -96,8 +96,13 @@ func (t *writer) node(level int, n *Node) {
 		if c.Adapter != "" {
 			served = "by " + kernel.Quote(c.Adapter) + " (" + c.From + ")"
 		}
-		t.field(level, "calls", kernel.Quote(c.Operation)+" "+served+before(", inside ", hookNames(c.Hooks)))
+		labels := ""
+		if c.Labels != nil {
+			labels = c.Labels.String()
+		}
+		t.field(level, "calls", kernel.Quote(c.Operation)+" "+served+before(", inside ", hookNames(c.Hooks))+before("; its answer is ", labels))
 	}
+	t.field(level, "may", strings.Join(n.Relabel, ", "))
 	t.field(level, "runs", kernel.Quote(strings.Join(n.Tools, ", ")))
 	for _, b := range n.Bodies {
 		t.line(level, "%s%s%s", b.Name, before("  if ", b.When), before("  ", b.Does))
@@ -180,6 +185,11 @@ func (t *writer) needs(p *Plan) {
 			t.line(1, "%s  NOT CONFIGURED", kernel.Quote(m.Name))
 		default:
 			t.line(1, "%s", kernel.Quote(m.Name))
+		}
+	}
+	for _, m := range p.Modules {
+		for _, words := range m.Labels {
+			t.line(1, "%s  labels: %s", kernel.Quote(m.Name), kernel.Quote(words))
 		}
 	}
 	t.bounds(p)

@@ -370,6 +370,7 @@ type group struct {
 
 func groups() []group {
 	ports := []string{"adapter", "name", "config", "params"}
+	labels := []string{"integrity", "confidentiality"}
 	return []group{
 		{functions: []string{"readPipeline s"}, more: []string{"kind"}, paths: []string{"Pipeline"}},
 		{functions: []string{"readPipeline meta", "choose meta"}, paths: []string{"Pipeline.metadata"}},
@@ -405,6 +406,11 @@ func groups() []group {
 		{functions: []string{"readModule s", "isolation s", "readStatic s", "readCallLimits s"}, paths: []string{"Config.spec.modules.*"}},
 		{functions: []string{"readCallLimits l"}, paths: []string{"Config.spec.modules.*.limits"}},
 		{functions: []string{"readStatic l"}, more: staticNames(), paths: []string{"Config.spec.static_limits", "Config.spec.modules.*.static_limits"}},
+		{functions: []string{"readPortLabels s"}, more: labels, paths: []string{"port.labels"}},
+		{functions: []string{"readModuleLabels s"}, more: labels, paths: []string{"Config.spec.modules.*.labels"}},
+		{functions: []string{"readRunLabels s"}, more: []string{"endorse", "declassify"}, paths: []string{"Config.spec.labels"}},
+		{functions: []string{"readRunLabels one"}, paths: []string{"Config.spec.labels.endorse.[]", "Config.spec.labels.declassify.[]"}},
+		{more: labels, paths: []string{"Config.spec.labels.input", "port.labels.resources.*", "Config.spec.modules.*.labels.tools.*"}},
 		{functions: []string{"readPrices p"}, paths: []string{"Config.spec.prices.*"}},
 
 		{functions: []string{"readNode s", "specOf s", "invoke s"}, paths: []string{"node"}},

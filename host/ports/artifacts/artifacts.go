@@ -54,8 +54,9 @@ type Artifact struct {
 	Digest      string         `json:"digest"` // of the content
 	Size        int64          `json:"size"`   // in bytes
 	ContentType string         `json:"content_type"`
-	Metadata    map[string]any `json:"metadata"` // numbers are json.Number
-	Stored      time.Time      `json:"stored"`   // UTC; of the last time that it was stored
+	Metadata    map[string]any `json:"metadata"`         // numbers are json.Number
+	Stored      time.Time      `json:"stored"`           // UTC; of the last time that it was stored
+	Labels      *kernel.Labels `json:"labels,omitempty"` // of what it was made of
 }
 
 // ErrCorrupt is the cause of every error about an artifact that is not what was stored.
@@ -86,6 +87,7 @@ func New(bucket driver.Bucket, opts Options) *Store {
 type StoreOptions struct {
 	ContentType string         // a media type; "" means application/octet-stream
 	Metadata    map[string]any // a JSON object of at most 64 KiB
+	Labels      *kernel.Labels // of what it is made of; nil is trusted and public
 }
 
 // Store keeps what data holds as an artifact of the run. A name is a path of

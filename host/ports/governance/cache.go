@@ -63,6 +63,10 @@ func appendKey(key []byte, req *kernel.AccessRequest, revision string, usage boo
 		key = appendText(key, name)
 	}
 	key = appendLabels(key, req.Context.Labels)
+	key = binary.AppendUvarint(key, uint64(len(req.Context.Sources)))
+	for _, source := range req.Context.Sources {
+		key = appendText(key, source)
+	}
 	if usage {
 		u := &req.Context.Usage
 		for _, n := range [...]int64{u.LLMCalls, u.InputTokens, u.OutputTokens, u.ToolCalls, u.PortCalls} {

@@ -161,6 +161,8 @@ func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *
 		Action: req.Action.Name, Resource: req.Resource.Type + ":" + req.Resource.ID,
 		Effect: d.Effect, Reasons: d.Reasons, Result: "ok", Revision: d.Revision,
 	}
+	labels := req.Context.Labels
+	r.Labels, _ = kernel.NewLabels(kernel.Integrity(labels[kernel.LabelIntegrity]), kernel.Confidentiality(labels[kernel.LabelConfidentiality]), req.Context.Sources...) // those of the host are known
 	if len(req.Subject.Chain) > 0 {
 		r.Principal = req.Subject.Chain[0]
 		r.Chain = append(append(r.Chain, req.Subject.Chain...), req.Subject.Type+":"+req.Subject.ID)

@@ -191,7 +191,7 @@ func TestAuthorizeOp(t *testing.T) {
 		Subject:  kernel.Subject{Type: "module", ID: "orders", Tenant: "acme", Chain: []string{"ada"}},
 		Action:   kernel.Act{Name: "refund.issue", Args: map[string]any{"amount": json.Number("20.50")}},
 		Resource: kernel.Resource{Type: "order", ID: "A-1"},
-		Context:  kernel.Scope{RunID: "r1", Pipeline: "p", Node: "decide"},
+		Context:  kernel.Scope{RunID: "r1", Pipeline: "p", Node: "decide", Labels: map[string]string{"integrity": "trusted", "confidentiality": "public"}},
 	}
 	if diff := cmp.Diff(wantAsked, asked); diff != "" {
 		t.Error(diff)

@@ -116,14 +116,14 @@ func maskable(p Pointer) bool {
 	switch p[0] {
 	case "args":
 		return true
-	case "resource", "principal", "chain", "node", "detail", "reasons", "digest":
+	case "resource", "principal", "chain", "node", "detail", "reasons", "digest", "labels":
 		return len(p) == 1
 	}
 	return false
 }
 
 func everything() []Pointer {
-	return []Pointer{{"args"}, {"resource"}, {"principal"}, {"chain"}, {"node"}, {"detail"}, {"reasons"}, {"digest"}}
+	return []Pointer{{"args"}, {"resource"}, {"principal"}, {"chain"}, {"node"}, {"detail"}, {"reasons"}, {"digest"}, {"labels"}}
 }
 
 // MaskRecord removes from a record, before it is hashed, what it may not tell, and
@@ -146,6 +146,8 @@ func (d *Duties) MaskRecord(r *kernel.AuditRecord) {
 			r.Detail = masked
 		case "digest":
 			r.Digest = ""
+		case "labels":
+			r.Labels = nil
 		case "reasons":
 			r.Reasons = slices.Clone(r.Reasons)
 			for i := range r.Reasons {

@@ -49,11 +49,15 @@ func TestParse(t *testing.T) {
 // What is not understood could be a restriction, and is an error.
 func TestRefuse(t *testing.T) {
 	for text, says := range map[string]string{
-		`[{}]`:                                                                   "does not know the type",
-		`[{"type": "sing"}]`:                                                     "does not know the type sing",
-		`[{"type": "Mask", "body": true}]`:                                       "does not know the type Mask",
-		`[{"type": 3}]`:                                                          "does not know the type",
-		`[{"type": "label", "labels": {}}]`:                                      "no labels",
+		`[{}]`:                              "does not know the type",
+		`[{"type": "sing"}]`:                "does not know the type sing",
+		`[{"type": "Mask", "body": true}]`:  "does not know the type Mask",
+		`[{"type": 3}]`:                     "does not know the type",
+		`[{"type": "label"}]`:               "nothing is labelled",
+		`[{"type": "label", "labels": {}}]`: "nothing is labelled",
+		`[{"type": "label", "labels": {"integrity": "Untrusted"}}]`: "no integrity Untrusted",
+		`[{"type": "label", "labels": {"confidentiality": "top"}}]`: "no confidentiality top",
+		`[{"type": "label", "labels": {"purpose": "x"}}]`:           "unknown field",
 		`[{"type": "mask"}]`:                                                     "nothing is named",
 		`[{"type": "mask", "replies": []}]`:                                      "unknown field",
 		`[{"type": "mask", "reply": "/a"}]`:                                      "cannot unmarshal",
