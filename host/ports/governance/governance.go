@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -37,11 +38,10 @@ type Options struct {
 // Port is the portable API on a driver. It is a kernel.Authorizer and a
 // kernel.Auditor, and safe for concurrent use.
 type Port struct {
-	driver   driver.Driver
-	opts     Options
-	revision func() string // nil where the driver cannot tell
-	usage    bool          // rules may look at what a run has used
-	cache    cache
+	backend atomic.Pointer[backend]
+	opts    Options
+	made    time.Time
+	cache   cache
 }
 
 var (
@@ -54,13 +54,8 @@ func New(d driver.Driver, opts Options) *Port {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 2 * time.Second
 	}
-	p := &Port{driver: d, opts: opts, usage: true}
-	if r, ok := d.(driver.Revisioner); ok {
-		p.revision = r.Revision
-	}
-	if r, ok := d.(driver.UsageReader); ok {
-		p.usage = r.ReadsUsage()
-	}
+	p := &Port{opts: opts, made: time.Now()}
+	p.backend.Store(newBackend(d))
 	return p
 }
 
@@ -78,37 +73,46 @@ func (p *Port) Authorize(ctx context.Context, req *kernel.AccessRequest) (kernel
 }
 
 // decide returns a decision that is kept, or has the driver decide. What the
-// driver did not decide itself is not kept. While rules are replaced a decision can
-// be of either revision: it is kept under the older.
+// driver did not decide itself is not kept.
 func (p *Port) decide(ctx context.Context, req *kernel.AccessRequest) kernel.Decision {
-	revision := ""
-	if p.revision != nil {
-		revision = p.revision()
-	}
+	b := p.enter()
+	defer b.leave()
+	return p.decideBy(ctx, b, req)
+}
+
+func (p *Port) decideBy(ctx context.Context, b *backend, req *kernel.AccessRequest) kernel.Decision {
+	revision := b.revisionNow()
 	if revision == "" {
-		return normalise(p.ask(ctx, req))
+		return normalise(p.ask(ctx, b, req))
 	}
-	key, keepable := p.cache.key(req, revision, p.usage)
+	key, keepable := p.cache.key(req, revision, b.usage)
 	if !keepable {
-		d := normalise(p.ask(ctx, req))
-		d.Revision = revision
-		return d
+		return p.decided(ctx, b, req, revision)
 	}
 	defer p.cache.keys.Put(key)
-	now := time.Now()
+	now := time.Since(p.made)
 	if d, ok := p.cache.get(*key, now); ok && ctx.Err() == nil {
 		return d
 	}
-	d := normalise(p.ask(ctx, req))
-	d.Revision = revision
-	if d.TTLSeconds > 0 {
-		p.cache.keep(*key, kept{d, now.Add(time.Duration(d.TTLSeconds) * time.Second)})
+	d := p.decided(ctx, b, req, revision)
+	if d.TTLSeconds > 0 && d.Revision != "" {
+		p.cache.keep(*key, kept{d, now + time.Duration(d.TTLSeconds)*time.Second})
+	}
+	return d
+}
+
+// decided has the driver decide. A driver can have its rules replaced meanwhile, as a
+// module that decides can: then which of them did so is not known.
+func (p *Port) decided(ctx context.Context, b *backend, req *kernel.AccessRequest, revision string) kernel.Decision {
+	d := normalise(p.ask(ctx, b, req))
+	if d.Revision = revision; b.revisionNow() != revision {
+		d.Revision = ""
 	}
 	return d
 }
 
 // ask has the driver decide, and denies if it does not.
-func (p *Port) ask(ctx context.Context, req *kernel.AccessRequest) (d kernel.Decision) {
+func (p *Port) ask(ctx context.Context, b *backend, req *kernel.AccessRequest) (d kernel.Decision) {
 	defer func() {
 		if r := recover(); r != nil {
 			d = deny(ReasonError, fmt.Sprint("the policy panicked: ", r))
@@ -116,7 +120,7 @@ func (p *Port) ask(ctx context.Context, req *kernel.AccessRequest) (d kernel.Dec
 	}()
 	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 	defer cancel()
-	d, err := p.driver.Authorize(ctx, req)
+	d, err := b.Authorize(ctx, req)
 	switch {
 	case ctx.Err() != nil: // an answer that comes too late is none
 		return deny(ReasonTimeout, "there was no decision in time: "+ctx.Err().Error())
@@ -134,7 +138,9 @@ func (p *Port) Audit(ctx context.Context, record *kernel.AuditRecord) error {
 	if p.opts.Auditor == nil {
 		return &kernel.Error{Code: kernel.CodeAudit, What: "there is no audit log", Fix: "configure one"}
 	}
-	if a, ok := p.driver.(driver.Auditor); ok {
+	b := p.enter()
+	defer b.leave()
+	if a, ok := b.Driver.(driver.Auditor); ok {
 		if err := p.show(ctx, a, record); err != nil {
 			return &kernel.Error{Code: kernel.CodeAudit, What: "the policy refused a record", Why: kernel.Quote(err.Error()), Fix: "see to it that the policy takes it", Err: err}
 		}
