@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tetratelabs/wazero"
+
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -91,6 +93,7 @@ type Host struct {
 	engine     *engine.Engine
 	audit      *auditlog.Log
 	governance kernel.Authorizer
+	governing  *governing
 	fuel       *kernel.Budget // of the tenant; nil has no limit
 	memory     *memory.Memory // the operator's
 
@@ -103,6 +106,8 @@ type Host struct {
 	mu      sync.Mutex        // pipelines with ports of their own may be loaded at once
 	stores  map[string]string // where ports keep what they keep, by port
 	closers closers
+
+	policies wazero.CompilationCache // nil until there is a policy in Rego
 }
 
 // New opens everything that the configuration names. The caller closes the host.

@@ -26,6 +26,7 @@ type runFlags struct {
 	record                   string
 	asJSON, tolerate, wait   bool
 	concurrency              int
+	reload                   time.Duration
 }
 
 func runCommand() *cobra.Command {
@@ -55,6 +56,7 @@ hexdag run pipeline.yaml --each tickets.jsonl`,
 	cmd.Flags().StringVar(&f.record, "record", "", "a folder for cases: the first call of every module at each extension point")
 	cmd.Flags().StringVar(&f.env, "env", "", "of several pipelines in FILE, the one with this metadata.namespace")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "where the run waits for an event, stay until the time to wait is over")
+	cmd.Flags().DurationVar(&f.reload, "reload-policies", 0, "how often to look at the files of governance: once they change, calls are decided by the new rules")
 	cmd.MarkFlagsMutuallyExclusive("input", "each")
 	return cmd
 }
@@ -116,6 +118,13 @@ func withHost(cmd *cobra.Command, file string, f runFlags, use func(ctx context.
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
+	if f.reload > 0 {
+		watching, stop := context.WithCancel(ctx)
+		var watcher sync.WaitGroup
+		watcher.Go(func() { h.WatchGovernance(watching, f.reload, nil) })
+		defer watcher.Wait()
+		defer stop()
+	}
 	return use(ctx, h, read.System != nil)
 }
 
