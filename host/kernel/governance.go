@@ -140,6 +140,16 @@ type AuditRecord struct {
 	Detail    string   `json:"detail,omitempty"`
 	Revision  string   `json:"revision,omitempty"` // of the policy that decided
 	Masked    []string `json:"masked,omitempty"`   // JSON pointers to what was removed, of the record and of /args
+	// Commitments are to what was removed, by the pointers in Masked: see package commitment.
+	Commitments map[string]string `json:"commitments,omitempty"`
+	// Openings are what opens Commitments. They are kept apart from the record.
+	Openings []Opening `json:"-"`
+}
+
+// Opening is what it takes, beside the value, to check a commitment.
+type Opening struct {
+	Commitment string `json:"commitment"`
+	Salt       string `json:"salt"` // base64
 }
 
 // Auditor records. An action whose record cannot be written must not happen.

@@ -176,7 +176,7 @@ func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *
 	}
 	duties, _ := obligation.Parse(d.Obligations) // together with an error they mask all that they can
 	r.Digest = digest(duties.Args(req.Action.Args))
-	duties.MaskRecord(r)
+	duties.MaskRecord(r, req.Action.Args)
 	return r
 }
 
