@@ -68,7 +68,7 @@ func openGoverning(ctx context.Context, h *Host, spec pipeline.PortSpec) (*gover
 	if err != nil {
 		return nil, err
 	}
-	g.tree, g.port = tree, governance.New(tree.root, governance.Options{Auditor: h.audit})
+	g.tree, g.port = tree, governance.New(tree.root, governance.Options{Auditor: h.audit, Arguments: h.config.Audit.Arguments})
 	return g, nil
 }
 

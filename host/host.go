@@ -126,7 +126,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.openFolders(); err != nil {
 		return err
 	}
-	log, err := auditlog.Open(h.AuditDir(), auditlog.Options{KeyFile: opts.KeyFile})
+	log, err := auditlog.Open(h.AuditDir(), auditlog.Options{KeyFile: opts.KeyFile, SaltsFile: h.config.Audit.Salts})
 	if err != nil {
 		return err
 	}

@@ -140,6 +140,12 @@ type AuditRecord struct {
 	Detail    string   `json:"detail,omitempty"`
 	Revision  string   `json:"revision,omitempty"` // of the policy that decided
 	Masked    []string `json:"masked,omitempty"`   // JSON pointers to what was removed, of the record and of /args
+	// SubjectType, Context and Args are of decisions alone: what else was asked, so that it can be
+	// asked again. The context is without what the record has already; Args, without what is masked, is
+	// nil unless the host keeps arguments.
+	SubjectType string          `json:"subject_type,omitempty"`
+	Context     *Scope          `json:"context,omitempty"`
+	Args        *map[string]any `json:"args,omitempty"`
 	// Commitments are to what was removed, by the pointers in Masked: see package commitment.
 	Commitments map[string]string `json:"commitments,omitempty"`
 	// Openings are what opens Commitments. They are kept apart from the record.

@@ -10,9 +10,9 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Compile, test, explain, sign and evaluate policies", Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: "policy", Short: "Compile, test, explain, sign, evaluate and compare policies", Args: cobra.NoArgs, RunE: help}
 	cmd.AddCommand(policyBuildCommand(), policyEvalCommand(), policyTestCommand(), policyExplainCommand(), policyCheckCommand(), policyFmtCommand(),
-		policyBenchCommand(), policyListCommand(), policySignCommand(), policyVerifyCommand())
+		policyBenchCommand(), policyListCommand(), policySignCommand(), policyVerifyCommand(), policyImpactCommand())
 	return cmd
 }
 

@@ -31,6 +31,9 @@ const (
 type Options struct {
 	// Auditor records every decision. Without one, none is recorded.
 	Auditor kernel.Auditor
+	// Arguments has the record of a decision keep what was asked with, but for what is masked, and
+	// not its digest alone: then each decision can be replayed. See package impact.
+	Arguments bool
 	// Timeout bounds one decision; 2 s by default.
 	Timeout time.Duration
 }
@@ -66,7 +69,7 @@ func (p *Port) Authorize(ctx context.Context, req *kernel.AccessRequest) (kernel
 	if p.opts.Auditor == nil {
 		return d, nil
 	}
-	if err := p.Audit(ctx, record(ctx, req, d)); err != nil {
+	if err := p.Audit(ctx, p.record(ctx, req, d)); err != nil {
 		return deny(ReasonAudit, "the decision cannot be recorded: "+err.Error()), nil //nolint:nilerr // the denial says it
 	}
 	return d, nil
@@ -160,7 +163,7 @@ func (p *Port) show(ctx context.Context, a driver.Auditor, record *kernel.AuditR
 	return a.Audit(ctx, record)
 }
 
-func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *kernel.AuditRecord {
+func (p *Port) record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *kernel.AuditRecord {
 	r := &kernel.AuditRecord{
 		Time: time.Now().UTC().Format(time.RFC3339Nano), Kind: "decision",
 		RunID: req.Context.RunID, Tenant: req.Subject.Tenant, Principal: req.Subject.ID, Node: req.Context.Node,
@@ -174,10 +177,36 @@ func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *
 	if run := kernel.RunFrom(ctx); run != nil {
 		r.RunID, r.Tenant = run.RunID, run.Tenant
 	}
+	asked := req.Context
+	asked.RunID, asked.Node = "", ""
+	r.SubjectType, r.Context = req.Subject.Type, &asked
 	duties, _ := obligation.Parse(d.Obligations) // together with an error they mask all that they can
-	r.Digest = digest(duties.Args(req.Action.Args))
+	args := duties.Args(req.Action.Args)
+	if r.Digest = digest(args); p.opts.Arguments || len(req.Action.Args) == 0 { // that there were none tells nothing
+		r.Args = keep(args)
+	}
 	duties.MaskRecord(r, req.Action.Args)
 	return r
+}
+
+// maxArguments bounds, in bytes of JSON, the arguments that a record keeps.
+const maxArguments = 64 << 10
+
+// keep returns a copy of arguments, nil if they are too large, or are not JSON's.
+func keep(args map[string]any) *map[string]any {
+	text, err := kernel.EncodeJSON(args)
+	if err != nil || len(text) > maxArguments {
+		return nil
+	}
+	v, err := kernel.DecodeJSON(text)
+	if err != nil {
+		return nil
+	}
+	kept, ok := v.(map[string]any)
+	if !ok { // null
+		kept = map[string]any{}
+	}
+	return &kept
 }
 
 // digest identifies the arguments without keeping them.
