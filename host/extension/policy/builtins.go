@@ -37,9 +37,6 @@ var errOperand = errors.New("an operand has the wrong type")
 // hostBuiltins returns the builtins that policies may call, apart from those that
 // OPA compiles into the module. All are pure, and deterministic given the time.
 func hostBuiltins() map[string]builtin {
-	pure := func(arity int, f func(args []any) (any, error)) builtin {
-		return builtin{arity: arity, call: func(_ time.Time, args []any) (any, error) { return f(args) }}
-	}
 	return map[string]builtin{
 		"sprintf":                  pure(2, sprintf),
 		"strings.any_prefix_match": pure(2, anyMatch(strings.HasPrefix)),
@@ -54,6 +51,11 @@ func hostBuiltins() map[string]builtin {
 		"time.weekday":             pure(1, timeWeekday),
 		"time.add_date":            pure(4, timeAddDate),
 	}
+}
+
+// pure makes a builtin that has no use for the time.
+func pure(arity int, f func(args []any) (any, error)) builtin {
+	return builtin{arity: arity, call: func(_ time.Time, args []any) (any, error) { return f(args) }}
 }
 
 // Builtins returns the names of the builtins that the host offers to policies,

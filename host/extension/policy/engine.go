@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type engine struct {
 	digest  [sha256.Size]byte // of the module as it was given
 	paths   bool              // it has updates of data by path
 	users   atomic.Int64      // policies; none comes back once there are none
+	offered map[string]builtin
 	runtime wazero.Runtime
 	policy  wazero.CompiledModule
 	env     wazero.CompiledModule
@@ -65,7 +67,8 @@ func newEngine(ctx context.Context, wasm []byte, opts Options) (*engine, error) 
 		return nil, invalid(opts.Name, "the policy's module is too large", fmt.Sprintf("%d bytes, and the limit is %d", len(wasm), maxModule), "")
 	}
 	opts.Data = nil // the policies have it
-	e := &engine{opts: opts, digest: sha256.Sum256(wasm), runtime: newRuntime(ctx, opts)}
+	e := &engine{opts: opts, digest: sha256.Sum256(wasm), runtime: newRuntime(ctx, opts), offered: hostBuiltins()}
+	maps.Copy(e.offered, newPatterns().builtins())
 	e.users.Store(1)
 	if err := e.compile(ctx, wasm); err != nil {
 		e.close()
@@ -175,7 +178,7 @@ func notOPA(name, why string) error {
 // that one runtime holds many.
 // Its memory has room, in bytes, before it moves.
 func (e *engine) instantiate(ctx context.Context, room uint64) (*instance, error) {
-	in := &instance{opts: &e.opts, fuel: startFuel} // the module's start function takes of it, too
+	in := &instance{opts: &e.opts, offered: e.offered, fuel: startFuel} // the module's start function takes of it, too
 	ctx = in.context(ctx)
 	anonymous := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	env, err := e.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &memory{room: room}), e.env, anonymous)

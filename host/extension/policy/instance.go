@@ -23,6 +23,7 @@ const maxNames = 1 << 20
 // uses it at a time. After a failure it is closed, never used again.
 type instance struct {
 	opts        *Options
+	offered     map[string]builtin // by the host, for in.builtins to be of
 	env, policy api.Module
 	memory      api.Memory
 	contract
@@ -118,11 +119,10 @@ func (in *instance) readBuiltins(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	offered := hostBuiltins()
 	in.builtins = make(map[uint32]builtin, len(ids))
 	in.externals = map[uint32]Builtin{}
 	for name, id := range ids {
-		if b, ok := offered[name]; ok {
+		if b, ok := in.offered[name]; ok {
 			in.builtins[uint32(id)] = b
 			continue
 		}

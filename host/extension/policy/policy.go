@@ -172,8 +172,10 @@ func digest(module [sha256.Size]byte, data []byte) string {
 // is written down is of no account.
 func (p *Policy) Digest() string { return p.digest }
 
-// Entrypoints returns the names that Eval takes, sorted.
-func (p *Policy) Entrypoints() []string { return slices.Sorted(maps.Keys(p.entrypoints)) }
+// Entrypoints returns the names that Eval takes, sorted, but for those that are materialized.
+func (p *Policy) Entrypoints() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(p.entrypoints)), func(name string) bool { return strings.HasPrefix(name, Materialize) })
+}
 
 // Eval evaluates an entrypoint and returns its value, in which sets are sorted
 // arrays. It is not defined if no rule gave one. A nil input is no input at all; json.RawMessage("null") is null.

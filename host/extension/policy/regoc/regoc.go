@@ -34,6 +34,9 @@ type Options struct {
 	Entrypoints []string
 	// Revision names the build; the digest of the sources by default.
 	Revision string
+	// Portable leaves the matching of patterns (regex.match, glob.match, ...) to the module, so that other
+	// runtimes of OPA's modules can run it. Each decision then compiles each pattern anew.
+	Portable bool
 }
 
 // Artifact is a compiled policy.
@@ -108,10 +111,17 @@ func compileWasm(ctx context.Context, files *files, opts Options) (*Artifact, er
 	if err != nil {
 		return nil, err
 	}
+	capabilities := Capabilities()
+	if !opts.Portable {
+		capabilities = patternCapabilities()
+		for i := range b.Modules {
+			replacePatterns(b.Modules[i].Parsed)
+		}
+	}
 	c := compile.New().
 		WithBundle(b).
 		WithTarget(compile.TargetWasm).
-		WithCapabilities(Capabilities()).
+		WithCapabilities(capabilities).
 		WithRegoVersion(ast.RegoV1).
 		WithRegoAnnotationEntrypoints(true).
 		WithEntrypoints(opts.Entrypoints...).
