@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tetratelabs/wazero"
+
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -104,6 +106,7 @@ type Host struct {
 	engine     *engine.Engine
 	audit      *auditlog.Log
 	governance kernel.Authorizer
+	governing  *governing
 	fuel       *kernel.Budget // of the tenant; nil has no limit
 	memory     *memory.Memory // the operator's
 
@@ -117,6 +120,8 @@ type Host struct {
 	mu      sync.Mutex        // pipelines with ports of their own may be loaded at once
 	stores  map[string]string // where ports keep what they keep, by port
 	closers closers
+
+	policies wazero.CompilationCache // nil until there is a policy in Rego
 }
 
 // New opens everything that the configuration names. The caller closes the host.
@@ -135,7 +140,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.openFolders(); err != nil {
 		return err
 	}
-	log, err := auditlog.Open(h.AuditDir(), auditlog.Options{KeyFile: opts.KeyFile})
+	log, err := auditlog.Open(h.AuditDir(), auditlog.Options{KeyFile: opts.KeyFile, SaltsFile: h.config.Audit.Salts})
 	if err != nil {
 		return err
 	}

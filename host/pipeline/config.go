@@ -26,10 +26,17 @@ type Config struct {
 	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
 
+	Audit        AuditSpec
 	TenantLimits TenantLimits
 	RunLimits    RunLimits
 	Labels       RunLabels
 	Static       rewrite.Options // what modules' bytes are held to; zero fields mean the defaults
+}
+
+// AuditSpec says what the audit log keeps, and where.
+type AuditSpec struct {
+	Arguments bool   // of what governance is asked, and not their digest alone
+	Salts     string // the file of the salts of what is masked; "" means beside the log
 }
 
 // Price is what the tokens of the models cost whose names match a pattern.
@@ -113,6 +120,12 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	c.Tenant, c.Principal = spec.Text("tenant"), spec.Text("principal")
 	if state := spec.Text("state"); state != "" {
 		c.State = c.resolve(state)
+	}
+	if audit := spec.Member("audit"); audit != nil {
+		if c.Audit.Arguments = audit.Flag("arguments"); audit.Get("salts") != nil {
+			c.Audit.Salts = c.resolve(audit.Text("salts"))
+		}
+		audit.Rest()
 	}
 	c.readLimits(spec)
 	c.Ports = r.readPorts(spec.Get("ports"))

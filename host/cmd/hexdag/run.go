@@ -27,6 +27,7 @@ type runFlags struct {
 	asJSON, tolerate, wait   bool
 	concurrency              int
 	labels                   map[string]string
+	reload                   time.Duration
 }
 
 func runCommand() *cobra.Command {
@@ -57,6 +58,7 @@ hexdag run pipeline.yaml --each tickets.jsonl`,
 	cmd.Flags().StringVar(&f.env, "env", "", "of several pipelines in FILE, the one with this metadata.namespace")
 	cmd.Flags().StringToStringVar(&f.labels, "label", nil, "NAME=VALUE, what is said of the run; integrity=untrusted and confidentiality=internal or secret are its input's labels")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "where the run waits for an event, stay until the time to wait is over")
+	cmd.Flags().DurationVar(&f.reload, "reload-policies", 0, "how often to look at the files of governance: once they change, calls are decided by the new rules")
 	cmd.MarkFlagsMutuallyExclusive("input", "each")
 	return cmd
 }
@@ -118,6 +120,13 @@ func withHost(cmd *cobra.Command, file string, f runFlags, use func(ctx context.
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
+	if f.reload > 0 {
+		watching, stop := context.WithCancel(ctx)
+		var watcher sync.WaitGroup
+		watcher.Go(func() { h.WatchGovernance(watching, f.reload, nil) })
+		defer watcher.Wait()
+		defer stop()
+	}
 	return use(ctx, h, read.System != nil)
 }
 

@@ -402,6 +402,7 @@ func groups() []group {
 		{functions: []string{"readConfig s"}, more: []string{"kind"}, paths: []string{"Config"}},
 		{functions: []string{"readConfig meta"}, paths: []string{"Config.metadata"}},
 		{functions: []string{"readConfig spec", "Config.readLimits spec"}, more: []string{"static_limits"}, paths: []string{"Config.spec"}},
+		{functions: []string{"readConfig audit"}, paths: []string{"Config.spec.audit"}},
 		{functions: []string{"Config.readLimits l"}, paths: []string{"Config.spec.tenant_limits", "Config.spec.run_limits"}},
 		{functions: []string{"readModule s", "isolation s", "readStatic s", "readCallLimits s"}, paths: []string{"Config.spec.modules.*"}},
 		{functions: []string{"readCallLimits l"}, paths: []string{"Config.spec.modules.*.limits"}},
