@@ -16,7 +16,7 @@ var (
 	// ErrLost is the error of a Renew or Release of a permit that is no longer held.
 	ErrLost = errors.New("the lock is no longer held")
 	// ErrPermits is the error of an Acquire whose number of permits is not that of
-	// those who hold some.
+	// those who hold some, where the store notices.
 	ErrPermits = errors.New("its holders have another number of permits")
 	// ErrFull is the error of a store that keeps no more locks.
 	ErrFull = errors.New("there is no room for another lock")

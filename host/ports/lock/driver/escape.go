@@ -51,18 +51,23 @@ func Unescape(segment string) string {
 
 // Note is what a backend keeps beside a permit.
 type Note struct {
-	Owner   Owner `json:"owner"`
-	Permits int   `json:"permits"`
-	TTL     int64 `json:"ttl_ms"`
+	ID      string `json:"id,omitempty"` // of the acquire, where the backend needs one
+	Owner   Owner  `json:"owner"`
+	Permits int    `json:"permits"`
+	TTL     int64  `json:"ttl_ms"`
+	Fence   uint64 `json:"fence,omitempty"` // where the backend does not say it otherwise
 }
 
 // Encode returns the note of a request as JSON.
-func (r *Request) Encode() []byte {
+func (r *Request) Encode(id string) []byte { return r.EncodeRenewed(id, 0) }
+
+// EncodeRenewed is Encode once the fence is known.
+func (r *Request) EncodeRenewed(id string, fence uint64) []byte {
 	owner := r.Owner
 	if owner.Since.IsZero() {
 		owner.Since = time.Now().UTC()
 	}
-	text, err := json.Marshal(Note{Owner: owner, Permits: r.Permits, TTL: r.TTL.Milliseconds()})
+	text, err := json.Marshal(Note{ID: id, Owner: owner, Permits: r.Permits, TTL: r.TTL.Milliseconds(), Fence: fence})
 	if err != nil {
 		panic(err) // it is made of texts, numbers and a time of this century
 	}
