@@ -93,6 +93,7 @@ type Host struct {
 	governance kernel.Authorizer
 	fuel       *kernel.Budget // of the tenant; nil has no limit
 	memory     *memory.Memory // the operator's
+	locks      *Locks
 
 	approvals *approvals.Store
 	modules   []*extension.Module

@@ -24,6 +24,7 @@ func (n *Node) visit(f func(Reference)) {
 	if n.When != nil {
 		n.When.visit(f)
 	}
+	n.Lock.visit(f)
 	if n.Body != nil {
 		n.Body.visit(f)
 	}
