@@ -24,8 +24,14 @@ import (
 	"github.com/hexdag/hexdag/host/ports/lock/redislock"
 )
 
-// Locks hands out locks; see package lock.
-type Locks = lock.Locks
+type (
+	// Locks hands out locks; see package lock.
+	Locks = lock.Locks
+	// LockHolder is a permit of a lock that somebody holds.
+	LockHolder = lock.Held
+	// LockOwner says who holds it.
+	LockOwner = lock.Owner
+)
 
 // lockLimits are the members that every adapter of the lock port has, in seconds.
 type lockLimits struct {
