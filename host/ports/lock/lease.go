@@ -72,6 +72,13 @@ func (l *Lease) Fence() kernel.Fence {
 // TTL returns after how long the lease ends unless it is renewed.
 func (l *Lease) TTL() time.Duration { return l.request.TTL }
 
+// Deadline returns when the lease ends for its holder unless it is renewed, on this process's monotonic clock.
+func (l *Lease) Deadline() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deadline
+}
+
 // Left returns how long the lease is still held for certain; 0 if it is not.
 func (l *Lease) Left() time.Duration {
 	l.mu.Lock()
