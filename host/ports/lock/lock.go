@@ -154,6 +154,9 @@ func (l *Locks) check(r *driver.Request) error {
 }
 
 func checkName(name string) error {
+	if plain(name) {
+		return nil
+	}
 	bad := name == "" || len(name) > maxName || !utf8.ValidString(name)
 	for _, r := range name {
 		bad = bad || !unicode.IsPrint(r)
@@ -162,6 +165,16 @@ func checkName(name string) error {
 		return argument("the name "+kernel.Quote(name)+" cannot be used", fmt.Sprintf("it is 1 to %d bytes of printable characters", maxName))
 	}
 	return nil
+}
+
+// plain reports whether a name is of ASCII's printable characters alone, as most are.
+func plain(name string) bool {
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] > '~' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxName
 }
 
 // notAcquired is the error of a lock that was not to be had, or of a store that failed.

@@ -50,7 +50,7 @@ func (h *held) Renew(ctx context.Context) error {
 func (h *held) Release(context.Context) error {
 	h.store.mu.Lock()
 	defer h.store.mu.Unlock()
-	if h.store.locks == nil {
+	if h.store.tenants == nil {
 		return errClosed
 	}
 	if h.over {
@@ -67,7 +67,7 @@ func (h *held) Release(context.Context) error {
 
 // check returns why the permit is not held. Its time may be up without anybody having noticed.
 func (h *held) check(now time.Time) error {
-	if h.store.locks == nil {
+	if h.store.tenants == nil {
 		return errClosed
 	}
 	if !h.over && !h.ends().After(now) {

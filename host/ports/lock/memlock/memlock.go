@@ -11,10 +11,10 @@ import (
 	"github.com/hexdag/hexdag/host/ports/lock/driver"
 )
 
-// The most permits of one lock, and the most that are held at once in a store.
+// The most permits of one lock, and the most that a tenant holds at once.
 const (
 	maxPermits = 10_000
-	maxHeld    = 1 << 20
+	maxHeld    = 1 << 17
 )
 
 // sweepEvery is how often an Acquire looks for permits that have ended.
@@ -22,16 +22,23 @@ const sweepEvery = time.Minute
 
 // Store is a driver.Store for one process.
 type Store struct {
-	mu    sync.Mutex
-	locks map[driver.Key]*entry // nil when closed
-	last  uint64                // the fence of the last acquire
-	count int                   // of permits that are held
+	mu      sync.Mutex
+	tenants map[string]*space // nil when closed
+	last    uint64            // the fence of the last acquire
+	spare   []*entry          // entries that nobody uses
+}
+
+// space is what one tenant's locks are. It stays when nobody holds one: the tenants are the operator's.
+type space struct {
+	locks map[string]*entry
+	count int // of permits that are held
 	swept time.Time
-	spare []*entry // entries that nobody uses
 }
 
 // entry is a lock that somebody holds or waits for.
 type entry struct {
+	space   *space
+	name    string
 	permits int
 	holders []*held
 	queue   []*waiter // the first came first
@@ -45,7 +52,7 @@ type waiter struct {
 var _ driver.Store = (*Store)(nil)
 
 // New returns a store without locks.
-func New() *Store { return &Store{locks: map[driver.Key]*entry{}, swept: time.Now()} }
+func New() *Store { return &Store{tenants: map[string]*space{}} }
 
 var errClosed = errors.New("the store is closed")
 
@@ -85,24 +92,29 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 
 // enter returns the lock of a request, without the permits that have ended.
 func (s *Store) enter(r *driver.Request, now time.Time) (*entry, error) {
-	if s.locks == nil {
+	if s.tenants == nil {
 		return nil, errClosed
 	}
-	if s.count >= maxHeld || now.Sub(s.swept) >= sweepEvery {
-		s.sweep(now)
+	t := s.tenants[r.Tenant]
+	if t == nil {
+		t = &space{locks: map[string]*entry{}, swept: now}
+		s.tenants[r.Tenant] = t
 	}
-	if s.count >= maxHeld {
+	if t.count >= maxHeld || now.Sub(t.swept) >= sweepEvery {
+		s.sweep(t, now)
+	}
+	if t.count >= maxHeld {
 		return nil, driver.ErrFull
 	}
-	e := s.locks[r.Key]
+	e := t.locks[r.Name]
 	if e == nil {
 		if n := len(s.spare); n > 0 {
 			e, s.spare = s.spare[n-1], s.spare[:n-1]
 		} else {
 			e = &entry{}
 		}
-		e.permits = r.Permits
-		s.locks[r.Key] = e
+		e.space, e.name, e.permits = t, r.Name, r.Permits
+		t.locks[r.Name] = e
 		return e, nil
 	}
 	s.expire(e, now)
@@ -118,7 +130,7 @@ func (s *Store) enter(r *driver.Request, now time.Time) (*entry, error) {
 // grant gives a permit that is free.
 func (s *Store) grant(e *entry, r *driver.Request, now time.Time) *held {
 	s.last = max(s.last+1, uint64(now.UnixMicro()))
-	s.count++
+	e.space.count++
 	h := &held{store: s, entry: e, request: r, fence: s.last, from: now}
 	e.holders = append(e.holders, h)
 	return h
@@ -164,7 +176,7 @@ func (s *Store) leave(e *entry, w *waiter) {
 	default:
 	}
 	e.queue = slices.DeleteFunc(e.queue, func(other *waiter) bool { return other == w })
-	s.drop(e, w.request.Key)
+	s.drop(e)
 }
 
 // ends returns when the first of the permits ends; an hour from now if none is held.
@@ -187,7 +199,7 @@ func (s *Store) expire(e *entry, now time.Time) {
 		if h := e.holders[i]; !h.ends().After(now) {
 			h.over = true
 			e.holders = slices.Delete(e.holders, i, i+1)
-			s.count--
+			e.space.count--
 			i--
 		}
 	}
@@ -210,31 +222,31 @@ func (s *Store) end(h *held, now time.Time) {
 	for i, other := range e.holders {
 		if other == h {
 			e.holders = slices.Delete(e.holders, i, i+1)
-			s.count--
+			e.space.count--
 			break
 		}
 	}
 	s.promote(e, now)
-	s.drop(e, h.request.Key)
+	s.drop(e)
 }
 
 // drop forgets a lock that nobody holds or waits for.
-func (s *Store) drop(e *entry, key driver.Key) {
+func (s *Store) drop(e *entry) {
 	const spares = 64
-	if len(e.holders)+len(e.queue) > 0 || s.locks[key] != e {
+	if len(e.holders)+len(e.queue) > 0 || e.space.locks[e.name] != e {
 		return
 	}
-	delete(s.locks, key)
+	delete(e.space.locks, e.name)
 	if len(s.spare) < spares {
 		s.spare = append(s.spare, e)
 	}
 }
 
-func (s *Store) sweep(now time.Time) {
-	s.swept = now
-	for key, e := range s.locks {
+func (s *Store) sweep(t *space, now time.Time) {
+	t.swept = now
+	for _, e := range t.locks {
 		s.expire(e, now)
-		s.drop(e, key)
+		s.drop(e)
 	}
 }
 
@@ -242,13 +254,17 @@ func (s *Store) sweep(now time.Time) {
 func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]driver.Holder, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.locks == nil {
+	if s.tenants == nil {
 		return nil, errClosed
 	}
 	now := time.Now()
 	var list []driver.Holder
-	for key, e := range s.locks {
-		if key.Tenant != tenant || name != "" && key.Name != name {
+	t := s.tenants[tenant]
+	if t == nil {
+		return nil, ctx.Err()
+	}
+	for _, e := range t.locks {
+		if name != "" && e.name != name {
 			continue
 		}
 		s.expire(e, now)
@@ -257,7 +273,7 @@ func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]
 			if owner.Since.IsZero() {
 				owner.Since = h.from
 			}
-			list = append(list, driver.Holder{Key: key, Owner: owner, Fence: h.fence, Permits: e.permits, Left: h.ends().Sub(now)})
+			list = append(list, driver.Holder{Key: h.request.Key, Owner: owner, Fence: h.fence, Permits: e.permits, Left: h.ends().Sub(now)})
 		}
 	}
 	return driver.Sorted(list, limit), ctx.Err()
@@ -267,12 +283,14 @@ func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.locks {
-		for _, w := range e.queue {
-			w.granted <- nil
+	for _, t := range s.tenants {
+		for _, e := range t.locks {
+			for _, w := range e.queue {
+				w.granted <- nil
+			}
+			e.queue = nil
 		}
-		e.queue = nil
 	}
-	s.locks = nil
+	s.tenants = nil
 	return nil
 }
