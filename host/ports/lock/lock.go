@@ -129,7 +129,6 @@ func (l *Locks) Acquire(ctx context.Context, tenant, name string, ask Ask) (*Lea
 		return nil, l.notAcquired(ctx, wait, name, ask.Wait, err)
 	}
 	lease.held = held
-	lease.deadline = lease.ends()
 	return lease, nil
 }
 
@@ -221,10 +220,11 @@ func (l *Locks) IsLocked(ctx context.Context, tenant, name string) (bool, error)
 // failed gives a store's error a code. The context's end wins over what the
 // store made of it.
 func (l *Locks) failed(ctx context.Context, name string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *kernel.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, driver.ErrLost):
 		e := kernel.LockLost(name, "its lease ended, or was never this holder's")
 		e.Err = err

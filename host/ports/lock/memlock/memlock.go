@@ -4,6 +4,7 @@ package memlock
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,9 @@ const sweepEvery = time.Minute
 
 // Store is a driver.Store for one process.
 type Store struct {
+	begun time.Time // what all times are counted from
+	micro int64     // begun, since 1970
+
 	mu      sync.Mutex
 	tenants map[string]*space // nil when closed
 	last    uint64            // the fence of the last acquire
@@ -32,7 +36,7 @@ type Store struct {
 type space struct {
 	locks map[string]*entry
 	count int // of permits that are held
-	swept time.Time
+	swept time.Duration
 }
 
 // entry is a lock that somebody holds or waits for.
@@ -52,7 +56,10 @@ type waiter struct {
 var _ driver.Store = (*Store)(nil)
 
 // New returns a store without locks.
-func New() *Store { return &Store{tenants: map[string]*space{}} }
+func New() *Store {
+	now := time.Now()
+	return &Store{begun: now, micro: now.UnixMicro(), tenants: map[string]*space{}}
+}
 
 var errClosed = errors.New("the store is closed")
 
@@ -67,7 +74,7 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := time.Since(s.begun)
 	s.mu.Lock()
 	e, err := s.enter(r, now)
 	if err != nil {
@@ -80,7 +87,7 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 		return h, nil
 	}
 	if !r.Wait {
-		after := e.ends().Sub(now)
+		after := e.ends() - now
 		s.mu.Unlock()
 		return nil, &driver.HeldError{After: after}
 	}
@@ -91,7 +98,7 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 }
 
 // enter returns the lock of a request, without the permits that have ended.
-func (s *Store) enter(r *driver.Request, now time.Time) (*entry, error) {
+func (s *Store) enter(r *driver.Request, now time.Duration) (*entry, error) {
 	if s.tenants == nil {
 		return nil, errClosed
 	}
@@ -100,7 +107,7 @@ func (s *Store) enter(r *driver.Request, now time.Time) (*entry, error) {
 		t = &space{locks: map[string]*entry{}, swept: now}
 		s.tenants[r.Tenant] = t
 	}
-	if t.count >= maxHeld || now.Sub(t.swept) >= sweepEvery {
+	if t.count >= maxHeld || now-t.swept >= sweepEvery {
 		s.sweep(t, now)
 	}
 	if t.count >= maxHeld {
@@ -128,8 +135,8 @@ func (s *Store) enter(r *driver.Request, now time.Time) (*entry, error) {
 }
 
 // grant gives a permit that is free.
-func (s *Store) grant(e *entry, r *driver.Request, now time.Time) *held {
-	s.last = max(s.last+1, uint64(now.UnixMicro()))
+func (s *Store) grant(e *entry, r *driver.Request, now time.Duration) *held {
+	s.last = max(s.last+1, uint64(s.micro+now.Microseconds()))
 	e.space.count++
 	h := &held{store: s, entry: e, request: r, fence: s.last, from: now}
 	e.holders = append(e.holders, h)
@@ -141,11 +148,11 @@ func (s *Store) grant(e *entry, r *driver.Request, now time.Time) *held {
 func (s *Store) wait(ctx context.Context, e *entry, w *waiter) (driver.Held, error) {
 	for {
 		s.mu.Lock()
-		now := time.Now()
+		now := time.Since(s.begun)
 		s.expire(e, now)
 		ends := e.ends()
 		s.mu.Unlock()
-		timer := time.NewTimer(ends.Sub(now) + time.Millisecond)
+		timer := time.NewTimer(ends - now + time.Millisecond)
 		select {
 		case h := <-w.granted:
 			timer.Stop()
@@ -170,7 +177,7 @@ func (s *Store) leave(e *entry, w *waiter) {
 	select {
 	case h := <-w.granted:
 		if h != nil {
-			s.end(h, time.Now())
+			s.end(h, time.Since(s.begun))
 		}
 		return
 	default:
@@ -179,24 +186,19 @@ func (s *Store) leave(e *entry, w *waiter) {
 	s.drop(e)
 }
 
-// ends returns when the first of the permits ends; an hour from now if none is held.
-func (e *entry) ends() time.Time {
-	if len(e.holders) == 0 {
-		return time.Now().Add(time.Hour)
-	}
-	first := e.holders[0].ends()
-	for _, h := range e.holders[1:] {
-		if t := h.ends(); t.Before(first) {
-			first = t
-		}
+// ends returns when the first of the permits ends; never if none is held.
+func (e *entry) ends() time.Duration {
+	first := time.Duration(math.MaxInt64 / 2)
+	for _, h := range e.holders {
+		first = min(first, h.ends())
 	}
 	return first
 }
 
 // expire ends the permits whose time is up.
-func (s *Store) expire(e *entry, now time.Time) {
+func (s *Store) expire(e *entry, now time.Duration) {
 	for i := 0; i < len(e.holders); i++ {
-		if h := e.holders[i]; !h.ends().After(now) {
+		if h := e.holders[i]; h.ends() <= now {
 			h.over = true
 			e.holders = slices.Delete(e.holders, i, i+1)
 			e.space.count--
@@ -207,7 +209,7 @@ func (s *Store) expire(e *entry, now time.Time) {
 }
 
 // promote gives the permits that are free to those who wait, the first first.
-func (s *Store) promote(e *entry, now time.Time) {
+func (s *Store) promote(e *entry, now time.Duration) {
 	for len(e.queue) > 0 && len(e.holders) < e.permits {
 		w := e.queue[0]
 		e.queue = slices.Delete(e.queue, 0, 1)
@@ -216,7 +218,7 @@ func (s *Store) promote(e *entry, now time.Time) {
 }
 
 // end gives a permit up.
-func (s *Store) end(h *held, now time.Time) {
+func (s *Store) end(h *held, now time.Duration) {
 	e := h.entry
 	h.over = true
 	for i, other := range e.holders {
@@ -230,10 +232,10 @@ func (s *Store) end(h *held, now time.Time) {
 	s.drop(e)
 }
 
-// drop forgets a lock that nobody holds or waits for.
+// drop forgets a lock that nobody holds or waits for, where there are many: most are taken again.
 func (s *Store) drop(e *entry) {
-	const spares = 64
-	if len(e.holders)+len(e.queue) > 0 || e.space.locks[e.name] != e {
+	const few, spares = 256, 64
+	if len(e.space.locks) <= few || len(e.holders)+len(e.queue) > 0 || e.space.locks[e.name] != e {
 		return
 	}
 	delete(e.space.locks, e.name)
@@ -242,7 +244,7 @@ func (s *Store) drop(e *entry) {
 	}
 }
 
-func (s *Store) sweep(t *space, now time.Time) {
+func (s *Store) sweep(t *space, now time.Duration) {
 	t.swept = now
 	for _, e := range t.locks {
 		s.expire(e, now)
@@ -257,7 +259,7 @@ func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]
 	if s.tenants == nil {
 		return nil, errClosed
 	}
-	now := time.Now()
+	now := time.Since(s.begun)
 	var list []driver.Holder
 	t := s.tenants[tenant]
 	if t == nil {
@@ -271,9 +273,9 @@ func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]
 		for _, h := range e.holders {
 			owner := h.request.Owner
 			if owner.Since.IsZero() {
-				owner.Since = h.from
+				owner.Since = s.begun.Add(h.from)
 			}
-			list = append(list, driver.Holder{Key: h.request.Key, Owner: owner, Fence: h.fence, Permits: e.permits, Left: h.ends().Sub(now)})
+			list = append(list, driver.Holder{Key: h.request.Key, Owner: owner, Fence: h.fence, Permits: e.permits, Left: h.ends() - now})
 		}
 	}
 	return driver.Sorted(list, limit), ctx.Err()
