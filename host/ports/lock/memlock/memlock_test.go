@@ -16,6 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func TestReadme(t *testing.T) { locktest.Readme(t, "`memory`", memlock.New().Promises()) }
+
 func TestConformance(t *testing.T) {
 	locktest.Run(t, func(*testing.T) locktest.Harness {
 		store := memlock.New()

@@ -15,6 +15,7 @@ import (
 // Of three nodes one at a time is killed and started again, paused, and cut off from the others: the lock has one holder.
 func TestFaults(t *testing.T) {
 	cluster := natsservertest.Start(t, 3, true)
+	locktest.Readme(t, "`nats`, a cluster (`replicas: 3`)", open(t, natsservertest.Open(t, natsserver.Config{URL: cluster.URL()}).JetStream(), natslock.Config{Replicas: 3}).Promises())
 	locktest.Faults{
 		TTL: time.Second, For: 8 * time.Second,
 		Open: func(t *testing.T, client int) driver.Store {
