@@ -87,7 +87,7 @@ func (l *Leases) Release(ctx context.Context) error {
 	l.mu.Unlock()
 	var problems []error
 	for _, h := range slices.Backward(held) {
-		if err := h.Lease.Release(ctx); err != nil && CodeOf(err) != CodeLockLost {
+		if err := h.Release(ctx); err != nil && CodeOf(err) != CodeLockLost {
 			problems = append(problems, err)
 		}
 	}

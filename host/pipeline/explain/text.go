@@ -117,10 +117,9 @@ func (t *writer) lock(level int, l *Lock) {
 	if l.Permits > 1 {
 		text += fmt.Sprintf(", %d at once", l.Permits)
 	}
-	switch {
-	case l.Timeout == nil:
+	if l.Timeout == nil {
 		text += ", waited for as long as the run may take"
-	default:
+	} else {
 		text += fmt.Sprintf(", waited for %s", time.Duration(*l.Timeout*float64(time.Second)))
 	}
 	t.field(level, "lock", text+timed(", ends after ", l.TTL)+" by "+kernel.Quote(l.Adapter)+" ("+l.From+")"+before(", inside ", hookNames(l.Hooks)))

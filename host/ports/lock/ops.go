@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -50,10 +51,11 @@ func (l *Locks) opAcquire(ctx context.Context, call *kernel.PortCall) (*kernel.P
 		return nil, err
 	}
 	lease, err := l.Acquire(ctx, a.run.Tenant, a.name, Ask{Owner: a.owner(call), TTL: a.ttl, Permits: a.permits, Wait: a.timeout})
-	if e, is := err.(*kernel.Error); is && e.Code == kernel.CodeLockHeld {
+	var held *kernel.Error
+	if errors.As(err, &held) && held.Code == kernel.CodeLockHeld {
 		value := map[string]any{"acquired": false}
-		if e.RetryAfter > 0 {
-			value["retry_after_ms"] = kernel.Number(max(1, (e.RetryAfter + time.Millisecond - 1).Milliseconds()))
+		if held.RetryAfter > 0 {
+			value["retry_after_ms"] = kernel.Number((held.RetryAfter + time.Millisecond - 1).Milliseconds())
 		}
 		return reply(value)
 	}

@@ -67,7 +67,7 @@ func (h *History) ended(client int, token uint64, from time.Time) {
 }
 
 // write writes to the resource with a token.
-func (h *History) write(client int, token uint64) bool {
+func (h *History) write(client int, token uint64) {
 	call := time.Now()
 	h.mu.Lock()
 	done := token >= h.seen
@@ -76,7 +76,6 @@ func (h *History) write(client int, token uint64) bool {
 	}
 	h.mu.Unlock()
 	h.add(client, input{opWrite, token}, done, call, time.Now())
-	return done
 }
 
 // acquires returns how many leases were acquired, and how many writes of stale holders were refused.

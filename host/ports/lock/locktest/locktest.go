@@ -88,8 +88,8 @@ func (s *suite) expect(err error, code kernel.Code, what string) {
 	}
 }
 
-func (s *suite) request(name string) *driver.Request {
-	return &driver.Request{Key: driver.Key{Tenant: "acme", Name: name}, TTL: s.ttl, Permits: 1}
+func (s *suite) request() *driver.Request {
+	return &driver.Request{Key: driver.Key{Tenant: "acme", Name: "orders"}, TTL: s.ttl, Permits: 1}
 }
 
 func (s *suite) testExclusion() {
@@ -156,7 +156,7 @@ func (s *suite) testFences() {
 	var last uint64
 	stores := []driver.Store{s.store, s.open(s.T)}
 	for i := range 20 {
-		held, err := stores[i%2].Acquire(s.Context(), s.request("orders"))
+		held, err := stores[i%2].Acquire(s.Context(), s.request())
 		if err != nil {
 			s.Fatal(err)
 		}
@@ -179,12 +179,12 @@ func (s *suite) testFences() {
 // testTTL: a permit ends with its TTL, and not before.
 func (s *suite) testTTL() {
 	before := time.Now()
-	if _, err := s.store.Acquire(s.Context(), s.request("orders")); err != nil {
+	if _, err := s.store.Acquire(s.Context(), s.request()); err != nil {
 		s.Fatal(err)
 	}
 	for {
 		start := time.Now()
-		held, err := s.store.Acquire(s.Context(), s.request("orders"))
+		held, err := s.store.Acquire(s.Context(), s.request())
 		if err == nil {
 			if start = time.Now(); start.Sub(before) < s.ttl {
 				s.Errorf("the permit ended after %s, its TTL is %s", start.Sub(before), s.ttl)
@@ -207,7 +207,7 @@ func (s *suite) longest() time.Duration { return 3*s.ttl + 10*time.Second }
 
 // testRenew: a permit that is renewed outlives its TTL, and ends once nobody renews it.
 func (s *suite) testRenew() {
-	held, err := s.store.Acquire(s.Context(), s.request("orders"))
+	held, err := s.store.Acquire(s.Context(), s.request())
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -217,10 +217,10 @@ func (s *suite) testRenew() {
 			s.Fatalf("renew: %v", err)
 		}
 	}
-	if _, err := s.store.Acquire(s.Context(), s.request("orders")); !errors.Is(err, driver.ErrHeld) {
+	if _, err := s.store.Acquire(s.Context(), s.request()); !errors.Is(err, driver.ErrHeld) {
 		s.Errorf("a renewed lock: %v, want ErrHeld", err)
 	}
-	next := s.request("orders")
+	next := s.request()
 	next.Wait = true
 	ctx, cancel := context.WithTimeout(s.Context(), s.longest())
 	defer cancel()
@@ -235,7 +235,7 @@ func (s *suite) testRenew() {
 // testFrom: what the holder counts its TTL from is never later than what the store does.
 func (s *suite) testFrom() {
 	before := time.Now()
-	held, err := s.store.Acquire(s.Context(), s.request("orders"))
+	held, err := s.store.Acquire(s.Context(), s.request())
 	after := time.Now()
 	if err != nil {
 		s.Fatal(err)
@@ -360,7 +360,7 @@ func (s *suite) testWaitEnds() {
 }
 
 func (s *suite) testWaitExpiry() {
-	if _, err := s.store.Acquire(s.Context(), s.request("orders")); err != nil { // nobody gives it back
+	if _, err := s.store.Acquire(s.Context(), s.request()); err != nil { // nobody gives it back
 		s.Fatal(err)
 	}
 	s.release(s.acquire("orders", lock.Ask{Wait: s.longest()}))
