@@ -109,6 +109,7 @@ type Host struct {
 	governing  *governing
 	fuel       *kernel.Budget // of the tenant; nil has no limit
 	memory     *memory.Memory // the operator's
+	locks      *Locks
 
 	approvals *approvals.Store
 	modules   []*extension.Module

@@ -36,7 +36,12 @@ type opener func(o opening, config map[string]any, dir string) ([]ports.Op, erro
 
 // adapters lists what can serve each port, by the adapter's names.
 func adapters() map[string]map[string]opener {
+	locks := map[string]opener{}
+	for name := range lockStores() {
+		locks[name] = lockAdapter(name)
+	}
 	return map[string]map[string]opener{
+		"lock": locks,
 		"llm": {
 			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
@@ -72,6 +77,9 @@ func (h *Host) openDoor(ctx context.Context) error {
 		if _, named := specs[port]; !named && !inGo[port] {
 			specs[port] = pipeline.PortSpec{Adapter: adapter}
 		}
+	}
+	if _, named := specs["lock"]; !named {
+		specs["lock"] = pipeline.PortSpec{Adapter: "memory"}
 	}
 	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)

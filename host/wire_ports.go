@@ -10,6 +10,8 @@ import (
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/httpport"
+	"github.com/hexdag/hexdag/host/ports/lock"
+	"github.com/hexdag/hexdag/host/ports/lock/memlock"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
@@ -104,6 +106,7 @@ func emptyOps() []ports.Op {
 	if entities, err := entitystate.New(m, nil, entitystate.Options{}); err == nil {
 		ops = append(ops, entities.Ops()...)
 	}
+	ops = append(ops, lock.New(memlock.New(), lock.Options{}).Ops()...)
 	if web, err := httpport.New(httpport.Config{}); err == nil {
 		ops = append(ops, web.Ops()...)
 	}

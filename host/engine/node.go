@@ -21,12 +21,25 @@ type worker struct {
 	from    *Progress          // what it goes on from; nil: from the start
 }
 
-// work runs a node that is due. Only nodes that do something themselves count
-// against the bounds of what runs at once: a composite waits for its bodies.
+// work runs a node that is due, while the run holds the node's lock. One that waits for a lock takes no place among
+// those that run at once: whoever holds the lock may need it.
 func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
-	n := e.node
-	w := &worker{g: g, n: n, site: g.r.sites[n], from: e.from}
+	w := &worker{g: g, n: e.node, site: g.r.sites[e.node], from: e.from}
 	w.flow.Set(e.labels)
+	if w.n.Lock == nil {
+		return w.work(ctx, given, e)
+	}
+	e.err = g.r.locked(ctx, w.door, w.n.Lock, w.scope(given), w.n.Name, func(ctx context.Context) error {
+		e = w.work(ctx, given, e)
+		return e.err
+	})
+	return e
+}
+
+// work does a node's work. Only nodes that do something themselves count against the
+// bounds of what runs at once: a composite waits for its bodies.
+func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
+	g, n := w.g, w.n
 	if !g.isLight(n) {
 		if _, composite := n.Body.(*pipeline.Composite); !composite {
 			if e.err = g.r.acquire(ctx); e.err != nil {

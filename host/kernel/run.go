@@ -33,6 +33,7 @@ type RunContext struct {
 	Spending Spending  // of the pipeline's limits
 	Caps     CapSet    // what the run may do at all
 	Kept     RunMemory // pipeline_memory
+	Leases   Leases    // the locks that it holds
 	// Door does the run's calls of ports; set for as long as it runs.
 	Door     PortFunc
 	counters counters
@@ -187,6 +188,11 @@ func Emit(ctx context.Context, e *Event) {
 
 // ContextError returns why ctx is done, as an Error.
 func ContextError(ctx context.Context) error {
+	var lost *Error
+	if errors.As(context.Cause(ctx), &lost) && lost.Code == CodeLockLost {
+		again := *lost // the caller's own
+		return &again
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &Error{Code: CodeTimeout, What: "the time is up", Why: context.Cause(ctx).Error(), Err: ctx.Err()}
 	}
