@@ -26,15 +26,23 @@ import (
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
 )
 
-// The driver's types that users of the port see, too.
-type (
-	Event        = driver.Event
-	Delivery     = driver.Delivery
-	Receipt      = driver.Receipt
-	Start        = driver.Start
-	Topic        = driver.Topic
-	Capabilities = driver.Capabilities
-)
+// Event is an event with its envelope.
+type Event = driver.Event
+
+// Delivery is one attempt to deliver an event.
+type Delivery = driver.Delivery
+
+// Receipt is what publishing comes to.
+type Receipt = driver.Receipt
+
+// Start is where a subscription begins.
+type Start = driver.Start
+
+// Topic is a topic that events are kept of.
+type Topic = driver.Topic
+
+// Capabilities are what a backend can promise.
+type Capabilities = driver.Capabilities
 
 // Options limits what is published. A zero stands for the default. The JSON form
 // is what an operator configures.
