@@ -52,6 +52,7 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	run.Spending.Price = h.price
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
+		run.Leases.Inherit(&opts.Parent.Leases)
 	}
 	return run
 }

@@ -33,6 +33,7 @@ type RunContext struct {
 	Spending Spending  // of the pipeline's limits
 	Caps     CapSet    // what the run may do at all
 	Kept     RunMemory // pipeline_memory
+	Leases   Leases    // the locks that it holds
 	// Door does the run's calls of ports; set for as long as it runs.
 	Door     PortFunc
 	counters counters
