@@ -47,6 +47,7 @@ func adapters() map[string]map[string]opener {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
 		},
+		"eventbus": {"memory": openProcessBus, "nats": openNATSBus},
 		"http":     {"http": openHTTP},
 		"api_call": {"http": openHTTP},
 	}
@@ -70,6 +71,9 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if _, named := specs["memory"]; !named {
 		specs["memory"] = pipeline.PortSpec{Adapter: "memory"}
 	}
+	if _, named := specs["eventbus"]; !named && specs["event_bus"].Adapter == "" {
+		specs["eventbus"] = pipeline.PortSpec{Adapter: "memory"}
+	}
 	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)
 	h.door.ApproveWith(h.approvals)
@@ -77,7 +81,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	entities, err := entitystate.New(h.memory, nil, entitystate.Options{})
+	entities, err := entitystate.New(h.memory, nil, entitystate.Options{Changed: h.entityChanged})
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,8 @@ type Subscription struct {
 	opts    SubscribeOptions
 	handler Handler
 	sub     driver.Subscription
-	seen    *seen // where the backend does not drop duplicates
+	run     string // that it ends with, if a module subscribed
+	seen    *seen  // where the backend does not drop duplicates
 	first   atomic.Pointer[firstHop]
 }
 

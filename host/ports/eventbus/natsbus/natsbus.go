@@ -32,16 +32,21 @@ const partitions = 8
 // Config says how events are kept. A zero stands for the default. The JSON form is what
 // an operator configures.
 type Config struct {
-	Prefix   string        `json:"prefix"`    // of subjects and streams; "hexdag"
-	Replicas int           `json:"replicas"`  // of a cluster's streams; 1
-	MaxBytes int64         `json:"max_bytes"` // that a tenant's events take; the oldest make room; 1 GiB
-	MaxAge   time.Duration `json:"-"`         // how long they are kept; 7 days
-	Dedup    time.Duration `json:"-"`         // how long an id is remembered; 2 minutes
+	Streams
+	MaxAge time.Duration `json:"-"` // how long they are kept; 7 days
+	Dedup  time.Duration `json:"-"` // how long an id is remembered; 2 minutes
+}
+
+// Streams is the part of Config that an operator writes as it is.
+type Streams struct {
+	Prefix      string `json:"prefix"`       // of subjects and streams; "hexdag"
+	Replicas    int    `json:"replicas"`     // of a cluster's streams; 1
+	RetainBytes int64  `json:"retain_bytes"` // that a tenant's events take; the oldest make room; 1 GiB
 }
 
 // Check returns a CodeConfig error for a configuration that cannot be.
 func (c Config) Check() error {
-	bad := c.Replicas < 0 || c.Replicas > 5 || c.MaxBytes < 0 || c.MaxAge < 0 || c.Dedup < 0 || strings.ContainsFunc(c.Prefix, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' })
+	bad := c.Replicas < 0 || c.Replicas > 5 || c.RetainBytes < 0 || c.MaxAge < 0 || c.Dedup < 0 || strings.ContainsFunc(c.Prefix, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' })
 	if bad {
 		return &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of the event bus on NATS cannot be used", Why: "prefix has lower-case letters, digits and -, replicas is 1 to 5, and nothing is negative", Fix: "leave them out for the defaults"}
 	}
@@ -55,8 +60,8 @@ func (c Config) orDefault() Config {
 	if c.Replicas == 0 {
 		c.Replicas = 1
 	}
-	if c.MaxBytes == 0 {
-		c.MaxBytes = 1 << 30
+	if c.RetainBytes == 0 {
+		c.RetainBytes = 1 << 30
 	}
 	if c.MaxAge == 0 {
 		c.MaxAge = 7 * 24 * time.Hour
@@ -114,7 +119,7 @@ func (b *Bus) stream(ctx context.Context, tenant string) (stream, error) {
 	var err error
 	made.Stream, err = b.server.JetStream().CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: name, Description: "events of tenant " + kernel.Quote(tenant), Subjects: []string{made.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: b.config.Replicas,
-		MaxBytes: b.config.MaxBytes, MaxAge: b.config.MaxAge, Duplicates: b.config.Dedup, Discard: jetstream.DiscardOld, AllowDirect: true,
+		MaxBytes: b.config.RetainBytes, MaxAge: b.config.MaxAge, Duplicates: b.config.Dedup, Discard: jetstream.DiscardOld, AllowDirect: true,
 	})
 	if err != nil {
 		return stream{}, unavailable(err)

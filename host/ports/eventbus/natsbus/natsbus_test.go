@@ -42,13 +42,13 @@ func TestConformanceOnCluster(t *testing.T) {
 	}
 	c := natsservertest.Start(t, 3, false)
 	server := func(t *testing.T) driver.Bus {
-		return open(t, natsservertest.Open(t, natsserver.Config{URL: c.URL()}), natsbus.Config{Replicas: 3})
+		return open(t, natsservertest.Open(t, natsserver.Config{URL: c.URL()}), natsbus.Config{Streams: natsbus.Streams{Replicas: 3}})
 	}
 	eventbustest.Run(t, eventbustest.Harness{Open: server, Reopen: server})
 }
 
 func TestConfig(t *testing.T) {
-	for _, c := range []natsbus.Config{{Prefix: "a.b"}, {Prefix: "A"}, {Replicas: 9}, {MaxBytes: -1}, {MaxAge: -1}} {
+	for _, c := range []natsbus.Config{{Streams: natsbus.Streams{Prefix: "a.b"}}, {Streams: natsbus.Streams{Prefix: "A"}}, {Streams: natsbus.Streams{Replicas: 9}}, {Streams: natsbus.Streams{RetainBytes: -1}}, {MaxAge: -1}} {
 		if _, err := natsbus.New(nil, c); kernel.CodeOf(err) != kernel.CodeConfig {
 			t.Error(c, err)
 		}
