@@ -114,8 +114,8 @@ func (b *Bus) stream(ctx context.Context, tenant string) (stream, error) {
 	if ok {
 		return known, nil
 	}
-	name := b.config.Prefix + "_ev_" + nameOf(tenant)
-	made := stream{prefix: b.config.Prefix + ".ev." + nameOf(tenant) + "."}
+	name := b.config.Prefix + "_ev_" + driver.NameOf(tenant)
+	made := stream{prefix: b.config.Prefix + ".ev." + driver.NameOf(tenant) + "."}
 	var err error
 	made.Stream, err = b.server.JetStream().CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: name, Description: "events of tenant " + kernel.Quote(tenant), Subjects: []string{made.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: b.config.Replicas,

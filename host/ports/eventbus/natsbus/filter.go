@@ -1,10 +1,6 @@
 package natsbus
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/hex"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,21 +8,6 @@ import (
 
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
 )
-
-var plain = regexp.MustCompile(`^[a-z0-9_-]{1,48}$`)
-
-// nameOf writes a tenant as part of a subject and of a stream's name, which is a folder's,
-// too: no two tenants have the same, on a disk that ignores case either.
-func nameOf(tenant string) string {
-	switch {
-	case plain.MatchString(tenant):
-		return "t-" + tenant
-	case len(tenant) <= 60:
-		return "x-" + strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(tenant)))
-	}
-	sum := sha256.Sum256([]byte(tenant))
-	return "h-" + hex.EncodeToString(sum[:])
-}
 
 // filter has a consumer see the topics that match the patterns, in one partition or in
 // all ("*"). It reports whether it sees no others: JetStream takes no two filters that
