@@ -47,7 +47,7 @@ func adapters() map[string]map[string]opener {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
 		},
-		"eventbus": {"memory": openProcessBus, "nats": openNATSBus},
+		"eventbus": {"memory": openProcessBus, "nats": openNATSBus, "redis": openRedisBus, "kafka": openKafkaBus},
 		"http":     {"http": openHTTP},
 		"api_call": {"http": openHTTP},
 	}

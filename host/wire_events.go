@@ -12,8 +12,10 @@ import (
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
+	"github.com/hexdag/hexdag/host/ports/eventbus/kafkabus"
 	"github.com/hexdag/hexdag/host/ports/eventbus/membus"
 	"github.com/hexdag/hexdag/host/ports/eventbus/natsbus"
+	"github.com/hexdag/hexdag/host/ports/eventbus/redisbus"
 )
 
 // busConfig is what all adapters of the event bus take.
@@ -77,6 +79,51 @@ func openNATSBus(o opening, config map[string]any, dir string) ([]ports.Op, erro
 	}
 	if server.Embedded() {
 		o.host.storesIn("eventbus", c.Folder)
+	}
+	return o.keepBus(bus, c.busConfig)
+}
+
+// redisBusConfig and kafkaBusConfig say durations as texts.
+type redisBusConfig struct {
+	busConfig
+	redisbus.Config
+	Dedup string `json:"dedup"`
+}
+
+func openRedisBus(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+	var c redisBusConfig
+	if err := readBusConfig(config, &c, ", url, prefix, retain and dedup"); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.Config.Dedup, err = duration(c.Dedup); err != nil {
+		return nil, err
+	}
+	bus, err := redisbus.Open(o.ctx, c.Config)
+	if err != nil {
+		return nil, err
+	}
+	return o.keepBus(bus, c.busConfig)
+}
+
+type kafkaBusConfig struct {
+	busConfig
+	kafkabus.Config
+	MaxAge string `json:"max_age"`
+}
+
+func openKafkaBus(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+	var c kafkaBusConfig
+	if err := readBusConfig(config, &c, ", brokers, prefix, replicas and max_age"); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.Config.MaxAge, err = duration(c.MaxAge); err != nil {
+		return nil, err
+	}
+	bus, err := kafkabus.Open(o.ctx, c.Config)
+	if err != nil {
+		return nil, err
 	}
 	return o.keepBus(bus, c.busConfig)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/hexdag/hexdag/host/natsserver/natsservertest"
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
 	"github.com/hexdag/hexdag/host/ports/eventbus/eventbustest"
+	"github.com/hexdag/hexdag/host/ports/eventbus/eventbustest/watermilltest"
 	"github.com/hexdag/hexdag/host/ports/eventbus/natsbus"
 )
 
@@ -53,4 +54,13 @@ func TestConfig(t *testing.T) {
 			t.Error(c, err)
 		}
 	}
+}
+
+// watermill's own suite.
+func TestWatermill(t *testing.T) {
+	folder := t.TempDir()
+	quick := false
+	watermilltest.Run(t, func(t *testing.T) driver.Bus {
+		return open(t, natsservertest.Open(t, natsserver.Config{Folder: folder, SyncAlways: &quick}), natsbus.Config{})
+	})
 }

@@ -54,7 +54,8 @@ func Open(ctx context.Context, c Config) (*Bus, error) {
 	if err != nil || c.Retain < 0 || c.Dedup < 0 {
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of the event bus on Redis cannot be used", Why: why(err), Fix: "set url to redis://host:6379; nothing is negative", Err: err}
 	}
-	opts.MaxRetries = -1 // what may be tried again is tried here
+	opts.MaxRetries = -1                        // what may be tried again is tried here
+	opts.PoolSize, opts.MaxIdleConns = 4096, 64 // every lane waits on a connection of its own
 	if c.Prefix == "" {
 		c.Prefix = "hexdag"
 	}

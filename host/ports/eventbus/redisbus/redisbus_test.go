@@ -8,6 +8,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
 	"github.com/hexdag/hexdag/host/ports/eventbus/eventbustest"
+	"github.com/hexdag/hexdag/host/ports/eventbus/eventbustest/watermilltest"
 	"github.com/hexdag/hexdag/host/ports/eventbus/redisbus"
 	"github.com/hexdag/hexdag/host/testserver"
 )
@@ -38,4 +39,9 @@ func TestConfig(t *testing.T) {
 	if _, err := redisbus.Open(t.Context(), redisbus.Config{URL: "redis://127.0.0.1:1"}); kernel.CodeOf(err) != kernel.CodeUnavailable {
 		t.Error(err)
 	}
+}
+
+// watermill's own suite.
+func TestWatermill(t *testing.T) {
+	watermilltest.Run(t, opener(testserver.Redis(t).Address()))
 }
