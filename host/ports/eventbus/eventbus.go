@@ -137,8 +137,8 @@ func (b *Bus) Close() error {
 }
 
 // Publish publishes an event and returns once it is kept, as durably as the backend
-// does. Topic has to be set. ID, if it is not, is made; an ID that was published
-// within the backend's window makes the event a duplicate, which is dropped. Source, Type
+// does. Topic has to be set. ID, if it is not, is made; an ID that was published on
+// the topic within the backend's window makes the event a duplicate, which is dropped. Source, Type
 // and Time have defaults. The event is the bus's from then on.
 func (b *Bus) Publish(ctx context.Context, e *Event) (Receipt, error) {
 	e.Hops = max(e.Hops, HopsFrom(ctx))

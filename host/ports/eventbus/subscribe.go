@@ -214,7 +214,7 @@ func badSubscription(what, why string) error {
 
 // deliver has the handler decide, and counts.
 func (s *Subscription) deliver(ctx context.Context, d *Delivery) driver.Verdict {
-	if s.seen != nil && s.seen.has(d.Event.ID) {
+	if s.seen != nil && s.seen.has(driver.Identity(d.Event)) {
 		return driver.Verdict{Outcome: driver.Ack}
 	}
 	var err error
@@ -222,7 +222,7 @@ func (s *Subscription) deliver(ctx context.Context, d *Delivery) driver.Verdict 
 		err = Term(errors.New("it was not acknowledged in as many deliveries as it may have"))
 	} else if err = s.handle(ctx, d); err == nil {
 		if s.seen != nil {
-			s.seen.add(d.Event.ID)
+			s.seen.add(driver.Identity(d.Event))
 		}
 		return driver.Verdict{Outcome: driver.Ack}
 	}

@@ -52,7 +52,7 @@ type Capabilities struct {
 	Shared         bool // several processes publish to and subscribe from each other
 	ReplaySequence bool // Start.Sequence
 	ReplayTime     bool // Start.Time
-	Dedup          bool // a second event of the same id within a window is not kept
+	Dedup          bool // a second event of the same id on the same topic, within a window, is not kept
 	CountsCrashes  bool // Delivery.Attempt goes on counting where a subscriber died
 	TotalOrder     bool // Event.Sequence is one order of all the tenant's events, not of a partition's
 }

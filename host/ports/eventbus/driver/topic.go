@@ -47,6 +47,9 @@ func Overlaps(a, b string) bool {
 	}
 }
 
+// Identity is what makes two events the same: their topic and their id.
+func Identity(e *Event) string { return e.Topic + " " + e.ID }
+
 // Partition is which of n partitions an event belongs to: its key's, or, without
 // key, its id's.
 func Partition(e *Event, n int) int {

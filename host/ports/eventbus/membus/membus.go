@@ -98,15 +98,17 @@ func (b *Bus) Publish(ctx context.Context, e *driver.Event) (driver.Receipt, err
 	}
 	t := b.tenant(e.Tenant)
 	t.mu.Lock()
+	identity := ""
 	if !e.Unique {
-		if sequence, known := t.ids.find(e.ID); known {
+		identity = driver.Identity(e)
+		if sequence, known := t.ids.find(identity); known {
 			t.mu.Unlock()
 			return driver.Receipt{Sequence: sequence, Duplicate: true}, nil
 		}
 	}
 	t.log.add(e)
 	if !e.Unique {
-		t.ids.add(e.ID, e.Sequence)
+		t.ids.add(identity, e.Sequence)
 	}
 	sequence, queues := e.Sequence, t.topics.match(e.Topic)
 	t.mu.Unlock()
@@ -115,7 +117,7 @@ func (b *Bus) Publish(ctx context.Context, e *driver.Event) (driver.Receipt, err
 			continue
 		}
 		if err := b.wait(ctx, q, e); err != nil {
-			t.forget(e.ID) // what is published again is no duplicate
+			t.forget(identity) // what is published again is no duplicate
 			return driver.Receipt{}, err
 		}
 	}

@@ -162,7 +162,7 @@ func (b *Bus) Publish(ctx context.Context, e *driver.Event) (driver.Receipt, err
 		return driver.Receipt{}, &kernel.Error{Code: kernel.CodeLimit, What: "the event is too large for NATS", Why: fmt.Sprintf("it has %d bytes, max_payload of the server is %d", len(text), b.server.MaxPayload()), Fix: "keep the data as an artifact, and publish its id"}
 	}
 	msg := &nats.Msg{Subject: s.prefix + strconv.Itoa(driver.Partition(e, partitions)) + "." + e.Topic, Data: text, Header: nats.Header{}}
-	msg.Header[jetstream.MsgIDHeader] = []string{e.ID}
+	msg.Header[jetstream.MsgIDHeader] = []string{driver.Identity(e)}
 	for {
 		try, cancel := context.WithTimeout(ctx, attempt)
 		ack, err := b.server.JetStream().PublishMsg(try, msg)

@@ -58,9 +58,6 @@ func TestConfig(t *testing.T) {
 
 // watermill's own suite.
 func TestWatermill(t *testing.T) {
-	folder := t.TempDir()
-	quick := false
-	watermilltest.Run(t, func(t *testing.T) driver.Bus {
-		return open(t, natsservertest.Open(t, natsserver.Config{Folder: folder, SyncAlways: &quick}), natsbus.Config{})
-	})
+	server := natsservertest.Embedded(t, false)
+	watermilltest.Run(t, func(t *testing.T) driver.Bus { return open(t, server, natsbus.Config{}) })
 }

@@ -130,7 +130,7 @@ func (b *Bus) Publish(ctx context.Context, e *driver.Event) (driver.Receipt, err
 		return driver.Receipt{}, err
 	}
 	k := b.keys(e.Tenant)
-	names := []string{k.counter(), k.stream(driver.Partition(e, partitions)), k.id(e.ID), k.topics()}
+	names := []string{k.counter(), k.stream(driver.Partition(e, partitions)), k.id(driver.Identity(e)), k.topics()}
 	for {
 		r, err := publish.Run(ctx, b.client, names, text, max(b.config.Retain/partitions, 1), b.config.Dedup.Milliseconds(), e.Topic).Slice()
 		if err == nil {

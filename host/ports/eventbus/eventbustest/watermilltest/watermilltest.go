@@ -19,7 +19,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
 )
 
-// Long is whether the suite runs with as many messages as watermill would; make bus-long sets it.
+// long is whether the suite runs with as many messages as watermill would; make bus-long sets it.
 var long = os.Getenv("HEXDAG_TEST_LONG") != ""
 
 // Run runs the suite over buses that are one bus.
@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(*testing.T) driver.Bus) {
 	shared := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
 		p := &pubsub{bus: eventbus.New(open(t), eventbus.Options{}), tenant: tenant, group: group, ended: make(chan struct{})}
 		t.Cleanup(func() {
+			_ = p.Close() // some tests do not
 			if err := p.bus.Close(); err != nil {
 				t.Error(err)
 			}
