@@ -11,10 +11,10 @@ import (
 	"github.com/hexdag/hexdag/host/testenv"
 )
 
-// The puppet and the toolbox that are checked in are what their sources build.
+// The guests that are checked in are what their sources build.
 func TestGuestsAreBuiltFromSource(t *testing.T) {
 	testenv.NeedClang(t)
-	for dir, file := range map[string]string{"testdata/puppet": puppet(t), "enforcement/toolbox": toolbox(t)} {
+	for dir, file := range map[string]string{"testdata/puppet": puppet(t), "testdata/watcher": filepath.Join("testdata", "watcher", "watcher.wasm"), "enforcement/toolbox": toolbox(t)} {
 		built := filepath.Join(t.TempDir(), "built.wasm")
 		if err := host.BuildModule(t.Context(), dir, built, t.Output()); err != nil {
 			t.Fatal(err)

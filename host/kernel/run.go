@@ -38,6 +38,7 @@ type RunContext struct {
 	Door     PortFunc
 	counters counters
 	calls    counters
+	endings  endings
 	message  atomic.Pointer[runMessage]
 	labels   atomic.Pointer[map[string]string]
 	// InputLabels are those of the run's input.

@@ -26,7 +26,10 @@ type Config struct {
 	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
 
-	Audit        AuditSpec
+	Audit         AuditSpec
+	Triggers      []TriggerSpec
+	Subscriptions []SubscriptionSpec
+
 	TenantLimits TenantLimits
 	RunLimits    RunLimits
 	Labels       RunLabels
@@ -140,6 +143,8 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		}
 	}
 	r.readHooks(c, spec.Items("hooks"))
+	r.readTriggers(c, spec.Items("triggers"))
+	r.readSubscriptions(c, spec.Items("subscriptions"))
 	spec.Rest("logging", "orchestrator", "limits", "caps", "plugins", "mcp_permissions")
 }
 

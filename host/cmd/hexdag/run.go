@@ -127,7 +127,11 @@ func withHost(cmd *cobra.Command, file string, f runFlags, use func(ctx context.
 		defer watcher.Wait()
 		defer stop()
 	}
-	return use(ctx, h, read.System != nil)
+	after, err := listening(ctx, cmd, h)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(ctx, h, read.System != nil), after())
 }
 
 // configFor returns the configuration: the named one, hexdag.yaml beside the
