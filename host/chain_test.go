@@ -46,6 +46,10 @@ func opCalls() map[string]opCall {
 		"memory.exists": {args: `{key: k}`, guard: "key"}, "memory.list_keys": {args: `{}`, guard: "prefix"}, "memory.compare_and_swap": {args: `{key: k2, value: 1}`, guard: "key"},
 		"metrics.count":       {args: `{name: a}`, guard: "name"},
 		"pipeline_memory.get": {args: `{key: k}`, guard: "key"}, "pipeline_memory.set": {args: `{key: k, value: 1}`, guard: "key"},
+		"eventbus.publish": {args: `{topic: orders.paid, data: 1}`, guard: "topic"}, "eventbus.replay": {args: `{topic: orders.paid, limit: 1}`, guard: "topic"}, "eventbus.topics": {args: `{topic: orders.paid}`, guard: "topic"},
+		"lock.acquire": {args: `{name: a}`, guard: "name"}, "lock.is_locked": {args: `{name: a}`, guard: "name"}, "lock.holder": {args: `{name: a}`, guard: "name"},
+		"lock.release": {args: `{name: a}`, ends: kernel.CodeLockLost, guard: "name"}, "lock.renew": {args: `{name: a}`, ends: kernel.CodeLockLost, guard: "name"},
+		"eventbus.subscribe": {args: `{topic: orders.paid}`, ends: kernel.CodeModuleExport, guard: "topic"}, "eventbus.unsubscribe": {args: `{subscription: s}`, ends: kernel.CodeNotFound},
 		"pipeline_memory.update": {args: `{k: 1}`}, "pipeline_memory.snapshot": {args: `{}`},
 	}
 }
