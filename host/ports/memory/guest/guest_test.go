@@ -184,3 +184,59 @@ func TestClosed(t *testing.T) {
 		t.Errorf("%v after %d calls", err, calls.Load())
 	}
 }
+
+// TestEntries: within the bytes, but for the first; what goes between the list and the
+// value is left out, and is not taken for the end.
+func TestEntries(t *testing.T) {
+	backend := memstore.New()
+	now := time.Now()
+	gone := map[string]bool{}
+	s := guest.New(func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+		text := func(name string) string { v, _ := call.Args[name].(string); return v }
+		if call.Op == "memory.list_keys" {
+			keys, err := backend.List(ctx, now, "acme", text("prefix"), text("after"), 2)
+			list := make([]any, len(keys))
+			for i, k := range keys {
+				list[i] = k
+			}
+			return &kernel.PortReply{Value: map[string]any{"keys": list}}, err
+		}
+		value, found, err := backend.Get(ctx, now, "acme", text("key"))
+		reply := map[string]any{"found": found && !gone[text("key")]}
+		if found {
+			reply["value"] = string(value)
+		}
+		return &kernel.PortReply{Value: reply}, err
+	})
+	for _, key := range []string{"a/1", "a/2", "a/3", "b"} {
+		if _, err := backend.Put(t.Context(), now, "acme", &driver.Put{Entry: driver.Entry{Key: key, Value: []byte(`"` + key + `"`)}, Room: driver.Room{Keys: 9, Bytes: 99}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		prefix, after string
+		bytes         int64
+		gone          []string
+		want          string
+	}{
+		{"", "", 99, nil, "a/1 a/2"}, {"", "a/2", 99, nil, "a/3 b"}, {"", "b", 99, nil, ""}, {"a/", "a/2", 99, nil, "a/3"},
+		{"", "", 15, nil, "a/1"}, {"", "", 16, nil, "a/1 a/2"}, {"", "", 1, nil, "a/1"},
+		{"", "", 99, []string{"a/1"}, "a/2"}, {"", "", 99, []string{"a/1", "a/2"}, "a/3 b"}, {"", "a/2", 99, []string{"a/3", "b"}, ""},
+	} {
+		clear(gone)
+		for _, key := range tc.gone {
+			gone[key] = true
+		}
+		entries, err := s.Entries(t.Context(), now, "acme", tc.prefix, tc.after, 2, tc.bytes)
+		var keys []string
+		for _, e := range entries {
+			if string(e.Value) != `"`+e.Key+`"` {
+				t.Errorf("%s is %s", e.Key, e.Value)
+			}
+			keys = append(keys, e.Key)
+		}
+		if got := strings.Join(keys, " "); err != nil || got != tc.want {
+			t.Errorf("%+v: %s, %v", tc, got, err)
+		}
+	}
+}
