@@ -36,7 +36,7 @@ func (discard) Audit(context.Context, *kernel.AuditRecord) error { return nil }
 // below is a door to the memory that a cabinet is over. Its entries never expire.
 func below(t *testing.T) *ports.Door {
 	t.Helper()
-	m := memory.New(memstore.New(), memory.Options{MaxValueBytes: 1 << 20, MaxKeyBytes: 1024})
+	m := memory.New(memstore.New(), memory.Options{MaxValueBytes: 64 << 20, MaxBytes: 1 << 30, MaxKeyBytes: 1024})
 	t.Cleanup(func() { _ = m.Close() })
 	door := ports.NewDoor(governance.New(allowall.Driver{}, governance.Options{}), discard{})
 	if err := door.Register(m.Ops()...); err != nil {
@@ -61,7 +61,8 @@ func cabinet(t *testing.T) *extension.Module {
 	for _, op := range []string{"memory.get", "memory.compare_and_swap"} {
 		grants = append(grants, abi.Capability{Op: op, Args: map[string][]string{"key": {"cabinet/**"}}})
 	}
-	m, err := extension.Load(t.Context(), runtime, below(t), slog.New(slog.DiscardHandler), extension.Spec{Name: "cabinet", Path: path, Grants: grants, Limits: sandbox.Limits{Deadline: time.Minute, Fuel: 1 << 40}})
+	// The suite keeps more than a cabinet is for: all of it is one value.
+	m, err := extension.Load(t.Context(), runtime, below(t), slog.New(slog.DiscardHandler), extension.Spec{Name: "cabinet", Path: path, Grants: grants, Limits: sandbox.Limits{Deadline: time.Minute, Fuel: 1 << 40, Document: 64 << 20, Memory: 512 << 20, BytesIn: 1 << 30, BytesOut: 1 << 30}})
 	if err != nil {
 		t.Fatal(err)
 	}
