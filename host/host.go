@@ -171,7 +171,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.loadModules(ctx); err != nil {
 		return err
 	}
-	if err := h.checkModulePorts(); err != nil {
+	if err := h.admitModulePorts(ctx); err != nil {
 		return err
 	}
 	nodeHooks, portHooks, err := h.hooks(h.config.Hooks)

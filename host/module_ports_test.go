@@ -130,10 +130,20 @@ func TestPortActsForItsCaller(t *testing.T) {
 			t.Fatal(res.Err)
 		}
 		var seen []string
+		admitted := 0
 		for _, r := range s.records(t) {
+			if r.Action == "module.port" {
+				admitted++
+			}
+			if r.Action == "module.port" && (r.Resource != "weather" || r.Digest != h.Modules()[1].Digest() || r.Detail != "module sky, with "+map[bool]string{true: "its callers' rights", false: "its own rights"}[own == ""]) {
+				t.Errorf("on record is %+v", r)
+			}
 			if r.Kind == "call" {
 				seen = append(seen, strings.Join(r.Chain, ",")+" "+r.Action+" "+r.Resource+" "+string(r.Effect))
 			}
+		}
+		if admitted != 1 {
+			t.Errorf("the port is on record %d times", admitted)
 		}
 		if len(seen) != 2 || seen[1] != want {
 			t.Errorf("%s: %q, want %s", own, seen, want)

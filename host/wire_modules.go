@@ -49,7 +49,7 @@ type modulePort struct {
 
 // openModule opens a port that a module implements. The operator's modules are loaded
 // after the ports, since their grants name operations: what a module does is in its
-// manifest, and checkModulePorts compares in the end.
+// manifest, and admitModulePorts compares in the end.
 func (o opening) openModule(port string, config map[string]any) ([]ports.Op, error) {
 	var c moduleConfig
 	if err := kernel.FromValue(config, &c); err != nil {
@@ -75,7 +75,7 @@ func (o opening) openModule(port string, config map[string]any) ([]ports.Op, err
 		return nil, err
 	}
 	if o.own {
-		return ops, p.check()
+		return ops, p.admit(o.ctx)
 	}
 	o.host.served = append(o.host.served, p)
 	return ops, nil
@@ -221,11 +221,24 @@ func vouchFor(chain []kernel.ModuleRights) []kernel.ModuleRights {
 	return vouched
 }
 
-// checkModulePorts checks the operator's ports that are modules, once these are loaded.
-func (h *Host) checkModulePorts() error {
+// admit checks a port that is a module, and has on record which module it is.
+func (p *modulePort) admit(ctx context.Context) error {
+	if err := p.check(); err != nil {
+		return place(err, p.where)
+	}
+	h, rights := p.host, "its callers' rights"
+	if p.vouch {
+		rights = "its own rights"
+	}
+	return h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.port", Resource: p.port, Effect: kernel.Allow,
+		Digest: h.byName[p.name].Digest(), Detail: "module " + kernel.Quote(p.name) + ", with " + rights})
+}
+
+// admitModulePorts admits the operator's ports that are modules, once these are loaded.
+func (h *Host) admitModulePorts(ctx context.Context) error {
 	var problems []error
 	for _, p := range h.served {
-		problems = append(problems, place(p.check(), p.where))
+		problems = append(problems, p.admit(ctx))
 	}
 	return errors.Join(problems...)
 }

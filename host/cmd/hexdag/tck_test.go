@@ -17,6 +17,7 @@ func TestModuleTCK(t *testing.T) {
 	testenv.NeedClang(t)
 	probe := filepath.Join(t.TempDir(), "probe.wasm")
 	cli(t, "", "build", "../../../guests/sdk/c/probe", "-o", probe).wants(t, exitDone, probe)
+	cli(t, "", "module", "inspect", probe).wants(t, exitDone, "port_call", "operation      probe.play (name): Does steps")
 	cli(t, "", "module", "tck", probe).wants(t, exitDone, "manifest            4      4", "total             192    192")
 	cli(t, "", "module", "tck", probe, "-v").wants(t, exitDone, "  ok      a thousand names")
 	checks := decode[[]struct {

@@ -158,6 +158,36 @@ func (s *Store) List(ctx context.Context, now time.Time, tenant, prefix, after s
 	return r.Keys, nil
 }
 
+// Entries returns what List does with the values, and at most that many bytes of keys and
+// values together, of which the first entry may have any number: none are the last. It
+// asks for each by itself; one that goes meanwhile is left out.
+func (s *Store) Entries(ctx context.Context, now time.Time, tenant, prefix, after string, limit int, bytes int64) ([]driver.Entry, error) {
+	var entries []driver.Entry
+	for {
+		keys, err := s.List(ctx, now, tenant, prefix, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			value, found, err := s.Get(ctx, now, tenant, key)
+			if err != nil {
+				return nil, err
+			}
+			if !found {
+				continue
+			}
+			if bytes -= int64(len(key) + len(value)); bytes < 0 && len(entries) > 0 {
+				return entries, nil
+			}
+			entries = append(entries, driver.Entry{Key: key, Value: value})
+		}
+		if len(entries) > 0 || len(keys) < limit {
+			return entries, nil
+		}
+		after = keys[len(keys)-1] // all of them have gone, and there may be more
+	}
+}
+
 // Close refuses later calls. Whose operations they are stays open.
 func (s *Store) Close() error {
 	s.closed.Store(true)

@@ -36,7 +36,7 @@ func (discard) Audit(context.Context, *kernel.AuditRecord) error { return nil }
 // below is a door to the memory that a cabinet is over. Its entries never expire.
 func below(t *testing.T) *ports.Door {
 	t.Helper()
-	m := memory.New(memstore.New(), memory.Options{MaxValueBytes: 1 << 20, MaxKeyBytes: 1024})
+	m := memory.New(memstore.New(), memory.Options{MaxValueBytes: 64 << 20, MaxBytes: 1 << 30, MaxKeyBytes: 1024})
 	t.Cleanup(func() { _ = m.Close() })
 	door := ports.NewDoor(governance.New(allowall.Driver{}, governance.Options{}), discard{})
 	if err := door.Register(m.Ops()...); err != nil {
@@ -61,13 +61,20 @@ func cabinet(t *testing.T) *extension.Module {
 	for _, op := range []string{"memory.get", "memory.compare_and_swap"} {
 		grants = append(grants, abi.Capability{Op: op, Args: map[string][]string{"key": {"cabinet/**"}}})
 	}
-	m, err := extension.Load(t.Context(), runtime, below(t), slog.New(slog.DiscardHandler), extension.Spec{Name: "cabinet", Path: path, Grants: grants, Limits: sandbox.Limits{Deadline: time.Minute, Fuel: 1 << 40}})
+	// The suite keeps more than a cabinet is for: all of it is one value.
+	m, err := extension.Load(t.Context(), runtime, below(t), slog.New(slog.DiscardHandler), extension.Spec{Name: "cabinet", Path: path, Grants: grants, Limits: sandbox.Limits{Deadline: time.Minute, Fuel: 1 << 40, Document: 64 << 20, Memory: 512 << 20, BytesIn: 1 << 30, BytesOut: 1 << 30}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.Close(context.Background()) })
 	return m
 }
+
+// ending is a context's end without what it carries: what a cabinet reads of the memory
+// below is all that a tenant has, and no part of what its caller's run is about.
+type ending struct{ context.Context }
+
+func (ending) Value(any) any { return nil }
 
 // TestConformance holds a module to what every backend of the port is held to, calls of its own included.
 func TestConformance(t *testing.T) {
@@ -79,7 +86,7 @@ func TestConformance(t *testing.T) {
 	memorytest.Run(t, func(t *testing.T) driver.Store {
 		door := below(t)
 		return guest.New(func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
-			return m.Serve(ports.WithDoor(kernel.WithRun(ctx, run), door), call)
+			return m.Serve(ports.WithDoor(kernel.WithRun(ending{ctx}, run), door), call)
 		})
 	})
 }
@@ -182,5 +189,61 @@ func TestClosed(t *testing.T) {
 	_ = s.Close()
 	if _, err := s.List(t.Context(), time.Now(), "", "", "", 1); kernel.CodeOf(err) != kernel.CodeUnavailable || calls.Load() != 0 {
 		t.Errorf("%v after %d calls", err, calls.Load())
+	}
+}
+
+// TestEntries: within the bytes, but for the first; what goes between the list and the
+// value is left out, and is not taken for the end.
+func TestEntries(t *testing.T) {
+	backend := memstore.New()
+	now := time.Now()
+	gone := map[string]bool{}
+	s := guest.New(func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+		text := func(name string) string { v, _ := call.Args[name].(string); return v }
+		if call.Op == "memory.list_keys" {
+			keys, err := backend.List(ctx, now, "acme", text("prefix"), text("after"), 2)
+			list := make([]any, len(keys))
+			for i, k := range keys {
+				list[i] = k
+			}
+			return &kernel.PortReply{Value: map[string]any{"keys": list}}, err
+		}
+		value, found, err := backend.Get(ctx, now, "acme", text("key"))
+		reply := map[string]any{"found": found && !gone[text("key")]}
+		if found {
+			reply["value"] = string(value)
+		}
+		return &kernel.PortReply{Value: reply}, err
+	})
+	for _, key := range []string{"a/1", "a/2", "a/3", "b"} {
+		if _, err := backend.Put(t.Context(), now, "acme", &driver.Put{Entry: driver.Entry{Key: key, Value: []byte(`"` + key + `"`)}, Room: driver.Room{Keys: 9, Bytes: 99}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		prefix, after string
+		bytes         int64
+		gone          []string
+		want          string
+	}{
+		{"", "", 99, nil, "a/1 a/2"}, {"", "a/2", 99, nil, "a/3 b"}, {"", "b", 99, nil, ""}, {"a/", "a/2", 99, nil, "a/3"},
+		{"", "", 15, nil, "a/1"}, {"", "", 16, nil, "a/1 a/2"}, {"", "", 1, nil, "a/1"},
+		{"", "", 99, []string{"a/1"}, "a/2"}, {"", "", 99, []string{"a/1", "a/2"}, "a/3 b"}, {"", "a/2", 99, []string{"a/3", "b"}, ""},
+	} {
+		clear(gone)
+		for _, key := range tc.gone {
+			gone[key] = true
+		}
+		entries, err := s.Entries(t.Context(), now, "acme", tc.prefix, tc.after, 2, tc.bytes)
+		var keys []string
+		for _, e := range entries {
+			if string(e.Value) != `"`+e.Key+`"` {
+				t.Errorf("%s is %s", e.Key, e.Value)
+			}
+			keys = append(keys, e.Key)
+		}
+		if got := strings.Join(keys, " "); err != nil || got != tc.want {
+			t.Errorf("%+v: %s, %v", tc, got, err)
+		}
 	}
 }
