@@ -151,7 +151,7 @@ func (in *instance) materialize(ctx context.Context, data []byte) error {
 			continue
 		}
 		in.now, in.input, in.evaluation, in.timeless = time.Time{}, nil, nil, true
-		answer, err := in.run(ctx, in.entrypoints[name], startFuel, maxData)
+		answer, err := in.run(ctx, in.entrypoints[name], in.opts.Fuel, maxData)
 		in.timeless = false
 		if err != nil {
 			return err
