@@ -22,11 +22,14 @@ type document struct {
 	text  []byte // its JSON, with members sorted: of one value there is one text
 }
 
-func readDocument(name string, text []byte) (*document, error) {
-	if len(text) > maxData {
-		return nil, invalid(name, "the policy's data is too large",
-			fmt.Sprintf("%d bytes of JSON, and the limit is %d", len(text), maxData), "keep what decisions need, or pass it as input")
+func checkSize(name string, text []byte) error {
+	if len(text) <= maxData {
+		return nil
 	}
+	return invalid(name, "the policy's data is too large", fmt.Sprintf("%d bytes of JSON, and the limit is %d", len(text), maxData), "keep what decisions need, or pass it as input")
+}
+
+func readDocument(name string, text []byte) (*document, error) {
 	v, err := kernel.DecodeJSON(text)
 	if err != nil {
 		return nil, invalid(name, "the policy's data cannot be read", kernel.Quote(err.Error()), "")
@@ -46,11 +49,7 @@ func newDocument(name string, v kernel.Value) (*document, error) {
 	if err != nil {
 		return nil, invalid(name, "the policy's data cannot be used", kernel.Quote(err.Error()), "")
 	}
-	if len(text) > maxData {
-		return nil, invalid(name, "the policy's data is too large",
-			fmt.Sprintf("%d bytes of JSON, and the limit is %d", len(text), maxData), "keep what decisions need, or pass it as input")
-	}
-	return &document{object, text}, nil
+	return &document{object, text}, checkSize(name, text)
 }
 
 // Patch changes a base document in one place, as an operation of OPA's delta bundles does.

@@ -55,9 +55,9 @@ func (in *instance) restore(m *image) error {
 }
 
 // loadData parses the base document below the memory of evaluations.
-func (in *instance) loadData(ctx context.Context, d *document) (err error) {
+func (in *instance) loadData(ctx context.Context, text []byte) (err error) {
 	in.setFuel(startFuel)
-	if in.data, err = in.store(ctx, d.text); err != nil {
+	if in.data, err = in.store(ctx, text); err != nil {
 		return err
 	}
 	if in.data == 0 {
@@ -141,7 +141,7 @@ func (in *instance) storeValue(ctx context.Context, v kernel.Value) (uint32, err
 
 // materialize evaluates the rules that depend on data alone, and adds to the data what
 // they give.
-func (in *instance) materialize(ctx context.Context, d *document) error {
+func (in *instance) materialize(ctx context.Context, data []byte) error {
 	if !in.materializes() {
 		return nil
 	}
@@ -151,7 +151,7 @@ func (in *instance) materialize(ctx context.Context, d *document) error {
 			continue
 		}
 		in.now, in.input, in.evaluation, in.timeless = time.Time{}, nil, nil, true
-		answer, err := in.run(ctx, in.entrypoints[name], startFuel, maxData)
+		answer, err := in.run(ctx, in.entrypoints[name], in.opts.Fuel, maxData)
 		in.timeless = false
 		if err != nil {
 			return err
@@ -167,13 +167,17 @@ func (in *instance) materialize(ctx context.Context, d *document) error {
 	if in.paths != nil {
 		return in.update(ctx, []change{{path: []string{Materialized}, value: found}})
 	}
+	d, err := readDocument(in.opts.Name, data)
+	if err != nil {
+		return err
+	}
 	whole := maps.Clone(d.value)
 	whole[Materialized] = found
 	text, err := kernel.EncodeJSON(whole)
 	if err != nil {
 		return err
 	}
-	return in.loadData(ctx, &document{whole, text})
+	return in.loadData(ctx, text)
 }
 
 func (in *instance) materializes() bool {

@@ -110,15 +110,11 @@ type Policy struct {
 // Load checks and compiles a module, and makes its first instance.
 func Load(ctx context.Context, wasm []byte, opts Options) (*Policy, error) {
 	opts = opts.withDefaults()
-	d, err := readDocument(opts.Name, opts.Data)
-	if err != nil {
-		return nil, err
-	}
 	e, err := newEngine(ctx, wasm, opts)
 	if err != nil {
 		return nil, err
 	}
-	first, err := e.loaded(ctx, d)
+	d, first, err := e.read(ctx, opts.Data)
 	if err != nil {
 		e.release()
 		return nil, err

@@ -174,7 +174,7 @@ func number(n int) json.Number { return json.Number(fmt.Sprint(n)) }
 func TestMaterializeLimits(t *testing.T) {
 	a := built(t, map[string]string{"p.rego": reads, "m.rego": "package materialize.p\n\n# METADATA\n# entrypoint: true\ndouble := [x | some x in numbers.range(1, data.n); some y in numbers.range(1, data.n)]\n"})
 	var logged []string
-	p := load(t, a.Wasm, policy.Options{Data: []byte(`{"n": 5000, "at": {}}`), Memory: 8 << 20, Log: logTo(&logged)})
+	p := load(t, a.Wasm, policy.Options{Data: []byte(`{"n": 5000, "at": {}}`), Fuel: 1_000_000, Log: logTo(&logged)})
 	if got := eval(t, p, nil).(map[string]any)["double"]; got != "none" || len(logged) != 1 || !strings.Contains(logged[0], "decisions take longer") {
 		t.Errorf("got %v, logged %q", got, logged)
 	}
