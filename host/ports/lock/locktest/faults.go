@@ -10,7 +10,6 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/lock"
 	"github.com/hexdag/hexdag/host/ports/lock/driver"
 )
@@ -45,7 +44,7 @@ func (f Faults) Run(t *testing.T) {
 		t.Errorf("%d leases in all: nothing was tested", leases)
 	}
 	if result := history.Check(!f.Shared); result != porcupine.Ok {
-		t.Errorf("the history is %s", result)
+		t.Errorf("the history is %s:\n%s", result, history)
 	}
 }
 
@@ -150,17 +149,20 @@ func (c *client) acquire(ctx context.Context, wait time.Duration) *lock.Lease {
 func (c *client) release(ctx context.Context, lease *lock.Lease) {
 	ctx, cancel := context.WithTimeout(ctx, c.ttl)
 	defer cancel()
-	call := time.Now()
-	valid := lease.Valid()
-	err := lease.Release(ctx)
-	switch {
-	case err == nil:
-		c.history.released(c.number, lease.Token(), true, call)
-	case kernel.CodeOf(err) == kernel.CodeLockLost && !valid:
-		c.history.ended(c.number, lease.Token(), lease.Deadline())
-	default: // it may be held, or given back, or over
-		c.history.ended(c.number, lease.Token(), call)
+	call, deadline := time.Now(), lease.Deadline()
+	if err := lease.Release(ctx); err == nil {
+		c.history.released(c.number, lease.Token(), call)
+		return
 	}
+	// It may be held, or given back, or over: from its time on, or from now.
+	c.history.ended(c.number, lease.Token(), earlier(call, deadline))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // lead stands for election, leads for a while, and resigns or is paused.
@@ -174,11 +176,7 @@ func (c *client) lead(ctx context.Context) {
 		pause(ctx, rand.N(c.ttl)) // it ends at once where the lease is lost
 		c.history.write(c.number, lease.Token())
 		// Lead gives the lease back after this, or it has ended.
-		at := time.Now()
-		if deadline := lease.Deadline(); deadline.Before(at) {
-			at = deadline
-		}
-		c.history.ended(c.number, lease.Token(), at)
+		c.history.ended(c.number, lease.Token(), earlier(time.Now(), lease.Deadline()))
 		call = time.Now()
 		return nil
 	})

@@ -1,9 +1,11 @@
 package locktest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,9 +56,9 @@ func (h *History) acquired(client int, token uint64, call time.Time) {
 	h.add(client, input{opAcquire, token}, true, call, time.Now())
 }
 
-// released notes a lease that was given back, or that had ended before.
-func (h *History) released(client int, token uint64, held bool, call time.Time) {
-	h.add(client, input{opRelease, token}, held, call, time.Now())
+// released notes a lease that was given back while it was held.
+func (h *History) released(client int, token uint64, call time.Time) {
+	h.add(client, input{opRelease, token}, true, call, time.Now())
 }
 
 // ended notes that a lease ended at some moment from then on.
@@ -108,16 +110,9 @@ func model(exclusive bool) porcupine.Model {
 				s.holder, s.last = op.token, max(s.last, op.token)
 				return ok, s
 			case opRelease:
-				if !exclusive {
-					return true, s
-				}
-				if done == (s.holder == op.token) {
-					if done {
-						s.holder = 0
-					}
-					return true, s
-				}
-				return false, s
+				ok := s.holder == op.token || !exclusive
+				s.holder = 0
+				return ok, s
 			case opEnd:
 				if s.holder == op.token {
 					s.holder = 0
@@ -135,6 +130,23 @@ func model(exclusive bool) porcupine.Model {
 			return fmt.Sprintf("%s %d: %v", [...]string{"acquire", "release", "end", "write"}[op.kind], op.token, out)
 		},
 	}
+}
+
+// String returns what happened, a line each, in the order in which it began.
+func (h *History) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ops := slices.Concat(h.ops, h.ends)
+	slices.SortFunc(ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	var text strings.Builder
+	for _, op := range ops {
+		until := "..."
+		if op.Return != 0 {
+			until = time.Duration(op.Return).Round(time.Microsecond).String()
+		}
+		fmt.Fprintf(&text, "%12s %12s  client %d  %s\n", time.Duration(op.Call).Round(time.Microsecond), until, op.ClientId, model(true).DescribeOperation(op.Input, op.Output))
+	}
+	return text.String()
 }
 
 // checkTime is how long a check may take.
