@@ -244,6 +244,37 @@ func TestApprovalOfATool(t *testing.T) {
 	}
 }
 
+// What one iteration learned before the run waited is not taken for what another is given.
+func TestIterationsLearnForThemselves(t *testing.T) {
+	s := careful(t, `    database: {adapter: memory, config: {tables: {mails: [{id: 1}]}}, labels: {integrity: untrusted}}
+`)
+	h := s.open(t)
+	mails := `{kind: service_call_node, metadata: {name: m}, dependencies: [], spec: {when: "$item == 1", service: database, method: query, input_mapping: {table: "'mails'"}}}`
+	x := `{kind: service_call_node, metadata: {name: x}, dependencies: [], spec: {service: artifacts, method: store, strict_mapping: true, input_mapping: {name: "'x'", value: $item}}}`
+	node := `{kind: composite_node, metadata: {name: n}, dependencies: [], spec: {mode: for-each, items: "[1, 2]", body: [` + mails + `, ` + x + `, {kind: expression_node, metadata: {name: e}, dependencies: [m, x], spec: {expressions: {v: "1"}}}]}}`
+	result := s.load(t, h, node).Run(t.Context(), map[string]any{}, host.RunOptions{})
+	rec := &host.Recorder{}
+	for result.Status == engine.Suspended {
+		key := result.Waits[0].EventKey
+		if _, err := h.Approvals().Answer(t.Context(), strings.TrimPrefix(key, kernel.ApprovalKey), "bob", true, ""); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if result, err = h.Resume(t.Context(), result.RunID, key, nil, host.RunOptions{Recorder: rec}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	learned := map[string]string{}
+	for _, e := range rec.Events() {
+		if e.Type == kernel.BodyCompleted {
+			learned[e.Body] = e.Labels.String()
+		}
+	}
+	if result.Err != nil || !strings.HasPrefix(learned["inline[0]"], "untrusted") || learned["inline[1]"] != "trusted, public" {
+		t.Errorf("%s %v %v %v", result.Status, result.Err, learned, result.NodeResults)
+	}
+}
+
 // A model that needs an approval is asked once for each.
 func TestApprovalOfAModel(t *testing.T) {
 	s := careful(t, `    llm: {adapter: mock_llm, config: {rules: [{match: "box:work: ", reply: "INVOKE_TOOL: tool_end(output='done')"}], default: "INVOKE_TOOL: box:work()"}}

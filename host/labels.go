@@ -29,9 +29,9 @@ func labelled(ops []ports.Op, port string, spec *pipeline.PortSpec) []ports.Op {
 	return ops
 }
 
-// inputLabels are those of a run's input: what whoever starts it says, and at least
-// what the operator says of all inputs.
-func (h *Host) inputLabels(opts *RunOptions) (*kernel.Labels, error) {
+// inputLabels are those of a run's input: what whoever starts it says, has learned itself
+// where it is a node of another run, and at least what the operator says of all inputs.
+func (h *Host) inputLabels(ctx context.Context, opts *RunOptions) (*kernel.Labels, error) {
 	said, err := kernel.LabelsOfRun(opts.Labels)
 	if err != nil {
 		var e *kernel.Error
@@ -39,7 +39,7 @@ func (h *Host) inputLabels(opts *RunOptions) (*kernel.Labels, error) {
 		e.What = "the labels of the run cannot be used: " + e.What
 		return nil, e
 	}
-	return h.config.Labels.Input.Join(said).Join(opts.InputLabels), nil
+	return h.config.Labels.Input.Join(said).Join(opts.InputLabels).Join(kernel.FlowFrom(ctx).Labels()), nil
 }
 
 // joined are the labels of what is made of results of other runs.

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -30,6 +31,7 @@ func labelledSite(t *testing.T, more string) site {
   modules:
     plain: {path: TOOLBOX, grants: BOX, config: {tools: {node: {calls: [`+asking+`]}, work: {calls: [`+asking+`]}}}}
     checks: {path: TOOLBOX, grants: BOX, labels: {endorse: true}, config: {tools: {node: {calls: [`+asking+`]}, work: {calls: [`+asking+`]}}}}
+    broken: {path: TOOLBOX, grants: BOX, labels: {endorse: true}, config: {tools: {node: {calls: [{op: memory.get, head: {nokey: 1}}]}}}}
     vault: {path: TOOLBOX, grants: BOX, labels: {confidentiality: secret, tools: {work: {integrity: untrusted}}}, config: {tools: {node: {calls: [`+asking+`]}, work: {calls: [`+asking+`]}}}}
     reader: {path: TOOLBOX, grants: BOX, config: {tools: {node: {calls: [{op: memory.get, head: {key: kept}}]}}}}
     lasting: {path: TOOLBOX, isolation: run, grants: BOX, config: {tools: {node: {calls: [`+asking+`]}}}}
@@ -108,6 +110,13 @@ func TestLabelsOfResults(t *testing.T) {
 				`{kind: function_node, metadata: {name: ct}, dependencies: [mails], spec: {fn: checks.work}}`,
 			},
 			map[string]string{"mails": fromMails, "p": fromMails, "n": "trusted, secret (module:vault)", "t": "untrusted, public (tool:vault.work)"},
+		},
+		"what has failed is nobody's word": {
+			[]string{
+				mails, `{kind: function_node, metadata: {name: c}, dependencies: [mails], spec: {fn: broken, on_error: h}}`, expression("h", "c", "1"),
+				`{kind: function_node, metadata: {name: vouched}, dependencies: [mails], spec: {fn: broken, on_error: k}}`, expression("k", "vouched", "1"),
+			},
+			map[string]string{"mails": fromMails, "c": fromMails, "h": fromMails, "vouched": fromMails, "k": fromMails},
 		},
 		"nodes that may take labels off": {
 			[]string{mails, customers, expression("vouched", "mails, customers", "1"), expression("shown", "mails, customers", "1"), expression("after", "vouched, shown", "1")},
@@ -387,6 +396,51 @@ spec:
 	res := sys.Run(t.Context(), map[string]any{}, host.RunOptions{})
 	if res.Err != nil || words(res.Processes["b"])["e"] != fromMails {
 		t.Errorf("%v %v", res.Err, words(res.Processes["b"]))
+	}
+}
+
+// What a hook gives in place of a node's result is the hook's word, if it may give one.
+func TestLabelsOfHooks(t *testing.T) {
+	for may, want := range map[string]string{"true": "", "false": fromMails} {
+		s := newSite(t, `  modules:
+    guard: {path: PUPPET, labels: {endorse: `+may+`}, grants: [{metrics.count: {name: good}}, database.query], config: {verdict: 2, output: {checked: 1}}}
+    waves: {path: PUPPET, labels: {endorse: true}, grants: [{metrics.count: {name: good}}, database.query], config: {}}
+  hooks: [{module: guard, nodes: [e]}, {module: waves, nodes: [w]}]
+  ports:
+    database: {adapter: memory, config: {tables: {mails: [{id: 1}]}}, labels: {integrity: untrusted}}
+`)
+		result := s.load(t, s.open(t), query("mails", "mails"), expression("e", "mails", "1"), expression("w", "mails", "1")).Run(t.Context(), map[string]any{}, host.RunOptions{})
+		got := words(result)["e"]
+		if got == "trusted, public" {
+			got = ""
+		}
+		if result.Err != nil || got != want || words(result)["w"] != fromMails {
+			t.Errorf("%s: %v, %v", may, result.Err, words(result))
+		}
+	}
+}
+
+// A run that a node starts begins with what the node has learned, which learns what it did.
+func TestLabelsOfNestedRuns(t *testing.T) {
+	s := labelledSite(t, "").withBox(t)
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inner *host.Pipeline
+	var child *host.Result
+	h, err := host.New(t.Context(), cfg, host.Options{Functions: map[string]host.Function{"start": func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) {
+		child = inner.Run(ctx, map[string]any{}, host.RunOptions{Parent: kernel.RunFrom(ctx)})
+		return nil, child.Err
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(t.Context())
+	inner = s.load(t, h, expression("e", "", "1"), query("c", "customers"))
+	result := s.load(t, h, query("mails", "mails"), `{kind: function_node, metadata: {name: f}, dependencies: [mails], spec: {fn: start}}`).Run(t.Context(), map[string]any{}, host.RunOptions{})
+	if result.Err != nil || words(child)["e"] != fromMails || words(result)["f"] != fromBoth {
+		t.Errorf("%v %v %v", result.Err, words(child), words(result))
 	}
 }
 

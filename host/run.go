@@ -43,14 +43,18 @@ type RunOptions struct {
 func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result {
 	run := p.host.newRun(p.Name, opts)
 	var err error
-	if run.InputLabels, err = p.host.inputLabels(&opts); err != nil {
+	if run.InputLabels, err = p.host.inputLabels(ctx, &opts); err != nil {
 		return refused(ctx, run, err)
 	}
 	given, err := kernel.ToValue(input)
 	if err != nil {
 		return refused(ctx, run, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err})
 	}
-	return p.run(ctx, run, given, nil, opts)
+	result := p.run(ctx, run, given, nil, opts)
+	if outer := kernel.FlowFrom(ctx); outer != nil { // a node of another run started this one
+		outer.Join(joinedNodes(result))
+	}
+	return result
 }
 
 // newRun is the identity of a new run.

@@ -263,7 +263,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	if err != nil {
 		return nil, err
 	}
-	labels, err := h.inputLabels(&opts)
+	labels, err := h.inputLabels(ctx, &opts)
 	if err != nil {
 		return nil, errors.Join(err, h.unclaim(run))
 	}

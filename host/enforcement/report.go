@@ -2,12 +2,15 @@ package enforcement
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Report is what became of all sets on all suites.
@@ -19,21 +22,23 @@ func RunAll(ctx context.Context, dir string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{}
-	for i, set := range Sets() {
-		for _, suite := range suites {
-			own := filepath.Join(dir, fmt.Sprintf("%d-%s", i, suite.Name))
-			if err := os.Mkdir(own, 0o700); err != nil {
-				return nil, err
+	sets := Sets()
+	r := &Report{Outcomes: make([]*Outcome, len(sets)*len(suites))}
+	problems := make([]error, len(r.Outcomes))
+	var wg sync.WaitGroup
+	places := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i := range r.Outcomes {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			own := filepath.Join(dir, fmt.Sprint(i))
+			if problems[i] = os.Mkdir(own, 0o700); problems[i] == nil {
+				r.Outcomes[i], problems[i] = Run(ctx, sets[i/len(suites)], suites[i%len(suites)], own)
 			}
-			out, err := Run(ctx, set, suite, own)
-			if err != nil {
-				return nil, err
-			}
-			r.Outcomes = append(r.Outcomes, out)
-		}
+		})
 	}
-	return r, nil
+	wg.Wait()
+	return r, errors.Join(problems...)
 }
 
 // Of returns what became of a set, over all suites.

@@ -21,8 +21,9 @@ const maxIterations = 1_000_000
 func (w *worker) composite(ctx context.Context, b *pipeline.Composite, call *kernel.NodeCall) (kernel.Value, error) {
 	c := &composite{worker: w, b: b, call: call, scope: w.scope(call.Input), labels: w.flow.Labels(), now: &Progress{}}
 	if w.from != nil {
-		c.now.Branch, c.now.State = w.from.Branch, w.from.State
+		c.now.Branch, c.now.State, c.labels = w.from.Branch, w.from.State, w.from.Given // by now the flow has what the bodies learned, too
 	}
+	c.now.Given = c.labels
 	switch b.Mode {
 	case pipeline.IfElse:
 		return c.ifElse(ctx)

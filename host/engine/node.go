@@ -55,7 +55,9 @@ func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 	}
 	started := time.Now()
 	e.output, e.err = w.attempts(ctx, given)
-	e.labels = w.relabel.Of(w.flow.Labels())
+	if e.labels = w.flow.Labels(); e.err == nil {
+		e.labels = w.relabel.Of(e.labels)
+	}
 	e.duration = time.Since(started)
 	return e
 }

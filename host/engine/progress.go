@@ -21,9 +21,10 @@ type Progress struct {
 	Turns []Turn        `json:"turns,omitempty"` // of an agent
 	Begun bool          `json:"begun,omitempty"` // it waits inside of a tool
 
-	Branch *int                  `json:"branch,omitempty"` // of an if or a switch; -1 is none
-	State  map[string]any        `json:"state,omitempty"`  // of a while, before the iteration that waits
-	Bodies map[int]*BodyProgress `json:"bodies,omitempty"` // of a composite, by their iterations
+	Given  *kernel.Labels        `json:"given_labels,omitempty"` // of a composite: what its bodies are given carries these
+	Branch *int                  `json:"branch,omitempty"`       // of an if or a switch; -1 is none
+	State  map[string]any        `json:"state,omitempty"`        // of a while, before the iteration that waits
+	Bodies map[int]*BodyProgress `json:"bodies,omitempty"`       // of a composite, by their iterations
 }
 
 // Turn is a step of an agent that is over: what its model answered, or what came of a

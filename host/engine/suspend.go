@@ -27,7 +27,8 @@ func (w *worker) wait(ctx context.Context, b *pipeline.Wait, call *kernel.NodeCa
 	}
 	var setup kernel.Value
 	if b.Setup != nil {
-		if setup, err = w.function(ctx, b.Setup, call); err != nil {
+		setup, err = w.inside(ctx, func(ctx context.Context) (kernel.Value, error) { return w.function(ctx, b.Setup, call) })
+		if err != nil {
 			return nil, err
 		}
 	}

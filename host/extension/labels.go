@@ -34,16 +34,17 @@ func (m *version) checkLabels() error {
 	return nil
 }
 
-// answered gives whoever waits for an answer its labels. own says that the answer is
-// the module's own value: then the module's word for it counts, if the operator
-// lets it give one.
-func (m *version) answered(ctx context.Context, tool string, own bool) {
-	l := &m.owner.spec.Labels
+// answered gives an answer of the module's own its labels: the module's word for it counts,
+// if the operator lets it give one. An error is not its word, whatever it says.
+func (m *version) answered(ctx context.Context, tool string, err error) {
 	flow := kernel.FlowFrom(ctx)
-	if flow == nil || !own {
+	if flow == nil {
 		return
 	}
-	flow.Relabel(l.Relabel)
+	l := &m.owner.spec.Labels
+	if err == nil {
+		flow.Relabel(l.Relabel)
+	}
 	said, source := l.Result, "module:"+m.Name()
 	if tool != "" {
 		source = "tool:" + m.Name() + "." + tool
@@ -53,6 +54,13 @@ func (m *version) answered(ctx context.Context, tool string, own bool) {
 	}
 	if said != nil {
 		flow.Join(said.From(source))
+	}
+}
+
+// judged is answered for a hook: a value that it gives in place of another is its own.
+func (m *version) judged(ctx context.Context, v *kernel.Verdict, err error) {
+	if err == nil && (v.Action == kernel.Replace || v.Action == kernel.Skip) {
+		m.answered(ctx, "", nil)
 	}
 }
 

@@ -122,7 +122,7 @@ func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (verdic
 	if !v.Has(abi.NodeBefore) {
 		return kernel.Verdict{}, nil
 	}
-	defer func() { v.answered(ctx, "", verdict.Value != nil) }()
+	defer func() { v.judged(ctx, &verdict, err) }()
 	message := nodeMessage(ctx, call)
 	out, err := v.callEncoded(ctx, abi.NodeBefore, call.Name, principal(ctx), message.Value, message.Text, nil)
 	if err != nil {
@@ -137,7 +137,7 @@ func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output k
 	if !v.Has(abi.NodeAfter) {
 		return kernel.Verdict{}, nil
 	}
-	defer func() { v.answered(ctx, "", verdict.Value != nil) }()
+	defer func() { v.judged(ctx, &verdict, err) }()
 	message := behind(nodeMessage(ctx, call), "output", output)
 	if failure != nil {
 		message = behind(nodeMessage(ctx, call), "error", problem(failure))
@@ -268,10 +268,10 @@ func (m *Module) Observe(ctx context.Context, caller kernel.Caller, event kernel
 func (m *Module) CanObserve() error { return m.needOne(abi.Observe) }
 
 // RunNode runs the module as the body of a node.
-func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
+func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (answer kernel.Value, err error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
-	defer v.answered(ctx, "", true)
+	defer func() { v.answered(ctx, "", err) }()
 	message := nodeMessage(ctx, call)
 	out, err := v.callEncoded(ctx, abi.NodeRun, call.Name, principal(ctx), message.Value, message.Text, nil)
 	if err != nil {
@@ -294,10 +294,10 @@ func (m *version) described() []abi.Tool {
 
 // CallTool calls one of the module's tools on behalf of a caller. Arguments and
 // result are held to the tool's schemas.
-func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, node string, caller kernel.Caller) (kernel.Value, error) {
+func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, node string, caller kernel.Caller) (answer kernel.Value, err error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
-	defer v.answered(ctx, name, true)
+	defer func() { v.answered(ctx, name, err) }()
 	return v.callTool(ctx, name, args, node, caller)
 }
 
