@@ -13,9 +13,9 @@ import (
 
 // WatchGovernance looks at the files of governance, as often as every says, and reloads
 // it when one has changed and none does any more, and once to begin with. Report, if there is one, is given what came of
-// each reload; the log has it, too. It returns when ctx ends.
+// each reload; the log has it, too. It returns when ctx ends. Every is at least a millisecond.
 func (h *Host) WatchGovernance(ctx context.Context, every time.Duration, report func(changed bool, err error)) {
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(max(every, time.Millisecond))
 	defer ticker.Stop()
 	loaded, last := "", ""
 	for {

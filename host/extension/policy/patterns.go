@@ -38,7 +38,15 @@ const (
 )
 
 // patterns are compiled patterns, for all instances of a module.
-type patterns struct{ kept *lru.Cache[string, *pattern] }
+type patterns struct {
+	kept *lru.Cache[patternName, *pattern]
+}
+
+// patternName is the text of a regular expression, or of a glob with delimiters.
+type patternName struct {
+	glob             bool
+	delimiters, text string
+}
 
 // pattern is a compiled pattern, or one that is none.
 type pattern struct {
@@ -47,7 +55,7 @@ type pattern struct {
 }
 
 func newPatterns() *patterns {
-	kept, err := lru.New[string, *pattern](maxPatterns)
+	kept, err := lru.New[patternName, *pattern](maxPatterns)
 	if err != nil {
 		panic("policy: " + err.Error()) // the size is positive
 	}
@@ -68,7 +76,8 @@ func (p *patterns) compile(text string) (*pattern, error) {
 	if len(text) > maxPattern {
 		return nil, fmt.Errorf("%w: a pattern of %d bytes, of %d", errLimit, len(text), maxPattern)
 	}
-	if known, ok := p.kept.Get(text); ok {
+	name := patternName{text: text}
+	if known, ok := p.kept.Get(name); ok {
 		return known, nil
 	}
 	made := &pattern{}
@@ -79,7 +88,7 @@ func (p *patterns) compile(text string) (*pattern, error) {
 		}
 		made.Regexp, made.steps = regexp.MustCompile(text), len(program.Inst)
 	}
-	p.kept.Add(text, made)
+	p.kept.Add(name, made)
 	return made, nil
 }
 
@@ -100,15 +109,15 @@ func (p *patterns) regexMatch(args []any) (any, error) {
 	if !ok || !ok2 {
 		return nil, errOperand
 	}
-	return p.match(text, value)
-}
-
-func (p *patterns) match(text, value string) (any, error) {
 	c, err := p.compile(text)
 	if err != nil {
 		return nil, err
 	}
-	re, err := c.on(value)
+	return c.match(value)
+}
+
+func (p *pattern) match(value string) (any, error) {
+	re, err := p.on(value)
 	if err != nil {
 		return nil, err
 	}
@@ -166,11 +175,27 @@ func (p *patterns) globMatch(args []any) (any, error) {
 	if len(glob) > maxPattern {
 		return nil, fmt.Errorf("%w: a glob of %d bytes, of %d", errLimit, len(glob), maxPattern)
 	}
-	text, err := globRegexp(glob, delimiters)
+	c, err := p.compileGlob(glob, delimiters)
 	if err != nil {
 		return nil, err
 	}
-	return p.match(text, value)
+	return c.match(value)
+}
+
+// compileGlob is compile for a glob.
+func (p *patterns) compileGlob(glob, delimiters string) (*pattern, error) {
+	name := patternName{true, delimiters, glob}
+	if known, ok := p.kept.Get(name); ok {
+		return known, nil
+	}
+	made := &pattern{}
+	if text, err := globRegexp(glob, delimiters); err == nil {
+		if made, err = p.compile(text); err != nil {
+			return nil, err
+		}
+	}
+	p.kept.Add(name, made)
+	return made, nil
 }
 
 // delimitersOf returns what * and ? do not match: nothing for null, a dot for an empty array.
