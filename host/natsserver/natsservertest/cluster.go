@@ -61,12 +61,14 @@ func runNode(text string) error {
 		}
 		routes[i] = u
 	}
-	s, err := server.NewServer(&server.Options{
+	opts := &server.Options{
 		ServerName: n.Name, Host: "127.0.0.1", Port: n.Client, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: n.Folder, SyncAlways: n.Sync,
-		Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Route, NoAdvertise: true, PoolSize: -1},
-		Routes:  routes,
-	})
+	}
+	if len(routes) > 0 {
+		opts.Routes, opts.Cluster = routes, server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Route, NoAdvertise: true, PoolSize: -1}
+	}
+	s, err := server.NewServer(opts)
 	if err != nil {
 		return err
 	}

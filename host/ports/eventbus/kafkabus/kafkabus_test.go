@@ -1,6 +1,7 @@
 package kafkabus_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	eventbustest.Subscriber(func(ctx context.Context, broker string) (driver.Bus, error) {
+		return kafkabus.Open(ctx, kafkabus.Config{Brokers: []string{broker}})
+	})
 	goleak.VerifyTestMain(m)
 }
 
@@ -62,4 +66,17 @@ func TestWatermill(t *testing.T) {
 		t.Skip("NOT CHECKED in -short: Apache Kafka")
 	}
 	watermilltest.Run(t, opener(testserver.Kafka(t).Address()))
+}
+
+// Subscribers and Kafka are killed; nothing that was acknowledged is lost.
+func TestCrash(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT CHECKED in -short: kill -9 of subscribers and of Kafka")
+	}
+	server := testserver.Kafka(t)
+	eventbustest.Crash(t, eventbustest.Faults{Target: server.Address(), Bus: opener(server.Address())(t), Messages: 10_000, Keys: 50, Breaks: 2, Every: 2 * time.Second, Kills: 8 * time.Second, Break: func(int) {
+		server.Kill()
+		time.Sleep(200 * time.Millisecond)
+		server.Restart()
+	}})
 }

@@ -77,6 +77,7 @@ type Bus struct {
 	server *natsserver.Server
 	config Config
 
+	making  sync.Mutex
 	mu      sync.Mutex
 	closed  bool
 	streams map[string]stream // of tenants
@@ -104,25 +105,25 @@ func (b *Bus) Capabilities() driver.Capabilities {
 
 // stream returns a tenant's stream, and makes it if need be.
 func (b *Bus) stream(ctx context.Context, tenant string) (stream, error) {
-	b.mu.Lock()
-	known, ok := b.streams[tenant]
-	closed := b.closed
-	b.mu.Unlock()
-	if closed {
-		return stream{}, driver.ErrClosed
+	if known, ok, err := b.known(tenant); ok || err != nil {
+		return known, err
 	}
-	if ok {
-		return known, nil
+	b.making.Lock() // a cluster that is asked for the same several times at once may leave one without an answer
+	defer b.making.Unlock()
+	if known, ok, err := b.known(tenant); ok || err != nil {
+		return known, err
 	}
 	name := b.config.Prefix + "_ev_" + driver.NameOf(tenant)
 	made := stream{prefix: b.config.Prefix + ".ev." + driver.NameOf(tenant) + "."}
-	var err error
-	made.Stream, err = b.server.JetStream().CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: name, Description: "events of tenant " + kernel.Quote(tenant), Subjects: []string{made.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: b.config.Replicas,
-		MaxBytes: b.config.RetainBytes, MaxAge: b.config.MaxAge, Duplicates: b.config.Dedup, Discard: jetstream.DiscardOld, AllowDirect: true,
+	err := insist(ctx, func(ctx context.Context) (err error) {
+		made.Stream, err = b.server.JetStream().CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name: name, Description: "events of tenant " + kernel.Quote(tenant), Subjects: []string{made.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: b.config.Replicas,
+			MaxBytes: b.config.RetainBytes, MaxAge: b.config.MaxAge, Duplicates: b.config.Dedup, Discard: jetstream.DiscardOld, AllowDirect: true,
+		})
+		return err
 	})
 	if err != nil {
-		return stream{}, unavailable(err)
+		return stream{}, b.unavailable(err)
 	}
 	b.mu.Lock()
 	b.streams[tenant] = made
@@ -130,22 +131,51 @@ func (b *Bus) stream(ctx context.Context, tenant string) (stream, error) {
 	return made, nil
 }
 
+func (b *Bus) known(tenant string) (stream, bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return stream{}, false, driver.ErrClosed
+	}
+	s, ok := b.streams[tenant]
+	return s, ok, nil
+}
+
 // unavailable gives an error of NATS a code.
-func unavailable(err error) error {
+func (b *Bus) unavailable(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	fix := "see whether NATS runs, and has a majority of its nodes"
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
-		fix = "see what NATS says; where there is no room, lower max_bytes or free some"
+	why := kernel.Quote(err.Error())
+	if p := b.server.Problem(); p != "" {
+		why += "; the server in this process says: " + kernel.Quote(p)
 	}
-	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the event bus on NATS does not answer as it should", Why: kernel.Quote(err.Error()), Fix: fix, Err: err}
+	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the event bus on NATS does not answer as it should", Why: why, Fix: "see whether NATS runs, has a majority of its nodes, and room on its disk; one that ran out of room has to be started again", Err: err}
+}
+
+// insist does what fails until it does not, for as long as another attempt may help.
+func insist(ctx context.Context, do func(context.Context) error) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, attempt)
+		err := do(try)
+		cancel()
+		if err == nil || !passing(err) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // attempt is how long one attempt to publish may take before another is made: a cluster
 // that has just lost its leader does not answer.
 const attempt = 2 * time.Second
+
+// asking is how long all attempts at what is no publishing may take.
+const asking = 30 * time.Second
 
 // Publish publishes until it is acknowledged; the id keeps a second attempt from being a
 // second event.
@@ -163,22 +193,14 @@ func (b *Bus) Publish(ctx context.Context, e *driver.Event) (driver.Receipt, err
 	}
 	msg := &nats.Msg{Subject: s.prefix + strconv.Itoa(driver.Partition(e, partitions)) + "." + e.Topic, Data: text, Header: nats.Header{}}
 	msg.Header[jetstream.MsgIDHeader] = []string{driver.Identity(e)}
-	for {
-		try, cancel := context.WithTimeout(ctx, attempt)
-		ack, err := b.server.JetStream().PublishMsg(try, msg)
-		cancel()
-		if err == nil {
-			return driver.Receipt{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
-		}
-		if !passing(err) || ctx.Err() != nil {
-			return driver.Receipt{}, unavailable(err)
-		}
-		select {
-		case <-ctx.Done():
-			return driver.Receipt{}, unavailable(err)
-		case <-time.After(20 * time.Millisecond):
-		}
+	var ack *jetstream.PubAck
+	if err := insist(ctx, func(ctx context.Context) (err error) {
+		ack, err = b.server.JetStream().PublishMsg(ctx, msg)
+		return err
+	}); err != nil {
+		return driver.Receipt{}, b.unavailable(err)
 	}
+	return driver.Receipt{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
 // passing reports whether an error may be gone with the next attempt.
@@ -189,8 +211,11 @@ func passing(err error) bool {
 		}
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code == 503 // no leader yet
+	return errors.As(err, &api) && (api.Code == 503 || api.ErrorCode == inProcess) // no leader yet
 }
+
+// inProcess is the code of an id whose event is not kept yet, and may never be: its leader has changed.
+const inProcess = 10158
 
 // event reads a message.
 func event(msg jetstream.Msg) (*driver.Event, uint64, error) {
@@ -206,7 +231,8 @@ func event(msg jetstream.Msg) (*driver.Event, uint64, error) {
 	return e, meta.NumDelivered, nil
 }
 
-// Read returns events that are kept, through a consumer that is gone thereafter.
+// Read returns events that are kept, through a consumer that is gone thereafter. Of a
+// cluster it may be a node that lacks the latest.
 func (b *Bus) Read(ctx context.Context, q *driver.Query) ([]*driver.Event, error) {
 	s, err := b.stream(ctx, q.Tenant)
 	if err != nil {
@@ -215,16 +241,21 @@ func (b *Bus) Read(ctx context.Context, q *driver.Query) ([]*driver.Event, error
 	config := jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 10 * time.Second}
 	exact := s.filter(&config, q.Patterns, "*")
 	startAt(&config, q.Start)
-	c, err := s.CreateConsumer(ctx, config)
-	if err != nil {
-		return nil, unavailable(err)
+	var c jetstream.Consumer
+	ctx, cancel := context.WithTimeout(ctx, asking)
+	defer cancel()
+	if err := insist(ctx, func(ctx context.Context) (err error) {
+		c, err = s.CreateConsumer(ctx, config)
+		return err
+	}); err != nil {
+		return nil, b.unavailable(err)
 	}
 	defer s.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) //nolint:errcheck // it is gone by itself, soon
 	var events []*driver.Event
 	for len(events) < q.Limit {
 		batch, err := c.FetchNoWait(min(q.Limit-len(events), 500))
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, b.unavailable(err)
 		}
 		n := 0
 		for msg := range batch.Messages() {
@@ -234,7 +265,7 @@ func (b *Bus) Read(ctx context.Context, q *driver.Query) ([]*driver.Event, error
 			}
 		}
 		if err := batch.Error(); err != nil {
-			return nil, unavailable(err)
+			return nil, b.unavailable(err)
 		}
 		if n == 0 {
 			break
@@ -265,7 +296,7 @@ func (b *Bus) Topics(ctx context.Context, tenant string, patterns []string) ([]d
 	found := map[string]*driver.Topic{}
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(s.prefix+">"))
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, b.unavailable(err)
 	}
 	for subject, n := range info.State.Subjects {
 		_, name, _ := strings.Cut(strings.TrimPrefix(subject, s.prefix), ".")

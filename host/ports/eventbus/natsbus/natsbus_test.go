@@ -16,6 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	natsservertest.Node()
+	eventbustest.Subscriber(subscriber)
 	goleak.VerifyTestMain(m)
 }
 

@@ -53,9 +53,11 @@ func (b *Bus) Subscribe(ctx context.Context, want *driver.Subscribe) (driver.Sub
 			consumers = append(consumers, &consumer{sub: s, partition: strconv.Itoa(p)})
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, asking)
+	defer cancel()
 	for _, c := range consumers {
-		if err := c.open(ctx); err != nil {
-			return nil, err
+		if err := insist(ctx, c.open); err != nil {
+			return nil, b.failed(err)
 		}
 	}
 	b.mu.Lock()
@@ -70,6 +72,15 @@ func (b *Bus) Subscribe(ctx context.Context, want *driver.Subscribe) (driver.Sub
 		s.loops.Go(c.run)
 	}
 	return s, nil
+}
+
+// failed is unavailable for what is not worded yet.
+func (b *Bus) failed(err error) error {
+	var known *kernel.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return b.unavailable(err)
 }
 
 // Close ends the subscription.
@@ -133,10 +144,8 @@ func (c *consumer) open(ctx context.Context) (err error) {
 	}
 	if want.Group == "" {
 		config.InactiveThreshold, config.MemoryStorage = inactive, true
-		if c.Consumer, err = s.stream.CreateConsumer(ctx, config); err != nil {
-			return unavailable(err)
-		}
-		return nil
+		c.Consumer, err = s.stream.CreateConsumer(ctx, config)
+		return err
 	}
 	config.Durable = want.Group + "-" + c.partition
 	c.Consumer, err = s.stream.Consumer(ctx, config.Durable)
@@ -147,7 +156,7 @@ func (c *consumer) open(ctx context.Context) (err error) {
 		}
 	}
 	if err != nil {
-		return unavailable(err)
+		return err
 	}
 	return c.checkGroup(ctx, config)
 }
@@ -164,11 +173,10 @@ func (c *consumer) checkGroup(ctx context.Context, config jetstream.ConsumerConf
 	}
 	is.AckWait, is.Metadata = config.AckWait, maps.Clone(config.Metadata)
 	updated, err := c.sub.stream.UpdateConsumer(ctx, is)
-	if err != nil {
-		return unavailable(err)
+	if err == nil {
+		c.Consumer = updated
 	}
-	c.Consumer = updated
-	return nil
+	return err
 }
 
 // run takes messages until the subscription is closed. A consumer that is gone is made

@@ -1,7 +1,9 @@
 package redisbus_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -13,7 +15,12 @@ import (
 	"github.com/hexdag/hexdag/host/testserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	eventbustest.Subscriber(func(ctx context.Context, url string) (driver.Bus, error) {
+		return redisbus.Open(ctx, redisbus.Config{URL: url})
+	})
+	goleak.VerifyTestMain(m)
+}
 
 func opener(address string) func(t *testing.T) driver.Bus {
 	return func(t *testing.T) driver.Bus {
@@ -44,4 +51,17 @@ func TestConfig(t *testing.T) {
 // watermill's own suite.
 func TestWatermill(t *testing.T) {
 	watermilltest.Run(t, opener(testserver.Redis(t).Address()))
+}
+
+// Subscribers and Redis are killed; with appendfsync always, nothing that was acknowledged is lost.
+func TestCrash(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT CHECKED in -short: kill -9 of subscribers and of Redis")
+	}
+	server := testserver.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
+	eventbustest.Crash(t, eventbustest.Faults{Target: "redis://" + server.Address(), Bus: opener(server.Address())(t), Messages: 50_000, Keys: 50, Breaks: 3, Every: time.Second, Kills: time.Second, Break: func(int) {
+		server.Kill()
+		time.Sleep(200 * time.Millisecond)
+		server.Restart()
+	}})
 }
