@@ -46,7 +46,7 @@ func (h *Host) newStates(machines []*pipeline.Machine) (*entitystate.States, err
 			}
 		}
 	}
-	states, err := entitystate.New(h.memory, list, entitystate.Options{Guard: guard})
+	states, err := entitystate.New(h.memory, list, entitystate.Options{Guard: guard, Changed: h.entityChanged})
 	if err != nil {
 		return nil, err
 	}

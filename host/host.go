@@ -26,6 +26,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/governance/approvals"
 	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
 	"github.com/hexdag/hexdag/host/ports/memory"
@@ -94,6 +95,9 @@ type Host struct {
 	fuel       *kernel.Budget // of the tenant; nil has no limit
 	memory     *memory.Memory // the operator's
 	locks      *Locks
+	bus        *eventbus.Bus
+	busConfig  busConfig
+	shared     servers
 
 	approvals *approvals.Store
 	modules   []*extension.Module

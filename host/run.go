@@ -74,7 +74,9 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		action = actionResume
 	}
 	if err := p.host.admit(ctx, run, action); err != nil {
-		return refused(ctx, run, err)
+		result := refused(ctx, run, err)
+		p.host.runEnded(ctx, run, result)
+		return result
 	}
 	if deadline := p.host.config.RunLimits.Deadline; deadline > 0 {
 		var cancel context.CancelFunc
@@ -82,7 +84,8 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		defer cancel()
 	}
 	observer, stop := observe(opts)
-	run.Observer = observer
+	run.Observer = p.host.observed(ctx, observer)
+	p.host.runStarted(ctx, run)
 	result := p.plan.Run(ctx, run, input, from)
 	stop()
 	if err := p.keep(run, input, result); err != nil {
@@ -92,6 +95,7 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
 		fail(result, err)
 	}
+	p.host.runEnded(ctx, run, result)
 	return result
 }
 

@@ -52,6 +52,7 @@ func adapters() map[string]map[string]opener {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
 		},
+		"eventbus": {"memory": openProcessBus, "nats": openNATSBus, "redis": openRedisBus, "kafka": openKafkaBus},
 		"http":     {"http": openHTTP},
 		"api_call": {"http": openHTTP},
 	}
@@ -78,6 +79,9 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if _, named := specs["lock"]; !named {
 		specs["lock"] = pipeline.PortSpec{Adapter: "memory"}
 	}
+	if _, named := specs["eventbus"]; !named && specs["event_bus"].Adapter == "" {
+		specs["eventbus"] = pipeline.PortSpec{Adapter: "memory"}
+	}
 	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)
 	h.door.ApproveWith(h.approvals)
@@ -85,7 +89,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	entities, err := entitystate.New(h.memory, nil, entitystate.Options{})
+	entities, err := entitystate.New(h.memory, nil, entitystate.Options{Changed: h.entityChanged})
 	if err != nil {
 		return err
 	}

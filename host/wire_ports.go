@@ -9,6 +9,8 @@ import (
 	"github.com/hexdag/hexdag/host/lib/pipelinememory"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/eventbus"
+	"github.com/hexdag/hexdag/host/ports/eventbus/membus"
 	"github.com/hexdag/hexdag/host/ports/httpport"
 	"github.com/hexdag/hexdag/host/ports/lock"
 	"github.com/hexdag/hexdag/host/ports/lock/memlock"
@@ -107,6 +109,7 @@ func emptyOps() []ports.Op {
 		ops = append(ops, entities.Ops()...)
 	}
 	ops = append(ops, lock.New(memlock.New(), lock.Options{}).Ops()...)
+	ops = append(ops, eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil)...)
 	if web, err := httpport.New(httpport.Config{}); err == nil {
 		ops = append(ops, web.Ops()...)
 	}

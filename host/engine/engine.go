@@ -120,6 +120,7 @@ func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Valu
 		m.BeginRun(rc)
 	}
 	defer p.engine.endRun(ctx, rc)
+	defer rc.End(context.WithoutCancel(ctx))
 	r := &run{Plan: p, context: rc, started: time.Now(), limit: make(chan struct{}, p.Concurrency)}
 	return r.execute(ctx, input, from)
 }

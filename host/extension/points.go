@@ -237,6 +237,28 @@ func (m *Module) Invoke(ctx context.Context, i Invocation) (*sandbox.Outcome, er
 	return v.enter(ctx, "", principal(ctx), call)
 }
 
+// May returns nil if the module requests, and was granted, an operation with these
+// arguments; else an error that says which of the two is missing.
+func (m *Module) May(op string, args map[string]string) error {
+	return m.latest().rights.Check(op, args)
+}
+
+// Observe tells the module of an event, on behalf of whoever subscribed it. It is the
+// attempt'th time, from 1. The verdict is Continue, Deny (never again) or RetryAfter.
+func (m *Module) Observe(ctx context.Context, caller kernel.Caller, event kernel.Value, attempt int) (kernel.Verdict, error) {
+	v := m.hold(ctx)
+	defer m.release(ctx, v)
+	message := map[string]any{"run": runMessage(ctx).Value, "event": event, "attempt": kernel.Number(int64(attempt))}
+	out, err := v.call(ctx, abi.Observe, "", caller, message, nil)
+	if err != nil {
+		return kernel.Verdict{}, err
+	}
+	return v.verdict(abi.Observe, out)
+}
+
+// CanObserve returns an error if the module does not export observe.
+func (m *Module) CanObserve() error { return m.needOne(abi.Observe) }
+
 // RunNode runs the module as the body of a node.
 func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 	v := m.hold(ctx)

@@ -38,6 +38,7 @@ type RunContext struct {
 	Door     PortFunc
 	counters counters
 	calls    counters
+	endings  endings
 	message  atomic.Pointer[runMessage]
 }
 

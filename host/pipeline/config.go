@@ -26,6 +26,9 @@ type Config struct {
 	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
 
+	Triggers      []TriggerSpec
+	Subscriptions []SubscriptionSpec
+
 	TenantLimits TenantLimits
 	RunLimits    RunLimits
 	Static       rewrite.Options // what modules' bytes are held to; zero fields mean the defaults
@@ -124,6 +127,8 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		}
 	}
 	r.readHooks(c, spec.Items("hooks"))
+	r.readTriggers(c, spec.Items("triggers"))
+	r.readSubscriptions(c, spec.Items("subscriptions"))
 	spec.Rest("logging", "orchestrator", "limits", "caps", "plugins", "mcp_permissions")
 }
 

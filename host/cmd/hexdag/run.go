@@ -116,7 +116,11 @@ func withHost(cmd *cobra.Command, file string, f runFlags, use func(ctx context.
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
-	return use(ctx, h, read.System != nil)
+	after, err := listening(ctx, cmd, h)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(ctx, h, read.System != nil), after())
 }
 
 // configFor returns the configuration: the named one, hexdag.yaml beside the

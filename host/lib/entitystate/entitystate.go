@@ -65,6 +65,9 @@ type Options struct {
 	// Guard reports whether an edge's guard holds. An error blocks the
 	// transition, too.
 	Guard func(ctx context.Context, guard string, c *Change) (bool, error)
+	// Changed, if set, is told of every transition that has happened, as {entity_type,
+	// entity_id, from_state, to_state}, with its reason and payload.
+	Changed func(ctx context.Context, c *Change)
 	// Claim is how long handlers have; 0 means ten minutes.
 	Claim time.Duration
 	// Now is the time; nil means time.Now.

@@ -47,6 +47,9 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 	if err := s.swap(ctx, c, value, before.changed(c, s.opts.Now())); err != nil {
 		return err
 	}
+	if s.opts.Changed != nil {
+		s.opts.Changed(ctx, c)
+	}
 	kernel.Emit(ctx, &kernel.Event{Type: Transitioned, Node: c.Node, Reason: kernel.Quote(c.Reason), Result: c.value()})
 	return nil
 }

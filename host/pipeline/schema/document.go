@@ -150,8 +150,23 @@ func configDocument() object {
 				"deadline": seconds("Of the run."), "fuel": positive("Instructions."), "host_calls": positive("Calls of the host."), "log_lines": positive("Lines that modules log."), "bytes_in": positive("What the host gives to modules."), "bytes_out": positive("What they give the host."),
 			}),
 			"static_limits": staticLimits(),
+			"triggers":      listOf("What starts runs of pipelines.", trigger()),
+			"subscriptions": listOf("Modules that are told of events.", closed("A module and what it is told of.", object{
+				"module": text("The module, which exports observe."), "on": texts("Patterns of topics."), "group": text("What shares the events, and keeps the place; the module's name if it is left out."),
+				"concurrency": positive("Events at once."), "start": choice("Where a new one begins.", "new", "beginning"),
+			}, "module", "on")),
 		}),
 	}, "kind")
+}
+
+func trigger() object {
+	return closed("A pipeline, and the events that start it.", object{
+		"name": text("Its name, under which it keeps its place."), "on": texts("Patterns of topics: * stands for a part, > at the end for one or more."), "pipeline": text("The pipeline's file."),
+		"when": anything("An expression over the event: data, topic, key, labels and so on. Where it is false or fails, nothing is started."), "input": mapping("The run's input: expressions over the event.", anything("An expression, or a literal that is no text.")),
+		"concurrency": positive("Runs at once."), "retries": positive("How often a run that failed is made again."), "max_per_minute": positive("Runs that begin within a minute; the rest wait."),
+		"dedup": closed("Of events that are equal in key, one starts a run within window.", object{"key": anything("An expression over the event."), "window": seconds("How long.")}, "key", "window"),
+		"start": choice("Where a new trigger begins.", "new", "beginning"), "principal": text("Who runs; the configuration's principal if it is left out."),
+	}, "name", "on", "pipeline")
 }
 
 func module() object {

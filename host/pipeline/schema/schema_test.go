@@ -410,6 +410,9 @@ func groups() []group {
 		{functions: []string{"readCallLimits l"}, paths: []string{"Config.spec.modules.*.limits"}},
 		{functions: []string{"readStatic l"}, more: staticNames(), paths: []string{"Config.spec.static_limits", "Config.spec.modules.*.static_limits"}},
 		{functions: []string{"readPrices p"}, paths: []string{"Config.spec.prices.*"}},
+		{functions: []string{"readTrigger s"}, paths: []string{"Config.spec.triggers.[]"}},
+		{functions: []string{"readTrigger d"}, paths: []string{"Config.spec.triggers.[].dedup"}},
+		{functions: []string{"readSubscriptions s"}, paths: []string{"Config.spec.subscriptions.[]"}},
 
 		{functions: []string{"readNode s", "specOf s", "invoke s"}, paths: []string{"node"}},
 		{functions: []string{"readNode meta", "invoke meta"}, paths: []string{"node.metadata"}},
