@@ -163,6 +163,43 @@ func TestLocksEndWithTheRun(t *testing.T) {
 	}
 }
 
+// A run that goes on holds its pipeline's lock again, with a later token.
+func TestLockOfAResumedRun(t *testing.T) {
+	var tokens []uint64
+	var h *host.Host
+	note := func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) {
+		fences, err := kernel.FencesFrom(ctx)
+		if err != nil || len(fences) != 1 || !isLocked(t, h, "orders") {
+			t.Errorf("%+v, %v", fences, err)
+		}
+		for _, f := range fences {
+			tokens = append(tokens, f.Token)
+		}
+		return true, nil
+	}
+	var p *host.Pipeline
+	h, p = loaded(t, `kind: Pipeline
+metadata: {name: t}
+spec:
+  lock: orders
+  nodes:
+    - {kind: function_node, metadata: {name: a}, spec: {fn: note}}
+    - {kind: wait_node, metadata: {name: w}, dependencies: [a], spec: {event_key: go}}
+    - {kind: function_node, metadata: {name: b}, dependencies: [w], spec: {fn: note}}
+`, host.Options{Functions: map[string]host.Function{"note": note}})
+	first := run(t, p, "{}")
+	if first.Status != engine.Suspended || isLocked(t, h, "orders") {
+		t.Fatalf("%s, %v: suspended, it holds %v", first.Status, first.Err, isLocked(t, h, "orders"))
+	}
+	second, err := h.Resume(t.Context(), first.RunID, "go", nil, host.RunOptions{})
+	if err != nil || second.Status != engine.Completed {
+		t.Fatalf("%+v, %v", second, err)
+	}
+	if len(tokens) != 2 || tokens[1] <= tokens[0] || isLocked(t, h, "orders") {
+		t.Errorf("tokens %v", tokens)
+	}
+}
+
 // TestLostLock: a node whose lock is lost ends, and says so. The server goes away, so that nobody renews.
 func TestLostLock(t *testing.T) {
 	server := testserver.Redis(t)

@@ -45,37 +45,55 @@ func (l lockLimits) options() lock.Options {
 	return lock.Options{TTL: seconds(l.TTL), MaxTTL: seconds(l.MaxTTL), MaxHeld: l.MaxHeld}
 }
 
-// lockOpener opens a store with the rest of an adapter's configuration. state is the host's folder.
-type lockOpener func(ctx context.Context, config map[string]any, state string) (driver.Store, error)
+// lockOpener opens a store with the rest of an adapter's configuration.
+type lockOpener func(ctx context.Context, config map[string]any, connect natsConnector) (driver.Store, error)
+
+// natsConnector connects to NATS. onClose, which may be nil, is what whoever asked calls in the end.
+type natsConnector func(ctx context.Context, c natsserver.Config) (s *natsserver.Server, onClose func() error, err error)
+
+// sharedNATS is the connection of all ports of the host, which closes it.
+func (h *Host) sharedNATS(ctx context.Context, c natsserver.Config) (*natsserver.Server, func() error, error) {
+	s, err := h.nats(ctx, c)
+	return s, nil, err
+}
+
+// ownNATS is a connection of one's own.
+func ownNATS(ctx context.Context, c natsserver.Config) (*natsserver.Server, func() error, error) {
+	s, err := natsserver.Open(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.Close, nil
+}
 
 // lockStores lists the adapters of the lock port.
 func lockStores() map[string]lockOpener {
 	return map[string]lockOpener{
-		"memory": func(_ context.Context, config map[string]any, _ string) (driver.Store, error) {
+		"memory": func(_ context.Context, config map[string]any, _ natsConnector) (driver.Store, error) {
 			return memlock.New(), readLockConfig(config, &struct{}{}, "nothing else")
 		},
-		"postgres": func(ctx context.Context, config map[string]any, _ string) (driver.Store, error) {
+		"postgres": func(ctx context.Context, config map[string]any, _ natsConnector) (driver.Store, error) {
 			var c postgreslock.Config
 			if err := readLockConfig(config, &c, "url and table"); err != nil {
 				return nil, err
 			}
 			return opened(postgreslock.Open(ctx, c))
 		},
-		"redis": func(ctx context.Context, config map[string]any, _ string) (driver.Store, error) {
+		"redis": func(ctx context.Context, config map[string]any, _ natsConnector) (driver.Store, error) {
 			var c redislock.Config
 			if err := readLockConfig(config, &c, "url and prefix"); err != nil {
 				return nil, err
 			}
 			return opened(redislock.Open(ctx, c))
 		},
-		"etcd": func(ctx context.Context, config map[string]any, _ string) (driver.Store, error) {
+		"etcd": func(ctx context.Context, config map[string]any, _ natsConnector) (driver.Store, error) {
 			var c etcdlock.Config
 			if err := readLockConfig(config, &c, "endpoints, prefix, username, password and ca"); err != nil {
 				return nil, err
 			}
 			return opened(etcdlock.Open(ctx, c))
 		},
-		"consul": func(ctx context.Context, config map[string]any, _ string) (driver.Store, error) {
+		"consul": func(ctx context.Context, config map[string]any, _ natsConnector) (driver.Store, error) {
 			var c consullock.Config
 			if err := readLockConfig(config, &c, "address, token and prefix"); err != nil {
 				return nil, err
@@ -94,9 +112,8 @@ func opened[S driver.Store](s S, err error) (driver.Store, error) {
 	return s, nil
 }
 
-// openNATSLocks keeps locks in a cluster's JetStream or, without a url, in the server in this process, which the
-// processes of a state folder share.
-func openNATSLocks(ctx context.Context, config map[string]any, state string) (driver.Store, error) {
+// openNATSLocks keeps locks in a cluster's JetStream or in the server in this process, which the processes of a folder share.
+func openNATSLocks(ctx context.Context, config map[string]any, connect natsConnector) (driver.Store, error) {
 	var bucket natslock.Config
 	var server natsserver.Config
 	ours, rest := split(config, "bucket", "replicas")
@@ -104,18 +121,15 @@ func openNATSLocks(ctx context.Context, config map[string]any, state string) (dr
 	if err := errors.Join(readLockConfig(ours, &bucket, takes), readLockConfig(rest, &server, takes)); err != nil {
 		return nil, err
 	}
-	if server.URL == "" {
-		server.Folder = cmp.Or(server.Folder, filepath.Join(state, "nats"))
-	}
-	s, err := natsserver.Open(ctx, server)
+	s, onClose, err := connect(ctx, server)
 	if err != nil {
 		return nil, err
 	}
-	store, err := natslock.Open(ctx, s.JetStream(), bucket, s.Close)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
+	store, err := natslock.Open(ctx, s.JetStream(), bucket, onClose)
+	if err != nil && onClose != nil {
+		err = errors.Join(err, onClose())
 	}
-	return store, nil
+	return opened(store, err)
 }
 
 func readLockConfig(config map[string]any, c any, takes string) error {
@@ -139,7 +153,7 @@ func split(config map[string]any, names ...string) (named, rest map[string]any) 
 }
 
 // openLocks opens an adapter of the lock port.
-func openLocks(ctx context.Context, name string, config map[string]any, state string) (*Locks, error) {
+func openLocks(ctx context.Context, name string, config map[string]any, connect natsConnector) (*Locks, error) {
 	open, ok := lockStores()[name]
 	if !ok {
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "port lock has no adapter " + kernel.Quote(name), Fix: "known are " + strings.Join(slices.Sorted(maps.Keys(lockStores())), ", ")}
@@ -152,22 +166,28 @@ func openLocks(ctx context.Context, name string, config map[string]any, state st
 	if err := l.options().Check(); err != nil {
 		return nil, err
 	}
-	store, err := open(ctx, rest, state)
+	store, err := open(ctx, rest, connect)
 	if err != nil {
 		return nil, err
 	}
 	return lock.New(store, l.options()), nil
 }
 
+// lockPaths resolves the paths of an adapter's configuration.
+func (o opening) lockPaths(name string, config map[string]any, dir string) error {
+	if name == "nats" {
+		return o.natsPaths(config, dir)
+	}
+	return o.path(config, "ca", dir)
+}
+
 // lockAdapter is the opener of an adapter of the lock port.
 func lockAdapter(name string) opener {
 	return func(o opening, config map[string]any, dir string) ([]ports.Op, error) {
-		for _, file := range []string{"ca", "credentials", "folder"} {
-			if err := o.path(config, file, dir); err != nil {
-				return nil, err
-			}
+		if err := o.lockPaths(name, config, dir); err != nil {
+			return nil, err
 		}
-		locks, err := openLocks(o.ctx, name, config, o.host.state)
+		locks, err := openLocks(o.ctx, name, config, o.host.sharedNATS)
 		if err != nil {
 			return nil, err
 		}
@@ -213,8 +233,9 @@ func OpenLocks(ctx context.Context, cfg *Config) (locks *Locks, tenant string, e
 	if _, err := adapterOf("lock", spec); err != nil {
 		return nil, "", place(err, spec.Where)
 	}
-	if _, err := lockAdapter(adapter)(o, config, filepath.Dir(cfg.File)); err != nil {
+	if err := o.lockPaths(adapter, config, filepath.Dir(cfg.File)); err != nil {
 		return nil, "", place(err, spec.Where)
 	}
-	return h.locks, h.tenant(), nil
+	locks, err = openLocks(ctx, adapter, config, ownNATS)
+	return locks, h.tenant(), place(err, spec.Where)
 }
