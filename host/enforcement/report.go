@@ -26,14 +26,14 @@ func RunAll(ctx context.Context, dir string) (*Report, error) {
 	r := &Report{Outcomes: make([]*Outcome, len(sets)*len(suites))}
 	problems := make([]error, len(r.Outcomes))
 	var wg sync.WaitGroup
-	places := make(chan struct{}, runtime.GOMAXPROCS(0))
+	places := make(chan struct{}, 2*runtime.GOMAXPROCS(0)) // they also wait for the disk
 	for i := range r.Outcomes {
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
 			own := filepath.Join(dir, fmt.Sprint(i))
 			if problems[i] = os.Mkdir(own, 0o700); problems[i] == nil {
-				r.Outcomes[i], problems[i] = Run(ctx, sets[i/len(suites)], suites[i%len(suites)], own)
+				r.Outcomes[i], problems[i] = Run(ctx, sets[i/len(suites)], suites[i%len(suites)], own, filepath.Join(dir, "cache"))
 			}
 		})
 	}

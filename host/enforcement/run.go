@@ -65,9 +65,9 @@ type Outcome struct {
 }
 
 // Run runs every task of a suite, alone and with every injection. Its files are in dir,
-// which it fills.
-func Run(ctx context.Context, set Set, suite *Suite, dir string) (_ *Outcome, err error) {
-	r := &runner{set: set, suite: suite, dir: dir}
+// which it fills; what is compiled is kept in cache, which several may share.
+func Run(ctx context.Context, set Set, suite *Suite, dir, cache string) (_ *Outcome, err error) {
+	r := &runner{set: set, suite: suite, dir: dir, cache: cache}
 	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
@@ -110,6 +110,7 @@ type runner struct {
 	set   Set
 	suite *Suite
 	dir   string
+	cache string
 	host  *host.Host
 }
 
@@ -148,7 +149,7 @@ func (r *runner) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.host, err = host.New(ctx, cfg, host.Options{CacheDir: r.path("cache"), KeyFile: r.path("audit.key")})
+	r.host, err = host.New(ctx, cfg, host.Options{CacheDir: r.cache, KeyFile: r.path("audit.key")})
 	return err
 }
 
