@@ -369,7 +369,22 @@ func TestModuleSubscribes(t *testing.T) {
     reserved: {path: WATCHER, config: {op: eventbus.publish, args: {topic: "hexdag.pipeline.x.failed"}}, grants: [eventbus.publish, eventbus.subscribe, eventbus.replay, eventbus.unsubscribe, eventbus.topics]}
     replay: {path: WATCHER, config: {op: eventbus.replay, args: {topic: "orders.*", limit: 1}}, GRANTS}
 `)
-	h := s.open(t)
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h *host.Host
+	seen := func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) { // before the run ends, and its subscription with it
+		for ctx.Err() == nil && len(topicsOf(t, h, "seen.*")) == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
+		return nil, ctx.Err()
+	}
+	h, err = host.New(t.Context(), cfg, host.Options{Functions: map[string]host.Function{"seen": seen}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close(t.Context()) })
 	// The second node publishes what the first has subscribed to; the third reads it.
 	s.write(t, "p.yaml", `kind: Pipeline
 metadata: {name: p}
@@ -378,6 +393,7 @@ spec:
     - {kind: function_node, metadata: {name: a}, spec: {fn: sub}}
     - {kind: service_call_node, metadata: {name: b}, dependencies: [a], spec: {service: eventbus, method: publish, input_mapping: {topic: "'orders.paid'", data: "$input.n"}}}
     - {kind: function_node, metadata: {name: c}, dependencies: [b], spec: {fn: replay}}
+    - {kind: function_node, metadata: {name: d}, dependencies: [b], spec: {fn: seen, timeout: 30}}
 `)
 	r := s.run(t, h, "p", map[string]any{"n": 7})
 	if r.Err != nil {
