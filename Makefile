@@ -15,7 +15,7 @@ SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
 GO_MODULES := guests guests/sdk/go $(EXAMPLE)/guests
 
 .DEFAULT_GOAL := run
-.PHONY: run build guests test unit full race wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
+.PHONY: enforcement run build guests test unit full race wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
 
 run: guests
 	@echo "running $(EXAMPLE)"
@@ -90,6 +90,10 @@ sdk-test: | toolchains
 # The table of guests/README.md.
 sdk-table: toolchains
 	go run ./host/conform/table
+
+# The table of README.md, Labels, and which injections get through.
+enforcement:
+	go run ./host/enforcement/table
 
 check: fmt vet lint unit
 

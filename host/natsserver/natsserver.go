@@ -144,6 +144,15 @@ func (s *Server) JetStream() jetstream.JetStream { return s.js }
 // Embedded reports whether the data is in a folder of this machine.
 func (s *Server) Embedded() bool { return s.node != nil }
 
+// Problem returns the last error of the server in this process, which may be why it does not answer;
+// "" where there is none.
+func (s *Server) Problem() string {
+	if s.node == nil {
+		return ""
+	}
+	return s.node.problem()
+}
+
 // MaxPayload is how many bytes a message has at most.
 func (s *Server) MaxPayload() int {
 	return int(min(s.conn.MaxPayload(), math.MaxInt32))

@@ -35,6 +35,7 @@ type node struct {
 	closed  bool
 	lock    *os.File // held while the server is here
 	server  *server.Server
+	log     *lastError
 	socket  net.Listener
 	guests  map[net.Conn]struct{} // other processes' connections
 	serving sync.WaitGroup
@@ -112,7 +113,7 @@ func (n *node) start() error {
 		return n.unusable(err)
 	}
 	s.SetLoggerV2(log, false, false, false)
-	n.server = s
+	n.server, n.log = s, log
 	s.Start()
 	if !s.ReadyForConnections(n.config.Timeout) || !s.JetStreamEnabled() {
 		return n.unusable(fmt.Errorf("the server did not start: %s", kernel.Quote(log.text())))
@@ -170,6 +171,16 @@ func (n *node) admit(guest, conn net.Conn) bool {
 	n.serving.Go(func() { pipe(conn, guest) })
 	n.serving.Go(func() { pipe(guest, conn) })
 	return true
+}
+
+// problem returns the last error that the server wrote, if it is here.
+func (n *node) problem() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.log == nil {
+		return ""
+	}
+	return n.log.text()
 }
 
 func (n *node) close() error {

@@ -86,28 +86,15 @@ func MLflow(t *testing.T) (serverURL string) {
 // serve starts a server on a free port and waits until it listens there.
 func serve(t *testing.T, command func(port int) *exec.Cmd) (addr string) {
 	t.Helper()
-	var p *process
-	for range attempts {
-		port := freePort(t)
+	port := FreePort(t)
+	return start(t, loopback(port), nil, func() *exec.Cmd {
 		cmd := command(port)
-		dieWithParent(cmd)
-		p = start(t, cmd)
-		if p.ready(t, func() error { return dial(loopback(port)) }) {
-			t.Cleanup(p.kill)
-			return loopback(port)
-		}
-	}
-	t.Fatalf("%s does not start:\n%s", p.cmd.Path, p.out.String())
-	return ""
+		cmd.WaitDelay = time.Second // a child that it left may hold its output
+		return cmd
+	}).Address()
 }
 
-func dial(addr string) error {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
-}
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // builtProgram returns a program that 'make toolchains' builds.
 func builtProgram(t testing.TB, name string) string {

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/hexdag/hexdag/host/natsserver"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 // nodeEnv has a process be a node: its value is a spec.
@@ -60,12 +61,14 @@ func runNode(text string) error {
 		}
 		routes[i] = u
 	}
-	s, err := server.NewServer(&server.Options{
+	opts := &server.Options{
 		ServerName: n.Name, Host: "127.0.0.1", Port: n.Client, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: n.Folder, SyncAlways: n.Sync,
-		Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Route, NoAdvertise: true, PoolSize: -1},
-		Routes:  routes,
-	})
+	}
+	if len(routes) > 0 {
+		opts.Routes, opts.Cluster = routes, server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Route, NoAdvertise: true, PoolSize: -1}
+	}
+	s, err := server.NewServer(opts)
 	if err != nil {
 		return err
 	}
@@ -80,7 +83,7 @@ type Cluster struct {
 	t     testing.TB
 	specs []spec
 	nodes []*exec.Cmd // nil for one that does not run
-	links map[link]*proxy
+	links map[link]*testserver.Proxy
 }
 
 // link is a route, from a node to another.
@@ -89,19 +92,19 @@ type link struct{ from, to int }
 // Start starts a cluster, which ends with the test. sync is every node's SyncAlways.
 func Start(t testing.TB, nodes int, sync bool) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, nodes: make([]*exec.Cmd, nodes), links: map[link]*proxy{}}
+	c := &Cluster{t: t, nodes: make([]*exec.Cmd, nodes), links: map[link]*testserver.Proxy{}}
 	folder := t.TempDir()
 	for i := range nodes {
-		c.specs = append(c.specs, spec{Name: fmt.Sprintf("n%d", i), Folder: filepath.Join(folder, fmt.Sprint(i)), Client: freePort(t), Route: freePort(t), Sync: sync})
+		c.specs = append(c.specs, spec{Name: fmt.Sprintf("n%d", i), Folder: filepath.Join(folder, fmt.Sprint(i)), Client: testserver.FreePort(t), Route: testserver.FreePort(t), Sync: sync})
 	}
 	for from := range nodes {
 		for to := range nodes {
 			if from == to {
 				continue
 			}
-			p := newProxy(t, fmt.Sprintf("127.0.0.1:%d", c.specs[to].Route))
+			p := testserver.NewProxy(t, fmt.Sprintf("127.0.0.1:%d", c.specs[to].Route))
 			c.links[link{from, to}] = p
-			c.specs[from].Routes = append(c.specs[from].Routes, "nats://"+p.address())
+			c.specs[from].Routes = append(c.specs[from].Routes, "nats://"+p.Address())
 		}
 	}
 	t.Cleanup(func() {
@@ -207,17 +210,11 @@ func (c *Cluster) Heal(node int) { c.cut(node, false) }
 func (c *Cluster) cut(node int, cut bool) {
 	for l, p := range c.links {
 		if l.from == node || l.to == node {
-			p.cut(cut)
+			if cut {
+				p.Cut()
+			} else {
+				p.Heal()
+			}
 		}
 	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

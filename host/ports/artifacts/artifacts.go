@@ -13,6 +13,7 @@
 //	pieces/<digest>       these, which others may share
 //	refs/<digest>/<id>    says that the manifest needs the content
 //	runs/<run>/<id>       says that the manifest is one of the run, by the SHA-256 of its id
+//	fences/<lock>         the largest token of a lock that something was stored or deleted under
 //
 // all in hexadecimal. The manifest is committed last and deleted first, so that a
 // crash leaves a whole artifact or none; a reference whose manifest is missing
@@ -60,7 +61,8 @@ type Artifact struct {
 	ContentType string         `json:"content_type"`
 	Metadata    map[string]any `json:"metadata"` // numbers are json.Number
 	Origin      Origin         `json:"origin"`
-	Stored      time.Time      `json:"stored"` // UTC; of the last time that it was stored
+	Stored      time.Time      `json:"stored"`           // UTC; of the last time that it was stored
+	Labels      *kernel.Labels `json:"labels,omitempty"` // of what it was made of
 }
 
 // Origin is where an artifact comes from.
@@ -109,6 +111,7 @@ type StoreOptions struct {
 	ContentType string         // a media type; "" means application/octet-stream
 	Metadata    map[string]any // a JSON object of at most 64 KiB
 	Origin      Origin         // of at most 64 KiB
+	Labels      *kernel.Labels // of what it is made of; nil is trusted and public
 }
 
 // Store keeps what data holds as an artifact of the run. A name is a path of
@@ -172,7 +175,7 @@ func (s *Store) commit(ctx context.Context, content *written, m *manifest) (a *A
 		return nil, false, err
 	}
 	id := digest(text)
-	unlock, err := s.bucket.Lock(ctx, false)
+	unlock, err := s.begin(ctx, false)
 	if err != nil {
 		return nil, false, err
 	}
@@ -213,7 +216,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if err := checkID(id); err != nil {
 		return err
 	}
-	unlock, err := s.bucket.Lock(ctx, true)
+	unlock, err := s.begin(ctx, true)
 	if err != nil {
 		return s.failed("the artifact could not be deleted", err)
 	}

@@ -27,7 +27,7 @@ const (
 	maxContentType = 255
 	maxMetadata    = 64 << 10
 	maxOrigin      = 64 << 10
-	maxManifest    = maxMetadata + maxOrigin + 8<<10 // the rest is bounded by the three above
+	maxManifest    = maxMetadata + maxOrigin + 32<<10 // the rest is bounded by the three above, and by what labels hold
 )
 
 // manifest is what an artifact's id is the digest of. It has no time, so that
@@ -41,11 +41,12 @@ type manifest struct {
 	ContentType string         `json:"content_type"`
 	Metadata    map[string]any `json:"metadata"`
 	Origin      Origin         `json:"origin,omitzero"`
+	Labels      *kernel.Labels `json:"labels,omitempty"`
 }
 
 // newManifest checks all that is known of an artifact before its bytes are.
 func newManifest(runID, name string, opts StoreOptions) (*manifest, error) {
-	m := &manifest{Version: manifestVersion, RunID: runID, Name: name, ContentType: opts.ContentType, Metadata: opts.Metadata, Origin: opts.Origin}
+	m := &manifest{Version: manifestVersion, RunID: runID, Name: name, ContentType: opts.ContentType, Metadata: opts.Metadata, Origin: opts.Origin, Labels: opts.Labels}
 	if m.ContentType == "" {
 		m.ContentType = defaultContentType
 	}
@@ -86,7 +87,7 @@ func decodeManifest(r io.Reader) (*manifest, error) {
 
 func (m *manifest) artifact(id string, stored time.Time) *Artifact {
 	return &Artifact{ID: id, RunID: m.RunID, Name: m.Name, Digest: m.Digest, Size: m.Size,
-		ContentType: m.ContentType, Metadata: m.Metadata, Origin: m.Origin, Stored: stored.UTC()}
+		ContentType: m.ContentType, Metadata: m.Metadata, Origin: m.Origin, Labels: m.Labels, Stored: stored.UTC()}
 }
 
 func checkRunID(id string) error {

@@ -123,7 +123,7 @@ func (s *Store) Verify(ctx context.Context, report func(*Artifact, error) error)
 		if err == nil {
 			var read bool
 			if err, read = known[a.Digest]; !read {
-				err = s.check(ctx, a)
+				err = s.readWhole(ctx, a)
 				if err != nil && !errors.Is(err, ErrCorrupt) {
 					return err
 				}
@@ -137,8 +137,8 @@ func (s *Store) Verify(ctx context.Context, report func(*Artifact, error) error)
 	return nil
 }
 
-// check reads an artifact to its end.
-func (s *Store) check(ctx context.Context, a *Artifact) error {
+// readWhole reads an artifact to its end.
+func (s *Store) readWhole(ctx context.Context, a *Artifact) error {
 	r, _, err := s.Retrieve(ctx, a.ID)
 	if kernel.CodeOf(err) == kernel.CodeNotFound {
 		return nil // deleted meanwhile
