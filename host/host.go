@@ -94,6 +94,7 @@ type Host struct {
 	governance kernel.Authorizer
 	fuel       *kernel.Budget // of the tenant; nil has no limit
 	memory     *memory.Memory // the operator's
+	locks      *Locks
 	bus        *eventbus.Bus
 	busConfig  busConfig
 	shared     servers

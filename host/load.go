@@ -147,7 +147,7 @@ func (o opening) doors(p *pipeline.Pipeline) (engine.Doors, error) {
 // ports opens ports and returns their operations.
 func (o opening) ports(specs map[string]pipeline.PortSpec) ([]ports.Op, error) {
 	var ops []ports.Op
-	problems := []error{checkEgress(specs, !o.own), checkBus(specs, !o.own)}
+	problems := []error{checkEgress(specs, !o.own), checkLock(specs, !o.own), checkBus(specs, !o.own)}
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
 		offered, err := o.port(pipeline.PortName(name), specs[name])
 		problems = append(problems, place(err, specs[name].Where))

@@ -36,7 +36,12 @@ type opener func(o opening, config map[string]any, dir string) ([]ports.Op, erro
 
 // adapters lists what can serve each port, by the adapter's names.
 func adapters() map[string]map[string]opener {
+	locks := map[string]opener{}
+	for name := range lockStores() {
+		locks[name] = lockAdapter(name)
+	}
 	return map[string]map[string]opener{
+		"lock": locks,
 		"llm": {
 			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
@@ -70,6 +75,9 @@ func (h *Host) openDoor(ctx context.Context) error {
 	}
 	if _, named := specs["memory"]; !named {
 		specs["memory"] = pipeline.PortSpec{Adapter: "memory"}
+	}
+	if _, named := specs["lock"]; !named {
+		specs["lock"] = pipeline.PortSpec{Adapter: "memory"}
 	}
 	if _, named := specs["eventbus"]; !named && specs["event_bus"].Adapter == "" {
 		specs["eventbus"] = pipeline.PortSpec{Adapter: "memory"}

@@ -12,6 +12,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/eventbus/membus"
 	"github.com/hexdag/hexdag/host/ports/httpport"
+	"github.com/hexdag/hexdag/host/ports/lock"
+	"github.com/hexdag/hexdag/host/ports/lock/memlock"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
@@ -106,6 +108,7 @@ func emptyOps() []ports.Op {
 	if entities, err := entitystate.New(m, nil, entitystate.Options{}); err == nil {
 		ops = append(ops, entities.Ops()...)
 	}
+	ops = append(ops, lock.New(memlock.New(), lock.Options{}).Ops()...)
 	ops = append(ops, eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil)...)
 	if web, err := httpport.New(httpport.Config{}); err == nil {
 		ops = append(ops, web.Ops()...)

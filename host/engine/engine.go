@@ -119,7 +119,7 @@ func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Valu
 	for _, m := range p.engine.modules { // a run keeps to the versions that it began with
 		m.BeginRun(rc)
 	}
-	defer p.engine.endRun(ctx, rc.RunID)
+	defer p.engine.endRun(ctx, rc)
 	defer rc.End(context.WithoutCancel(ctx))
 	r := &run{Plan: p, context: rc, started: time.Now(), limit: make(chan struct{}, p.Concurrency)}
 	return r.execute(ctx, input, from)
@@ -133,9 +133,12 @@ type timeoutError struct {
 
 func (e timeoutError) Error() string { return "timeout of " + e.of + " is " + e.d.String() }
 
-// endRun closes the instances that modules keep for a run.
-func (e *Engine) endRun(ctx context.Context, run string) {
+// endRun closes the instances that modules keep for a run, and gives the locks back that it still holds.
+func (e *Engine) endRun(ctx context.Context, run *kernel.RunContext) {
 	for _, m := range e.modules {
-		m.EndRun(ctx, run)
+		m.EndRun(ctx, run.RunID)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	_ = run.Leases.Release(ctx) // what is not given back ends by itself
 }

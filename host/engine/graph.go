@@ -186,7 +186,7 @@ func (g *graph) run(ctx context.Context) {
 
 // isLight reports whether a node only computes, and not for long.
 func (g *graph) isLight(n *pipeline.Node) bool {
-	if len(g.r.sites[n].hooks) > 0 {
+	if len(g.r.sites[n].hooks) > 0 || n.Lock != nil {
 		return false
 	}
 	switch b := n.Body.(type) {

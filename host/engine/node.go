@@ -18,10 +18,23 @@ type worker struct {
 	*site
 }
 
-// work runs a node that is due. Only nodes that do something themselves count
-// against the bounds of what runs at once: a composite waits for its bodies.
+// work runs a node that is due, while the run holds the node's lock. One that waits for a lock takes no place among
+// those that run at once: whoever holds the lock may need it.
 func (g *graph) work(ctx context.Context, n *pipeline.Node, given kernel.Value) ended {
 	w := &worker{g: g, n: n, site: g.r.sites[n]}
+	e := ended{node: n}
+	err := g.r.locked(ctx, w.door, n.Lock, w.scope(given), n.Name, func(ctx context.Context) error {
+		e = w.work(ctx, given)
+		return e.err
+	})
+	e.err = err
+	return e
+}
+
+// work does a node's work. Only nodes that do something themselves count against the
+// bounds of what runs at once: a composite waits for its bodies.
+func (w *worker) work(ctx context.Context, given kernel.Value) ended {
+	g, n := w.g, w.n
 	e := ended{node: n}
 	if !g.isLight(n) {
 		if _, composite := n.Body.(*pipeline.Composite); !composite {

@@ -116,6 +116,9 @@ func (c *checker) check(n *pipeline.Node, door *ports.Door) {
 			c.add(at(n), kernel.CodePipeline, "missing required port '"+port+"'", "configure it: ports: {"+port+": {adapter: ...}}")
 		}
 	}
+	if n.Lock != nil {
+		needs(opAcquire, "lock")
+	}
 	switch b := n.Body.(type) {
 	case *pipeline.LLM, *pipeline.Agent:
 		needs(opComplete, "llm")

@@ -39,8 +39,10 @@ func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption)
 	}
 	if err == nil {
 		g.resume(from)
-		g.run(ctx)
-		err = g.failure(ctx)
+		err = r.locked(ctx, r.door, r.Lock, &pipeline.Scope{Input: input}, "", func(ctx context.Context) error {
+			g.run(ctx)
+			return g.failure(ctx)
+		})
 	}
 	return r.conclude(ctx, g, err)
 }

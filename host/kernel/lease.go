@@ -24,8 +24,8 @@ type Lease interface {
 	// Fence returns the token; Lock is "" where several hold the lock at once, of whom none
 	// is stale because another came later.
 	Fence() Fence
-	// Lost is closed once the lease has ended, or may have.
-	Lost() <-chan struct{}
+	// Context returns a context that ends with ctx, and with a CodeLockLost cause once the lease has ended, or may have.
+	Context(ctx context.Context) (context.Context, context.CancelFunc)
 	// Valid reports whether the lease is held for certain.
 	Valid() bool
 	Release(ctx context.Context) error
@@ -87,7 +87,7 @@ func (l *Leases) Release(ctx context.Context) error {
 	l.mu.Unlock()
 	var problems []error
 	for _, h := range slices.Backward(held) {
-		if err := h.Lease.Release(ctx); err != nil && CodeOf(err) != CodeLockLost {
+		if err := h.Release(ctx); err != nil && CodeOf(err) != CodeLockLost {
 			problems = append(problems, err)
 		}
 	}
@@ -104,7 +104,7 @@ func FencesFrom(ctx context.Context) ([]Fence, error) {
 	var fences []Fence
 	for l := &run.Leases; l != nil; l = l.parent {
 		l.mu.Lock()
-		held := l.held
+		held := slices.Clone(l.held)
 		l.mu.Unlock()
 		for _, h := range held {
 			f := h.Fence()

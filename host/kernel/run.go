@@ -169,6 +169,11 @@ func Emit(ctx context.Context, e *Event) {
 
 // ContextError returns why ctx is done, as an Error.
 func ContextError(ctx context.Context) error {
+	var lost *Error
+	if errors.As(context.Cause(ctx), &lost) && lost.Code == CodeLockLost {
+		again := *lost // the caller's own
+		return &again
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &Error{Code: CodeTimeout, What: "the time is up", Why: context.Cause(ctx).Error(), Err: ctx.Err()}
 	}

@@ -213,7 +213,7 @@ func TestRetryTriesAgain(t *testing.T) {
 }
 
 func TestRateLimit(t *testing.T) {
-	const grants = `["clock.read", {memory.get: {key: "rate/**"}}, {memory.compare_and_swap: {key: "rate/**"}}]`
+	const grants = `[{lock.acquire: {name: "rate/**"}}]`
 	s := open(t, "rate-limit", "{calls: 2, per_ms: 3600000}", grants)
 	s.wants("completed", "", 1)
 	s.wants("completed", "", 2)

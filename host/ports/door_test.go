@@ -29,6 +29,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/httpport"
 	"github.com/hexdag/hexdag/host/ports/llm"
 	"github.com/hexdag/hexdag/host/ports/llm/mockllm"
+	"github.com/hexdag/hexdag/host/ports/lock"
+	"github.com/hexdag/hexdag/host/ports/lock/memlock"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
 	"github.com/hexdag/hexdag/host/ports/metrics"
@@ -59,7 +61,7 @@ func everyOp(t *testing.T) []ports.Op {
 	}
 	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
-		remembered.Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops(), eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil))
+		remembered.Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops(), lock.New(memlock.New(), lock.Options{}).Ops(), eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil))
 }
 
 // A port that is not among everyOp would go untested: the sources are the witness.
@@ -329,6 +331,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"eventbus.publish": middleware.Once, "eventbus.replay": middleware.Repeatable, "eventbus.subscribe": middleware.Once, "eventbus.topics": middleware.Repeatable, "eventbus.unsubscribe": middleware.Repeatable,
 		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
+		"lock.acquire": middleware.Once, "lock.holder": middleware.Repeatable, "lock.is_locked": middleware.Repeatable, "lock.release": middleware.Once, "lock.renew": middleware.Repeatable,
 		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.set": middleware.Repeatable,
 	}
 	if e := middleware.EffectOf("eventbus.publish", map[string]any{"id": "x"}); e != middleware.Repeatable {

@@ -49,7 +49,6 @@ func Postgres(t testing.TB) (server *Process, url string) {
 		return conn.Close(t.Context())
 	}
 	server = start(t, address, ready, func() *exec.Cmd {
-		_ = os.Remove(filepath.Join(folder, "postmaster.pid")) // of one that was killed
 		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", folder, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off")
 		cmd.SysProcAttr, cmd.Dir = attr, filepath.Dir(folder)
 		return cmd

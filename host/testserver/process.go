@@ -86,9 +86,22 @@ func (p *Process) Kill() {
 	if p.cmd == nil {
 		return
 	}
-	_ = p.cmd.Process.Kill()
+	all := p.all()
+	for _, pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	_ = p.cmd.Wait() // it says that it was killed
+	for _, pid := range all {
+		for syscall.Kill(pid, 0) == nil && !gone(pid) {
+			time.Sleep(time.Millisecond)
+		}
+	}
 	p.cmd = nil
+}
+
+// all returns the process and those that it started.
+func (p *Process) all() []int {
+	return append([]int{p.cmd.Process.Pid}, children(p.cmd.Process.Pid)...)
 }
 
 // Pause stops the process as it stands.
@@ -99,8 +112,8 @@ func (p *Process) Resume() { p.signal(syscall.SIGCONT) }
 
 func (p *Process) signal(s syscall.Signal) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		p.t.Error(err)
+	for _, pid := range p.all() {
+		_ = syscall.Kill(pid, s) // one may have ended by itself
 	}
 }
 

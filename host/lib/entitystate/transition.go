@@ -28,6 +28,9 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 	if err != nil {
 		return err
 	}
+	if before, err = before.under(ctx); err != nil {
+		return err
+	}
 	c.From = before.State
 	now := s.opts.Now()
 	if err := s.allowed(ctx, before, c, now); err != nil {
@@ -37,6 +40,9 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 		if before, value, err = s.handled(ctx, c, before, value, now); err != nil {
 			return err
 		}
+	}
+	if before, err = before.under(ctx); err != nil { // a lock may have been lost meanwhile
+		return err
 	}
 	if err := s.swap(ctx, c, value, before.changed(c, s.opts.Now())); err != nil {
 		return err

@@ -32,6 +32,7 @@ type Plan struct {
 	Limits       Limits            `json:"limits"`
 	Caps         Caps              `json:"caps"`
 	RunLimits    *RunLimits        `json:"run_limits,omitempty"` // of the configuration
+	Lock         *Lock             `json:"lock,omitempty"`
 }
 
 // Limits is what a run may spend; null means no limit.
@@ -55,6 +56,15 @@ type RunLimits struct {
 	HostCalls int64   `json:"host_calls"`
 }
 
+// Lock is a lock that is held meanwhile.
+type Lock struct {
+	Name    string   `json:"name"`
+	Timeout *float64 `json:"timeout"` // null waits as long as the run may take
+	TTL     float64  `json:"ttl"`     // 0 is the port's default
+	Permits int      `json:"permits"`
+	Call
+}
+
 // Node is one node of the plan.
 type Node struct {
 	Name        string       `json:"name"`
@@ -69,6 +79,7 @@ type Node struct {
 	Critical    bool         `json:"critical,omitempty"`
 	Timeout     float64      `json:"timeout"` // of each attempt, with the defaults
 	Attempts    int          `json:"attempts"`
+	Lock        *Lock        `json:"lock,omitempty"`
 	Hooks       []Hook       `json:"hooks"` // the first is outermost
 	Operations  []Call       `json:"operations"`
 	Tools       []string     `json:"tools"` // "module.tool", or "module" for its node_run
@@ -151,6 +162,7 @@ func New(p *pipeline.Pipeline, c *pipeline.Config) *Plan {
 	for alias, path := range p.OutputPaths() {
 		plan.Output[alias] = path.Text()
 	}
+	plan.Lock = e.lock(&pipeline.Node{}, p.Lock)
 	plan.Nodes = e.nodes(p.Graph, p.NodeTimeout)
 	for _, n := range plan.Nodes {
 		plan.Waves[n.Wave-1] = append(plan.Waves[n.Wave-1], n.Name)
@@ -194,6 +206,7 @@ func (e *explainer) node(g *pipeline.Graph, n *pipeline.Node, timeout time.Durat
 	if n.When != nil {
 		out.When = n.When.Text
 	}
+	out.Lock = e.lock(n, n.Lock)
 	for _, d := range g.Why(n) {
 		dependency := Dependency{Node: d.Node}
 		for _, r := range d.Reasons {
@@ -213,6 +226,14 @@ func (e *explainer) node(g *pipeline.Graph, n *pipeline.Node, timeout time.Durat
 		out.Bodies = e.bodies(b, timeout)
 	}
 	return out
+}
+
+// lock says which lock a node holds, or the run, as a node without a name.
+func (e *explainer) lock(n *pipeline.Node, l *pipeline.Lock) *Lock {
+	if l == nil {
+		return nil
+	}
+	return &Lock{Name: l.Name.Source(), Timeout: l.Timeout, TTL: l.TTL.Seconds(), Permits: max(l.Permits, 1), Call: e.call(n, "lock.acquire")}
 }
 
 func (e *explainer) bodies(b *pipeline.Composite, timeout time.Duration) []Body {

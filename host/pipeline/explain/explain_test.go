@@ -234,6 +234,40 @@ func TestPlan(t *testing.T) {
 }
 
 // Without a configuration the plan says what is not known.
+func TestLocks(t *testing.T) {
+	p := parse(t, `kind: Pipeline
+metadata: {name: t}
+spec:
+  lock: {name: orders, timeout: 30, ttl: 60}
+  nodes:
+    - {kind: data_node, metadata: {name: a}, spec: {output: {id: 1}}}
+    - {kind: data_node, metadata: {name: b}, dependencies: [], spec: {output: 1, lock: {name: "order-{{ a.id }}", permits: 3}}}
+`)
+	plan := New(p, config(t, "kind: Config\nspec:\n  ports: {lock: {adapter: etcd}}\n"))
+	if l := plan.Lock; l == nil || l.Name != "orders" || *l.Timeout != 30 || l.TTL != 60 || l.Permits != 1 || l.Adapter != "etcd" || l.From != "config" {
+		t.Errorf("%+v", l)
+	}
+	b := node(t, plan, "b")
+	if l := b.Lock; l == nil || l.Name != "order-{{ a.id }}" || l.Timeout != nil || l.Permits != 3 {
+		t.Errorf("%+v", l)
+	}
+	if got := causes(b); got != "a:lock.name" { // what a lock's name needs has to be there
+		t.Errorf("b waits for %s", got)
+	}
+	var text bytes.Buffer
+	if err := plan.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{"lock      orders, waited for 30s, ends after 1m0s by etcd (config)", "lock      order-{{ a.id }}, 3 at once, waited for as long as the run may take by etcd (config)", "lock.acquire  b"} {
+		if !strings.Contains(text.String(), words) {
+			t.Errorf("it does not say %q:\n%s", words, &text)
+		}
+	}
+	if plan := New(p, nil); plan.Lock.Adapter != "memory" || plan.Lock.From != "built in" {
+		t.Errorf("%+v", plan.Lock)
+	}
+}
+
 func TestPlanWithoutConfig(t *testing.T) {
 	plan := New(parse(t, guarded), nil)
 	if c := node(t, plan, "ask").Operations[0]; c.Adapter != "" || c.From != "" {

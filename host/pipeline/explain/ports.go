@@ -11,13 +11,13 @@ import (
 // builtIn are the ports that a host has without a configuration, and what serves them.
 func builtIn() map[string]string {
 	return map[string]string{
-		"artifacts": "file", "memory": "memory", "governance": "allow_all", "metrics": "metrics", "entity_state": "entity_state", "pipeline_memory": "pipeline_memory",
+		"artifacts": "file", "memory": "memory", "lock": "memory", "governance": "allow_all", "metrics": "metrics", "entity_state": "entity_state", "pipeline_memory": "pipeline_memory",
 	}
 }
 
 // call says what serves an operation of a node, and what is around it.
 func (e *explainer) call(n *pipeline.Node, op string) Call {
-	if !slices.Contains(e.operations[op], n.Name) {
+	if !slices.Contains(e.operations[op], n.Name) && n.Name != "" {
 		e.operations[op] = append(e.operations[op], n.Name)
 	}
 	c := Call{Operation: op, Hooks: e.portHooks(op)}

@@ -25,6 +25,7 @@ func (p *Plan) Write(w io.Writer) error {
 	if p.Config != "" {
 		t.line(1, "configured by %s", kernel.Quote(p.Config))
 	}
+	t.lock(1, p.Lock)
 	wave := 0
 	for i := range p.Nodes {
 		if n := &p.Nodes[i]; n.Wave != wave {
@@ -90,6 +91,7 @@ func (t *writer) node(level int, n *Node) {
 		bounds = strings.TrimPrefix(bounds+fmt.Sprintf(", %d attempts", n.Attempts), ", ")
 	}
 	t.field(level, "bounds", bounds)
+	t.lock(level, n.Lock)
 	t.field(level, "hooks", hookNames(n.Hooks))
 	for _, c := range n.Operations {
 		served := "served by nothing that is known here"
@@ -105,6 +107,22 @@ func (t *writer) node(level int, n *Node) {
 			t.node(level+1, &b.Nodes[i])
 		}
 	}
+}
+
+func (t *writer) lock(level int, l *Lock) {
+	if l == nil {
+		return
+	}
+	text := kernel.Quote(l.Name)
+	if l.Permits > 1 {
+		text += fmt.Sprintf(", %d at once", l.Permits)
+	}
+	if l.Timeout == nil {
+		text += ", waited for as long as the run may take"
+	} else {
+		text += fmt.Sprintf(", waited for %s", time.Duration(*l.Timeout*float64(time.Second)))
+	}
+	t.field(level, "lock", text+timed(", ends after ", l.TTL)+" by "+kernel.Quote(l.Adapter)+" ("+l.From+")"+before(", inside ", hookNames(l.Hooks)))
 }
 
 // before returns what stands before a text, and the text; nothing without one.

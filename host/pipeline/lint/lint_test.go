@@ -92,6 +92,8 @@ func TestRules(t *testing.T) {
 		"no W202 of a last node without output":  {nodes("", data("a", "{v: 1}"), data("b", "1")), nil},
 		"W203":                                   {nodes("", data("a", "'key sk-abcdefghij0123456789'")), []string{"W203 5:79"}},
 		"W204":                                   {nodes("  varables: {a: 1}\n", data("a", "1")), []string{"W204 4:3"}},
+		"W205":                                   {nodes("  lock: orders\n", "    - {kind: data_node, metadata: {name: a}, spec: {output: 1, lock: {name: x, ttl: 3}}}\n"), []string{"W205 4:9", "W205 6:70"}},
+		"no W205 with a timeout":                 {nodes("  lock: {name: orders, timeout: 0}\n", data("a", "1")), nil},
 		"I301":                                   {nodes("", data("myNode", "1"), data("a-b", "1"), data("a__b", "1"), data("ok_2", "1")), []string{"I301 5:42 myNode", "I301 6:42 a-b", "I301 7:42 a__b"}},
 		"the rules hold also for macros' nodes":  {"kind: Macro\nmetadata: {name: m}\nnodes:\n  - {kind: llm_node, metadata: {name: '{{name}}_ask'}, spec: {human_message: hi}}\n---\n" + nodes("", "    - {kind: m, metadata: {name: i}}\n"), []string{"W200 4:5 i_ask", "W201 4:5 i_ask"}},
 		"an empty pipeline has nothing to find":  {nodes("") + "    []\n", nil},

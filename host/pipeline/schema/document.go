@@ -23,6 +23,7 @@ func pipelineSpec() object {
 		"input_schema":   fields("What the run's input is held to."),
 		"output_schema":  fields("What the output is held to."),
 		"hooks":          listOf("Modules around nodes or port calls, inside those of the configuration; the first is outermost.", ref("hook")),
+		"lock":           ref("lock"),
 		"orchestrator": closed("How the nodes are run.", object{
 			"max_concurrent_nodes": positive("How many at once; 10 if it is left out."), "default_node_timeout": seconds("Of nodes that name none; none if it is left out."),
 			"pipeline_timeout": seconds("Of a run; none if it is left out."), "strict_validation": flag("Always so."),

@@ -11,6 +11,7 @@
 //	content/<digest>      the bytes
 //	refs/<digest>/<id>    says that the manifest needs the content
 //	runs/<run>/<id>       says that the manifest is one of the run, by the SHA-256 of its id
+//	fences/<lock>         the largest token of a lock that something was stored or deleted under
 //
 // all in hexadecimal. The manifest is committed last and deleted first, so that a
 // crash leaves a whole artifact or none; a reference whose manifest is missing
@@ -140,7 +141,7 @@ func (s *Store) commit(ctx context.Context, w driver.Writer, m *manifest) (*Arti
 		return nil, err
 	}
 	id := digest(text)
-	unlock, err := s.bucket.Lock(ctx, false)
+	unlock, err := s.begin(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +178,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if err := checkID(id); err != nil {
 		return err
 	}
-	unlock, err := s.bucket.Lock(ctx, true)
+	unlock, err := s.begin(ctx, true)
 	if err != nil {
 		return s.failed("the artifact could not be deleted", err)
 	}

@@ -92,7 +92,7 @@ func (l *Locks) Lead(ctx context.Context, tenant, name string, ask Ask, f func(c
 		if err != nil {
 			return err
 		}
-		err, again := l.term(ctx, lease, f)
+		again, err := l.term(ctx, lease, f)
 		if !again {
 			return err
 		}
@@ -100,7 +100,7 @@ func (l *Locks) Lead(ctx context.Context, tenant, name string, ask Ask, f func(c
 }
 
 // term is one term of a leader. again says that it was lost.
-func (l *Locks) term(ctx context.Context, lease *Lease, f func(ctx context.Context, lease *Lease) error) (err error, again bool) {
+func (l *Locks) term(ctx context.Context, lease *Lease, f func(ctx context.Context, lease *Lease) error) (again bool, err error) {
 	lease.Keep()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease.TTL())
@@ -112,7 +112,7 @@ func (l *Locks) term(ctx context.Context, lease *Lease, f func(ctx context.Conte
 	bound, cancel := lease.Context(ctx)
 	defer cancel()
 	err = f(bound, lease)
-	return err, ctx.Err() == nil && !lease.Valid()
+	return ctx.Err() == nil && !lease.Valid(), err
 }
 
 // Leader returns who leads, or nil. It may be over already.

@@ -29,21 +29,16 @@ type Lease struct {
 
 	mu       sync.Mutex
 	id       string
-	deadline time.Time     // when the holder stops
-	over     bool          // released or lost
+	over     bool // released or lost
+	released bool
 	lost     chan struct{} // nil until somebody asks
 	watch    *time.Timer   // closes lost at the deadline
 	keep     *time.Timer   // renews; nil where nobody does
-	stop     func()        // ends the renewal that is under way; may be nil
-
-	renewing sync.Mutex // held during a call of the store
-	released bool       // guarded by renewing
+	renewal  chan struct{} // closed when the renewal that is under way is done; nil without one
+	stop     func()        // ends it
 }
 
 var _ kernel.Lease = (*Lease)(nil)
-
-// ends returns when the lease ends for its holder.
-func (l *Lease) ends() time.Time { return l.held.From().Add(l.request.TTL - l.request.TTL/marginPart) }
 
 // Name returns the lock's name.
 func (l *Lease) Name() string { return l.request.Name }
@@ -72,6 +67,11 @@ func (l *Lease) Fence() kernel.Fence {
 // TTL returns after how long the lease ends unless it is renewed.
 func (l *Lease) TTL() time.Duration { return l.request.TTL }
 
+// Deadline returns when the lease ends for its holder unless it is renewed, on this process's monotonic clock.
+func (l *Lease) Deadline() time.Time {
+	return l.held.From().Add(l.request.TTL - l.request.TTL/marginPart)
+}
+
 // Left returns how long the lease is still held for certain; 0 if it is not.
 func (l *Lease) Left() time.Duration {
 	l.mu.Lock()
@@ -79,7 +79,7 @@ func (l *Lease) Left() time.Duration {
 	if l.over {
 		return 0
 	}
-	return max(0, time.Until(l.deadline))
+	return max(0, time.Until(l.Deadline()))
 }
 
 // Valid reports whether the lease is held for certain.
@@ -100,7 +100,7 @@ func (l *Lease) arm() chan struct{} {
 		if l.over {
 			close(l.lost)
 		} else {
-			l.watch = time.AfterFunc(time.Until(l.deadline), l.expire)
+			l.watch = time.AfterFunc(time.Until(l.Deadline()), l.expire)
 		}
 	}
 	return l.lost
@@ -110,7 +110,7 @@ func (l *Lease) arm() chan struct{} {
 func (l *Lease) expire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if left := time.Until(l.deadline); left > 0 && !l.over {
+	if left := time.Until(l.Deadline()); left > 0 && !l.over {
 		l.watch.Reset(left)
 		return
 	}
@@ -157,34 +157,33 @@ func (l *Lease) Context(ctx context.Context) (context.Context, context.CancelFun
 // Renew has the TTL count anew. An error of CodeLockLost says that the lease is over; after any other, it
 // is held until its time is up, and the call may be made again.
 func (l *Lease) Renew(ctx context.Context) error {
-	l.renewing.Lock()
-	defer l.renewing.Unlock()
 	l.mu.Lock()
+	for l.renewal != nil && !l.over { // one at a time
+		under := l.renewal
+		l.mu.Unlock()
+		<-under
+		l.mu.Lock()
+	}
 	if l.over {
 		l.mu.Unlock()
 		return l.locks.failed(ctx, l.request.Name, driver.ErrLost)
 	}
-	bound, cancel := context.WithDeadline(ctx, l.deadline)
+	bound, cancel := context.WithDeadline(ctx, l.Deadline())
 	defer cancel()
-	l.stop = cancel
+	l.renewal, l.stop = make(chan struct{}), cancel
 	l.mu.Unlock()
 	err := l.held.Renew(bound)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stop = nil
+	close(l.renewal)
+	l.renewal, l.stop = nil, nil
 	switch {
+	case l.over: // it took too long, or the lease was given back
+		err = driver.ErrLost
 	case errors.Is(err, driver.ErrLost):
 		l.end()
-	case err == nil && l.over: // it took too long
-		err = driver.ErrLost
-	case err == nil:
-		l.deadline = l.ends()
-		if l.watch != nil {
-			l.watch.Reset(time.Until(l.deadline))
-		}
-	}
-	if l.over && err != nil {
-		err = driver.ErrLost
+	case err == nil && l.watch != nil:
+		l.watch.Reset(time.Until(l.Deadline()))
 	}
 	return l.locks.failed(ctx, l.request.Name, err)
 }
@@ -218,14 +217,15 @@ func (l *Lease) tick() {
 // lease was over before.
 func (l *Lease) Release(ctx context.Context) error {
 	l.mu.Lock()
-	held := l.end()
+	held, again, under := l.end(), l.released, l.renewal
+	l.released = true
 	l.mu.Unlock()
-	l.renewing.Lock()
-	defer l.renewing.Unlock()
-	if l.released {
+	if under != nil {
+		<-under
+	}
+	if again {
 		return l.locks.failed(ctx, l.request.Name, driver.ErrLost)
 	}
-	l.released = true
 	err := l.held.Release(ctx)
 	if err == nil && !held {
 		err = driver.ErrLost // its time was up, whatever the backend still thought

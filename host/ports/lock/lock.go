@@ -129,7 +129,6 @@ func (l *Locks) Acquire(ctx context.Context, tenant, name string, ask Ask) (*Lea
 		return nil, l.notAcquired(ctx, wait, name, ask.Wait, err)
 	}
 	lease.held = held
-	lease.deadline = lease.ends()
 	return lease, nil
 }
 
@@ -154,6 +153,9 @@ func (l *Locks) check(r *driver.Request) error {
 }
 
 func checkName(name string) error {
+	if plain(name) {
+		return nil
+	}
 	bad := name == "" || len(name) > maxName || !utf8.ValidString(name)
 	for _, r := range name {
 		bad = bad || !unicode.IsPrint(r)
@@ -162,6 +164,16 @@ func checkName(name string) error {
 		return argument("the name "+kernel.Quote(name)+" cannot be used", fmt.Sprintf("it is 1 to %d bytes of printable characters", maxName))
 	}
 	return nil
+}
+
+// plain reports whether a name is of ASCII's printable characters alone, as most are.
+func plain(name string) bool {
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] > '~' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxName
 }
 
 // notAcquired is the error of a lock that was not to be had, or of a store that failed.
@@ -208,10 +220,11 @@ func (l *Locks) IsLocked(ctx context.Context, tenant, name string) (bool, error)
 // failed gives a store's error a code. The context's end wins over what the
 // store made of it.
 func (l *Locks) failed(ctx context.Context, name string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *kernel.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, driver.ErrLost):
 		e := kernel.LockLost(name, "its lease ended, or was never this holder's")
 		e.Err = err

@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,13 +20,13 @@ const maxListed = 100
 // Ops returns the port's methods for the door. All are about the locks of the tenant of
 // the run that calls.
 //
-//	lock.acquire {name, timeout?, ttl?, permits?, detached?} -> {acquired, lease, token, expires_in} or {acquired: false, retry_after?}
+//	lock.acquire {name, timeout?, ttl?, permits?, detached?} -> {acquired, lease, token, expires_in} or {acquired: false, retry_after_ms?}
 //	lock.release {name, lease?} -> {released}
 //	lock.renew {name, lease?} -> {renewed, expires_in}
 //	lock.is_locked {name} -> {locked}
 //	lock.holder {name} -> {locked, holders: [{principal, run_id, pipeline, node, module, token, permits, since, expires_in}]}
 //
-// Times are numbers of seconds. Without timeout, acquire waits until the caller's time is up; 0 is not at
+// Times are numbers of seconds but retry_after_ms, after which a permit ends if nobody renews it. Without timeout, acquire waits until the caller's time is up; 0 is not at
 // all. The lease is renewed while the run lives and released when it ends or is suspended. A detached one is
 // neither: it ends by its ttl, which makes permits a number of calls in a time.
 //
@@ -50,10 +51,11 @@ func (l *Locks) opAcquire(ctx context.Context, call *kernel.PortCall) (*kernel.P
 		return nil, err
 	}
 	lease, err := l.Acquire(ctx, a.run.Tenant, a.name, Ask{Owner: a.owner(call), TTL: a.ttl, Permits: a.permits, Wait: a.timeout})
-	if e, is := err.(*kernel.Error); is && e.Code == kernel.CodeLockHeld {
+	var held *kernel.Error
+	if errors.As(err, &held) && held.Code == kernel.CodeLockHeld {
 		value := map[string]any{"acquired": false}
-		if e.RetryAfter > 0 {
-			value["retry_after"] = seconds(e.RetryAfter)
+		if held.RetryAfter > 0 {
+			value["retry_after_ms"] = kernel.Number((held.RetryAfter + time.Millisecond - 1).Milliseconds())
 		}
 		return reply(value)
 	}

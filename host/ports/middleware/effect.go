@@ -25,7 +25,7 @@ func EffectOf(op string, args map[string]any) Effect {
 	case "artifacts.store", "artifacts.retrieve", "artifacts.list", "artifacts.delete", // of the run that calls
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys",
 		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",
-		"entity_state.get_state", "entity_state.get_history",
+		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew",
 		"eventbus.replay", "eventbus.topics", "eventbus.unsubscribe":
 		return Repeatable
 	case "eventbus.publish": // an event of the same id is the same event
@@ -63,7 +63,7 @@ func isFailure(err error) bool {
 		return false
 	}
 	switch code {
-	case kernel.CodeArguments, kernel.CodeNotFound, kernel.CodeUnsupported, kernel.CodeLimit, kernel.CodeAudit, kernel.CodeCanceled:
+	case kernel.CodeArguments, kernel.CodeNotFound, kernel.CodeUnsupported, kernel.CodeLimit, kernel.CodeAudit, kernel.CodeCanceled, kernel.CodeLockHeld, kernel.CodeLockLost:
 		return false
 	}
 	return true

@@ -39,6 +39,8 @@ func Run(t *testing.T, h Harness) {
 	t.Run("ResultsAreTheCallers", h.testResultsAreTheCallers)
 	t.Run("Concurrent", h.testConcurrent)
 	t.Run("Ended", h.testEnded)
+	t.Run("Fences", h.testFences)
+	t.Run("FencesRace", h.testFencesRace)
 }
 
 // orders is the table that most tests use.

@@ -191,4 +191,3 @@ func (c *consul) transact(w http.ResponseWriter, body []byte) {
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"Results": []any{}, "Errors": nil})
 }
-

@@ -31,6 +31,9 @@ const (
 	longest  = 24 * time.Hour
 )
 
+// A session is this part longer than the permit's TTL: its time begins before.
+const slackPart = 8
+
 // undoTime is how long taking back may take once the context has ended.
 const undoTime = 5 * time.Second
 
@@ -97,8 +100,11 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 	if s.closed.Load() {
 		return nil, errClosed
 	}
-	h := &held{store: s, request: r, ttl: min(max(r.TTL, s.shortest), longest)}
+	h := &held{store: s, request: r, ttl: min(max(r.TTL+r.TTL/slackPart, s.shortest), longest)}
 	got, err := driver.Poll(ctx, r, nil, h.acquire)
+	if err == nil && time.Since(h.From()) > h.ttl-r.TTL { // the permit's time begins when it is had
+		err = h.Renew(ctx)
+	}
 	if err != nil {
 		h.undo(ctx)
 		return nil, err

@@ -14,6 +14,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func TestReadme(t *testing.T) {
+	s, err := consullock.Open(t.Context(), consullock.Config{Address: newConsul(t).URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	locktest.Readme(t, "`consul`", s.Promises())
+}
+
 func TestConformance(t *testing.T) {
 	locktest.Run(t, func(t *testing.T) locktest.Harness {
 		server := newConsul(t)

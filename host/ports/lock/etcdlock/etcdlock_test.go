@@ -23,7 +23,8 @@ func open(t *testing.T, c etcdlock.Config) driver.Store {
 }
 
 func TestConformance(t *testing.T) {
-	endpoint := etcdserver.Start(t)
+	endpoint := etcdserver.Start(t, 1).Endpoint(0)
+	locktest.Readme(t, "`etcd`", open(t, etcdlock.Config{Endpoints: []string{endpoint}}).Promises())
 	var prefixes atomic.Int64
 	locktest.Run(t, func(*testing.T) locktest.Harness {
 		prefix := fmt.Sprintf("locks/%d", prefixes.Add(1))

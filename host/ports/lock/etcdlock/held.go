@@ -18,8 +18,8 @@ import (
 // maxSpares is how many leases of one TTL are kept for the next acquires.
 const maxSpares = 16
 
-// freshPart is the part of its TTL for which a lease counts as just renewed.
-const freshPart = 16
+// slack is how much longer than its TTL a lease is: the permit's time begins when it is had, and the lease's before.
+const slack = time.Second
 
 // undoTime is how long taking back may take once the context has ended.
 const undoTime = 5 * time.Second
@@ -42,12 +42,15 @@ var _ driver.Held = (*held)(nil)
 
 // Acquire implements driver.Store.
 func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, error) {
-	seconds := max(int64((r.TTL+time.Second-1)/time.Second), 2) // the least that etcd does not lengthen by itself
+	seconds := int64((r.TTL + slack + time.Second - 1) / time.Second)
 	h := &held{store: s, folder: s.folder(r.Tenant, r.Name), permits: r.Permits, seconds: seconds}
 	if err := h.enter(ctx); err != nil {
 		return nil, err
 	}
 	err := h.queue(ctx, r)
+	if err == nil && time.Since(h.From()) > slack {
+		err = h.Renew(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(err, h.undo(ctx))
 	}
@@ -68,7 +71,7 @@ func (h *held) enter(ctx context.Context) error {
 		s.spares[h.seconds] = list[:len(list)-1]
 		s.mu.Unlock()
 		h.lease, h.from = last.id, last.from
-		if time.Since(h.from) < h.ttl()/freshPart || h.Renew(ctx) == nil {
+		if time.Since(h.from) < slack/2 || h.Renew(ctx) == nil {
 			return nil
 		}
 		if ctx.Err() != nil {

@@ -26,20 +26,25 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	for _, c := range []struct {
 		name string
 		test func(*suite)
+		slow bool // it waits for leases to end
 	}{
-		{"Exclusion", (*suite).testExclusion}, {"Owner", (*suite).testOwner}, {"Tenants", (*suite).testTenants}, {"Names", (*suite).testNames},
-		{"Fences", (*suite).testFences}, {"TTL", (*suite).testTTL}, {"Renew", (*suite).testRenew}, {"From", (*suite).testFrom}, {"Keep", (*suite).testKeep},
-		{"LostBeforeTheServer", (*suite).testLostBeforeTheServer}, {"PausedHolder", (*suite).testPausedHolder},
-		{"Wait", (*suite).testWait}, {"WaitEnds", (*suite).testWaitEnds}, {"WaitExpiry", (*suite).testWaitExpiry}, {"Fair", (*suite).testFair},
-		{"Semaphore", (*suite).testSemaphore}, {"Permits", (*suite).testPermits}, {"Holders", (*suite).testHolders}, {"Counter", (*suite).testCounter},
-		{"Election", (*suite).testElection}, {"Holder", (*suite).testHolder}, {"Arguments", (*suite).testArguments}, {"Ended", (*suite).testEnded}, {"Closed", (*suite).testClosed},
+		{"Exclusion", (*suite).testExclusion, false}, {"Owner", (*suite).testOwner, true}, {"Tenants", (*suite).testTenants, false}, {"Names", (*suite).testNames, false},
+		{"Fences", (*suite).testFences, false}, {"TTL", (*suite).testTTL, true}, {"Renew", (*suite).testRenew, true}, {"From", (*suite).testFrom, false}, {"Keep", (*suite).testKeep, true},
+		{"LostBeforeTheServer", (*suite).testLostBeforeTheServer, true}, {"PausedHolder", (*suite).testPausedHolder, true},
+		{"Wait", (*suite).testWait, false}, {"WaitEnds", (*suite).testWaitEnds, false}, {"WaitExpiry", (*suite).testWaitExpiry, true}, {"Fair", (*suite).testFair, false},
+		{"Semaphore", (*suite).testSemaphore, false}, {"Permits", (*suite).testPermits, false}, {"Detached", (*suite).testDetached, true}, {"Holders", (*suite).testHolders, false}, {"Counter", (*suite).testCounter, false},
+		{"Election", (*suite).testElection, false}, {"Holder", (*suite).testHolder, false}, {"Arguments", (*suite).testArguments, false}, {"Ended", (*suite).testEnded, false}, {"Closed", (*suite).testClosed, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := &suite{T: t, open: open(t)}
 			s.store = s.open(t)
-			s.promises = s.store.Promises()
-			s.ttl = max(s.promises.MinTTL, 400*time.Millisecond)
 			t.Cleanup(func() { _ = s.store.Close() })
+			s.promises = s.store.Promises()
+			if c.slow && testing.Short() && s.promises.MinTTL > time.Second {
+				t.Skip("its leases are too long for -short")
+			}
+			s.ttl = max(s.promises.MinTTL, 400*time.Millisecond)
 			c.test(s)
 		})
 	}
@@ -83,8 +88,8 @@ func (s *suite) expect(err error, code kernel.Code, what string) {
 	}
 }
 
-func (s *suite) request(name string) *driver.Request {
-	return &driver.Request{Key: driver.Key{Tenant: "acme", Name: name}, TTL: s.ttl, Permits: 1}
+func (s *suite) request() *driver.Request {
+	return &driver.Request{Key: driver.Key{Tenant: "acme", Name: "orders"}, TTL: s.ttl, Permits: 1}
 }
 
 func (s *suite) testExclusion() {
@@ -151,7 +156,7 @@ func (s *suite) testFences() {
 	var last uint64
 	stores := []driver.Store{s.store, s.open(s.T)}
 	for i := range 20 {
-		held, err := stores[i%2].Acquire(s.Context(), s.request("orders"))
+		held, err := stores[i%2].Acquire(s.Context(), s.request())
 		if err != nil {
 			s.Fatal(err)
 		}
@@ -174,12 +179,12 @@ func (s *suite) testFences() {
 // testTTL: a permit ends with its TTL, and not before.
 func (s *suite) testTTL() {
 	before := time.Now()
-	if _, err := s.store.Acquire(s.Context(), s.request("orders")); err != nil {
+	if _, err := s.store.Acquire(s.Context(), s.request()); err != nil {
 		s.Fatal(err)
 	}
 	for {
 		start := time.Now()
-		held, err := s.store.Acquire(s.Context(), s.request("orders"))
+		held, err := s.store.Acquire(s.Context(), s.request())
 		if err == nil {
 			if start = time.Now(); start.Sub(before) < s.ttl {
 				s.Errorf("the permit ended after %s, its TTL is %s", start.Sub(before), s.ttl)
@@ -202,7 +207,7 @@ func (s *suite) longest() time.Duration { return 3*s.ttl + 10*time.Second }
 
 // testRenew: a permit that is renewed outlives its TTL, and ends once nobody renews it.
 func (s *suite) testRenew() {
-	held, err := s.store.Acquire(s.Context(), s.request("orders"))
+	held, err := s.store.Acquire(s.Context(), s.request())
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -212,10 +217,10 @@ func (s *suite) testRenew() {
 			s.Fatalf("renew: %v", err)
 		}
 	}
-	if _, err := s.store.Acquire(s.Context(), s.request("orders")); !errors.Is(err, driver.ErrHeld) {
+	if _, err := s.store.Acquire(s.Context(), s.request()); !errors.Is(err, driver.ErrHeld) {
 		s.Errorf("a renewed lock: %v, want ErrHeld", err)
 	}
-	next := s.request("orders")
+	next := s.request()
 	next.Wait = true
 	ctx, cancel := context.WithTimeout(s.Context(), s.longest())
 	defer cancel()
@@ -230,7 +235,7 @@ func (s *suite) testRenew() {
 // testFrom: what the holder counts its TTL from is never later than what the store does.
 func (s *suite) testFrom() {
 	before := time.Now()
-	held, err := s.store.Acquire(s.Context(), s.request("orders"))
+	held, err := s.store.Acquire(s.Context(), s.request())
 	after := time.Now()
 	if err != nil {
 		s.Fatal(err)
@@ -355,7 +360,7 @@ func (s *suite) testWaitEnds() {
 }
 
 func (s *suite) testWaitExpiry() {
-	if _, err := s.store.Acquire(s.Context(), s.request("orders")); err != nil { // nobody gives it back
+	if _, err := s.store.Acquire(s.Context(), s.request()); err != nil { // nobody gives it back
 		s.Fatal(err)
 	}
 	s.release(s.acquire("orders", lock.Ask{Wait: s.longest()}))
@@ -450,6 +455,30 @@ func (s *suite) testPermits() {
 	s.release(s.acquire("calls", lock.Ask{Permits: 3}))
 	_, err = s.try("calls", lock.Ask{Permits: s.promises.MaxPermits + 1})
 	s.expect(err, kernel.CodeArguments, "too many permits")
+}
+
+// testDetached: permits that nobody gives back or renews are a number of calls in a time, in any window of it.
+func (s *suite) testDetached() {
+	const permits = 3
+	var taken []time.Time
+	for begun := time.Now(); len(taken) < 3*permits; {
+		if time.Since(begun) > 4*s.longest() {
+			s.Fatalf("%d permits of %d in %s", len(taken), permits, time.Since(begun))
+		}
+		call := time.Now()
+		_, err := s.try("calls", lock.Ask{TTL: s.ttl, Permits: permits})
+		switch {
+		case err == nil:
+			taken = append(taken, time.Now())
+			if n := len(taken) - 1 - permits; n >= 0 && time.Since(taken[n]) < s.ttl-time.Since(call) {
+				s.Errorf("%d permits of %d within %s", permits+1, permits, time.Since(taken[n]))
+			}
+		case kernel.CodeOf(err) != kernel.CodeLockHeld:
+			s.Fatal(err)
+		default:
+			time.Sleep(s.ttl / 20)
+		}
+	}
 }
 
 func (s *suite) testHolders() {

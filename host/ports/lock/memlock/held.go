@@ -13,13 +13,13 @@ type held struct {
 	entry   *entry
 	request *driver.Request
 	fence   uint64
-	from    time.Time
+	from    time.Duration // since the store began
 	over    bool
 }
 
 var _ driver.Held = (*held)(nil)
 
-func (h *held) ends() time.Time { return h.from.Add(h.request.TTL) }
+func (h *held) ends() time.Duration { return h.from + h.request.TTL }
 
 // Fence implements driver.Held.
 func (h *held) Fence() uint64 { return h.fence }
@@ -28,7 +28,7 @@ func (h *held) Fence() uint64 { return h.fence }
 func (h *held) From() time.Time {
 	h.store.mu.Lock()
 	defer h.store.mu.Unlock()
-	return h.from
+	return h.store.begun.Add(h.from)
 }
 
 // Renew implements driver.Held.
@@ -38,7 +38,7 @@ func (h *held) Renew(ctx context.Context) error {
 	}
 	h.store.mu.Lock()
 	defer h.store.mu.Unlock()
-	now := time.Now()
+	now := time.Since(h.store.begun)
 	if err := h.check(now); err != nil {
 		return err
 	}
@@ -50,14 +50,14 @@ func (h *held) Renew(ctx context.Context) error {
 func (h *held) Release(context.Context) error {
 	h.store.mu.Lock()
 	defer h.store.mu.Unlock()
-	if h.store.locks == nil {
+	if h.store.tenants == nil {
 		return errClosed
 	}
 	if h.over {
 		return driver.ErrLost
 	}
-	now := time.Now()
-	lost := !h.ends().After(now)
+	now := time.Since(h.store.begun)
+	lost := h.ends() <= now
 	h.store.end(h, now)
 	if lost {
 		return driver.ErrLost
@@ -66,11 +66,11 @@ func (h *held) Release(context.Context) error {
 }
 
 // check returns why the permit is not held. Its time may be up without anybody having noticed.
-func (h *held) check(now time.Time) error {
-	if h.store.locks == nil {
+func (h *held) check(now time.Duration) error {
+	if h.store.tenants == nil {
 		return errClosed
 	}
-	if !h.over && !h.ends().After(now) {
+	if !h.over && h.ends() <= now {
 		h.store.end(h, now)
 	}
 	if h.over {

@@ -4,6 +4,7 @@ package memlock
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -11,10 +12,10 @@ import (
 	"github.com/hexdag/hexdag/host/ports/lock/driver"
 )
 
-// The most permits of one lock, and the most that are held at once in a store.
+// The most permits of one lock, and the most that a tenant holds at once.
 const (
 	maxPermits = 10_000
-	maxHeld    = 1 << 20
+	maxHeld    = 1 << 17
 )
 
 // sweepEvery is how often an Acquire looks for permits that have ended.
@@ -22,16 +23,26 @@ const sweepEvery = time.Minute
 
 // Store is a driver.Store for one process.
 type Store struct {
-	mu    sync.Mutex
-	locks map[driver.Key]*entry // nil when closed
-	last  uint64                // the fence of the last acquire
-	count int                   // of permits that are held
-	swept time.Time
-	spare []*entry // entries that nobody uses
+	begun time.Time // what all times are counted from
+	micro int64     // begun, since 1970
+
+	mu      sync.Mutex
+	tenants map[string]*space // nil when closed
+	last    uint64            // the fence of the last acquire
+	spare   []*entry          // entries that nobody uses
+}
+
+// space is what one tenant's locks are. It stays when nobody holds one: the tenants are the operator's.
+type space struct {
+	locks map[string]*entry
+	count int // of permits that are held
+	swept time.Duration
 }
 
 // entry is a lock that somebody holds or waits for.
 type entry struct {
+	space   *space
+	name    string
 	permits int
 	holders []*held
 	queue   []*waiter // the first came first
@@ -45,7 +56,10 @@ type waiter struct {
 var _ driver.Store = (*Store)(nil)
 
 // New returns a store without locks.
-func New() *Store { return &Store{locks: map[driver.Key]*entry{}, swept: time.Now()} }
+func New() *Store {
+	now := time.Now()
+	return &Store{begun: now, micro: now.UnixMicro(), tenants: map[string]*space{}}
+}
 
 var errClosed = errors.New("the store is closed")
 
@@ -60,7 +74,7 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := time.Since(s.begun)
 	s.mu.Lock()
 	e, err := s.enter(r, now)
 	if err != nil {
@@ -73,7 +87,7 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 		return h, nil
 	}
 	if !r.Wait {
-		after := e.ends().Sub(now)
+		after := e.ends() - now
 		s.mu.Unlock()
 		return nil, &driver.HeldError{After: after}
 	}
@@ -84,25 +98,30 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 }
 
 // enter returns the lock of a request, without the permits that have ended.
-func (s *Store) enter(r *driver.Request, now time.Time) (*entry, error) {
-	if s.locks == nil {
+func (s *Store) enter(r *driver.Request, now time.Duration) (*entry, error) {
+	if s.tenants == nil {
 		return nil, errClosed
 	}
-	if s.count >= maxHeld || now.Sub(s.swept) >= sweepEvery {
-		s.sweep(now)
+	t := s.tenants[r.Tenant]
+	if t == nil {
+		t = &space{locks: map[string]*entry{}, swept: now}
+		s.tenants[r.Tenant] = t
 	}
-	if s.count >= maxHeld {
+	if t.count >= maxHeld || now-t.swept >= sweepEvery {
+		s.sweep(t, now)
+	}
+	if t.count >= maxHeld {
 		return nil, driver.ErrFull
 	}
-	e := s.locks[r.Key]
+	e := t.locks[r.Name]
 	if e == nil {
 		if n := len(s.spare); n > 0 {
 			e, s.spare = s.spare[n-1], s.spare[:n-1]
 		} else {
 			e = &entry{}
 		}
-		e.permits = r.Permits
-		s.locks[r.Key] = e
+		e.space, e.name, e.permits = t, r.Name, r.Permits
+		t.locks[r.Name] = e
 		return e, nil
 	}
 	s.expire(e, now)
@@ -116,9 +135,9 @@ func (s *Store) enter(r *driver.Request, now time.Time) (*entry, error) {
 }
 
 // grant gives a permit that is free.
-func (s *Store) grant(e *entry, r *driver.Request, now time.Time) *held {
-	s.last = max(s.last+1, uint64(now.UnixMicro()))
-	s.count++
+func (s *Store) grant(e *entry, r *driver.Request, now time.Duration) *held {
+	s.last = max(s.last+1, uint64(s.micro+now.Microseconds()))
+	e.space.count++
 	h := &held{store: s, entry: e, request: r, fence: s.last, from: now}
 	e.holders = append(e.holders, h)
 	return h
@@ -129,11 +148,11 @@ func (s *Store) grant(e *entry, r *driver.Request, now time.Time) *held {
 func (s *Store) wait(ctx context.Context, e *entry, w *waiter) (driver.Held, error) {
 	for {
 		s.mu.Lock()
-		now := time.Now()
+		now := time.Since(s.begun)
 		s.expire(e, now)
 		ends := e.ends()
 		s.mu.Unlock()
-		timer := time.NewTimer(ends.Sub(now) + time.Millisecond)
+		timer := time.NewTimer(ends - now + time.Millisecond)
 		select {
 		case h := <-w.granted:
 			timer.Stop()
@@ -158,36 +177,31 @@ func (s *Store) leave(e *entry, w *waiter) {
 	select {
 	case h := <-w.granted:
 		if h != nil {
-			s.end(h, time.Now())
+			s.end(h, time.Since(s.begun))
 		}
 		return
 	default:
 	}
 	e.queue = slices.DeleteFunc(e.queue, func(other *waiter) bool { return other == w })
-	s.drop(e, w.request.Key)
+	s.drop(e)
 }
 
-// ends returns when the first of the permits ends; an hour from now if none is held.
-func (e *entry) ends() time.Time {
-	if len(e.holders) == 0 {
-		return time.Now().Add(time.Hour)
-	}
-	first := e.holders[0].ends()
-	for _, h := range e.holders[1:] {
-		if t := h.ends(); t.Before(first) {
-			first = t
-		}
+// ends returns when the first of the permits ends; never if none is held.
+func (e *entry) ends() time.Duration {
+	first := time.Duration(math.MaxInt64 / 2)
+	for _, h := range e.holders {
+		first = min(first, h.ends())
 	}
 	return first
 }
 
 // expire ends the permits whose time is up.
-func (s *Store) expire(e *entry, now time.Time) {
+func (s *Store) expire(e *entry, now time.Duration) {
 	for i := 0; i < len(e.holders); i++ {
-		if h := e.holders[i]; !h.ends().After(now) {
+		if h := e.holders[i]; h.ends() <= now {
 			h.over = true
 			e.holders = slices.Delete(e.holders, i, i+1)
-			s.count--
+			e.space.count--
 			i--
 		}
 	}
@@ -195,7 +209,7 @@ func (s *Store) expire(e *entry, now time.Time) {
 }
 
 // promote gives the permits that are free to those who wait, the first first.
-func (s *Store) promote(e *entry, now time.Time) {
+func (s *Store) promote(e *entry, now time.Duration) {
 	for len(e.queue) > 0 && len(e.holders) < e.permits {
 		w := e.queue[0]
 		e.queue = slices.Delete(e.queue, 0, 1)
@@ -204,37 +218,37 @@ func (s *Store) promote(e *entry, now time.Time) {
 }
 
 // end gives a permit up.
-func (s *Store) end(h *held, now time.Time) {
+func (s *Store) end(h *held, now time.Duration) {
 	e := h.entry
 	h.over = true
 	for i, other := range e.holders {
 		if other == h {
 			e.holders = slices.Delete(e.holders, i, i+1)
-			s.count--
+			e.space.count--
 			break
 		}
 	}
 	s.promote(e, now)
-	s.drop(e, h.request.Key)
+	s.drop(e)
 }
 
-// drop forgets a lock that nobody holds or waits for.
-func (s *Store) drop(e *entry, key driver.Key) {
-	const spares = 64
-	if len(e.holders)+len(e.queue) > 0 || s.locks[key] != e {
+// drop forgets a lock that nobody holds or waits for, where there are many: most are taken again.
+func (s *Store) drop(e *entry) {
+	const few, spares = 256, 64
+	if len(e.space.locks) <= few || len(e.holders)+len(e.queue) > 0 || e.space.locks[e.name] != e {
 		return
 	}
-	delete(s.locks, key)
+	delete(e.space.locks, e.name)
 	if len(s.spare) < spares {
 		s.spare = append(s.spare, e)
 	}
 }
 
-func (s *Store) sweep(now time.Time) {
-	s.swept = now
-	for key, e := range s.locks {
+func (s *Store) sweep(t *space, now time.Duration) {
+	t.swept = now
+	for _, e := range t.locks {
 		s.expire(e, now)
-		s.drop(e, key)
+		s.drop(e)
 	}
 }
 
@@ -242,22 +256,26 @@ func (s *Store) sweep(now time.Time) {
 func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]driver.Holder, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.locks == nil {
+	if s.tenants == nil {
 		return nil, errClosed
 	}
-	now := time.Now()
+	now := time.Since(s.begun)
 	var list []driver.Holder
-	for key, e := range s.locks {
-		if key.Tenant != tenant || name != "" && key.Name != name {
+	t := s.tenants[tenant]
+	if t == nil {
+		return nil, ctx.Err()
+	}
+	for _, e := range t.locks {
+		if name != "" && e.name != name {
 			continue
 		}
 		s.expire(e, now)
 		for _, h := range e.holders {
 			owner := h.request.Owner
 			if owner.Since.IsZero() {
-				owner.Since = h.from
+				owner.Since = s.begun.Add(h.from)
 			}
-			list = append(list, driver.Holder{Key: key, Owner: owner, Fence: h.fence, Permits: e.permits, Left: h.ends().Sub(now)})
+			list = append(list, driver.Holder{Key: h.request.Key, Owner: owner, Fence: h.fence, Permits: e.permits, Left: h.ends() - now})
 		}
 	}
 	return driver.Sorted(list, limit), ctx.Err()
@@ -267,12 +285,14 @@ func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.locks {
-		for _, w := range e.queue {
-			w.granted <- nil
+	for _, t := range s.tenants {
+		for _, e := range t.locks {
+			for _, w := range e.queue {
+				w.granted <- nil
+			}
+			e.queue = nil
 		}
-		e.queue = nil
 	}
-	s.locks = nil
+	s.tenants = nil
 	return nil
 }

@@ -44,7 +44,7 @@ type Store struct {
 	kv       jetstream.KeyValue
 	issuer   string
 	replicas int
-	close    func() error
+	onClose  func() error
 	closed   atomic.Bool
 }
 
@@ -52,9 +52,9 @@ var _ driver.Store = (*Store)(nil)
 
 var bucketName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
-// Open makes the bucket where it is not there. close, which may be nil, is called by Close. The error
+// Open makes the bucket where it is not there. onClose, which may be nil, is called by Close. The error
 // has CodeConfig or CodeUnavailable.
-func Open(ctx context.Context, js jetstream.JetStream, c Config, close func() error) (*Store, error) {
+func Open(ctx context.Context, js jetstream.JetStream, c Config, onClose func() error) (*Store, error) {
 	c.Bucket, c.Replicas = cmp.Or(c.Bucket, "hexdag-locks"), cmp.Or(c.Replicas, 1)
 	bad := func(why string) error {
 		return &kernel.Error{Code: kernel.CodeConfig, What: "the locks' bucket cannot be used", Why: why, Fix: "name another one, or delete it"}
@@ -79,7 +79,7 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config, close func() er
 	if status.LimitMarkerTTL() == 0 {
 		return nil, bad("keys of bucket " + c.Bucket + " have no TTL of their own: it has no limit_marker_ttl")
 	}
-	s := &Store{js: js, kv: kv, close: close, issuer: "nats-" + c.Bucket, replicas: c.Replicas}
+	s := &Store{js: js, kv: kv, onClose: onClose, issuer: "nats-" + c.Bucket, replicas: c.Replicas}
 	if known, ok := status.(*jetstream.KeyValueBucketStatus); ok { // a bucket that is made anew counts anew
 		s.issuer += "-" + strconv.FormatInt(known.StreamInfo().Created.UnixMilli(), 36)
 		s.replicas = known.StreamInfo().Config.Replicas
@@ -205,10 +205,10 @@ func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]
 
 // Close implements driver.Store.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) || s.close == nil {
+	if s.closed.Swap(true) || s.onClose == nil {
 		return nil
 	}
-	return s.close()
+	return s.onClose()
 }
 
 var errClosed = errors.New("the store is closed")

@@ -36,6 +36,7 @@ func open(t *testing.T, js jetstream.JetStream, c natslock.Config) driver.Store 
 }
 
 func TestConformance(t *testing.T) {
+	locktest.Readme(t, "`nats`, one server", open(t, natsservertest.Embedded(t, false).JetStream(), natslock.Config{}).Promises())
 	var buckets atomic.Int64
 	locktest.Run(t, func(t *testing.T) locktest.Harness {
 		bucket := fmt.Sprintf("locks-%d", buckets.Add(1))

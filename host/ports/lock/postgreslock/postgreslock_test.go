@@ -28,6 +28,7 @@ func open(t *testing.T, c postgreslock.Config) driver.Store {
 
 func TestConformance(t *testing.T) {
 	_, url := testserver.Postgres(t)
+	locktest.Readme(t, "`postgres`", open(t, postgreslock.Config{URL: url}).Promises())
 	var tables atomic.Int64
 	locktest.Run(t, func(*testing.T) locktest.Harness {
 		table := fmt.Sprintf("locks_%d", tables.Add(1))

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/lock/driver"
@@ -51,7 +52,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, bad("url is not one of Redis's") // what the client says may hold the password
 	}
 	// A command that got no answer may have been done: what to do then is the driver's to say.
-	opts.MaxRetries, opts.ContextTimeoutEnabled, opts.ClientName = -1, true, "hexdag-locks"
+	opts.MaxRetries, opts.DialerRetries, opts.ContextTimeoutEnabled, opts.ClientName = -1, 1, true, "hexdag-locks"
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	if c.Prefix == "" {
 		c.Prefix = "hexdag:lock"
 	}

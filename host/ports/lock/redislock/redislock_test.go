@@ -28,6 +28,7 @@ func open(t *testing.T, c redislock.Config) driver.Store {
 
 func TestConformance(t *testing.T) {
 	server := testserver.Redis(t)
+	locktest.Readme(t, "`redis`", open(t, redislock.Config{URL: "redis://" + server.Address()}).Promises())
 	var prefixes atomic.Int64
 	locktest.Run(t, func(*testing.T) locktest.Harness {
 		prefix := fmt.Sprintf("locks[%d]*", prefixes.Add(1))
