@@ -202,7 +202,7 @@ func (c *consumer) run() {
 
 // take hands on messages until the consumer ends.
 func (c *consumer) take(ctx context.Context) {
-	messages, err := c.Messages(jetstream.PullMaxMessages(2), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second)) // one is under way, at most
+	messages, err := c.Messages(jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
 	if err != nil {
 		return
 	}
