@@ -59,7 +59,7 @@ func TestCrash(t *testing.T) {
 		t.Skip("NOT CHECKED in -short: kill -9 of subscribers and of Redis")
 	}
 	server := testserver.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
-	eventbustest.Crash(t, eventbustest.Faults{Target: "redis://" + server.Address(), Bus: opener(server.Address())(t), Messages: 10_000, Keys: 50, Breaks: 3, Every: 2 * time.Second, Break: func(int) {
+	eventbustest.Crash(t, eventbustest.Faults{Target: "redis://" + server.Address(), Bus: opener(server.Address())(t), Messages: 50_000, Keys: 50, Breaks: 3, Every: time.Second, Kills: time.Second, Break: func(int) {
 		server.Kill()
 		time.Sleep(200 * time.Millisecond)
 		server.Restart()
