@@ -374,26 +374,28 @@ func TestModuleSubscribes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var h *host.Host
-	seen := func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) { // before the run ends, and its subscription with it
-		for ctx.Err() == nil && len(topicsOf(t, h, "seen.*")) == 0 {
-			time.Sleep(5 * time.Millisecond)
+	seen := func(context.Context, *kernel.NodeCall) (kernel.Value, error) { // the run goes on until the module has seen it
+		for range 500 {
+			if events, err := h.Bus().Read(t.Context(), h.Tenant(), []string{"seen.*"}, eventbus.Start{}, 1); err != nil || len(events) > 0 {
+				return nil, err
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
-		return nil, ctx.Err()
+		return nil, nil
 	}
-	h, err = host.New(t.Context(), cfg, host.Options{Functions: map[string]host.Function{"seen": seen}})
-	if err != nil {
+	if h, err = host.New(t.Context(), cfg, host.Options{Functions: map[string]host.Function{"test.seen": seen}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close(t.Context()) })
-	// The second node publishes what the first has subscribed to; the third reads it.
+	// The second node publishes what the first has subscribed to; the last reads it.
 	s.write(t, "p.yaml", `kind: Pipeline
 metadata: {name: p}
 spec:
   nodes:
     - {kind: function_node, metadata: {name: a}, spec: {fn: sub}}
     - {kind: service_call_node, metadata: {name: b}, dependencies: [a], spec: {service: eventbus, method: publish, input_mapping: {topic: "'orders.paid'", data: "$input.n"}}}
-    - {kind: function_node, metadata: {name: c}, dependencies: [b], spec: {fn: replay}}
-    - {kind: function_node, metadata: {name: d}, dependencies: [b], spec: {fn: seen, timeout: 30}}
+    - {kind: function_node, metadata: {name: seen}, dependencies: [b], spec: {fn: test.seen}}
+    - {kind: function_node, metadata: {name: c}, dependencies: [seen], spec: {fn: replay}}
 `)
 	r := s.run(t, h, "p", map[string]any{"n": 7})
 	if r.Err != nil {

@@ -34,7 +34,7 @@ type Config struct {
 	// Without it the last two minutes may be lost when the machine stops, though not
 	// when the process does.
 	SyncAlways *bool `json:"sync_always"`
-	MaxBytes   int64 `json:"max_bytes"` // that the folder holds at most; 0 is 3/4 of what is free
+	MaxBytes   int64 `json:"max_bytes"` // that all streams together may be promised; 0 is no limit but the disk's
 
 	Timeout time.Duration `json:"-"` // of connecting; 0 is 10 s
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -103,9 +104,13 @@ func (n *node) socketPath() string {
 // start runs the server in this process, which has the lock.
 func (n *node) start() error {
 	log := &lastError{}
+	most := n.config.MaxBytes
+	if most == 0 { // a stream reserves what it may take, and few take it: the disk is limit enough
+		most = math.MaxInt64 / 2
+	}
 	s, err := server.NewServer(&server.Options{
 		ServerName: "hexdag", DontListen: true, NoSigs: true,
-		JetStream: true, StoreDir: filepath.Join(n.config.Folder, dataName), JetStreamMaxStore: n.config.MaxBytes,
+		JetStream: true, StoreDir: filepath.Join(n.config.Folder, dataName), JetStreamMaxStore: most,
 		SyncAlways: n.config.SyncAlways == nil || *n.config.SyncAlways,
 		MaxPayload: maxPayload,
 	})

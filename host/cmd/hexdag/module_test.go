@@ -34,7 +34,7 @@ func TestModuleInspect(t *testing.T) {
 		File, Name, Version, Description, Digest, Dialect string
 		Size                                              int
 		Points, Imports, Exports                          []string
-		Tools, Capabilities                               []any
+		Tools, Operations, Capabilities                   []any
 		Limits                                            map[string]any
 		StaticLimits                                      map[string]any `json:"static_limits"`
 		Producers                                         []any

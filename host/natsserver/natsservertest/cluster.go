@@ -63,7 +63,7 @@ func runNode(text string) error {
 	}
 	opts := &server.Options{
 		ServerName: n.Name, Host: "127.0.0.1", Port: n.Client, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: n.Folder, SyncAlways: n.Sync,
+		JetStream: true, StoreDir: n.Folder, SyncAlways: n.Sync, JetStreamMaxStore: 1 << 50, // streams reserve more than they take
 	}
 	if len(routes) > 0 {
 		opts.Routes, opts.Cluster = routes, server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Route, NoAdvertise: true, PoolSize: -1}

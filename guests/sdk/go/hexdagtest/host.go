@@ -127,6 +127,11 @@ func (h *Host) Govern(f hexdag.GovernanceFunc, payload string) Result {
 	return h.run("", []string{"continue", "deny", "retry_after", "error"}, payload, f.Serve)
 }
 
+// Observe runs a handler of observe: an observe.Func.
+func (h *Host) Observe(f interface{ Serve() uint64 }, payload string) Result {
+	return h.run("", []string{"continue", "deny", "retry_after", "error"}, payload, f.Serve)
+}
+
 func (h *Host) run(patchable string, legal []string, payload string, serve func() uint64) Result {
 	h.t.Helper()
 	c := &call{host: h, patchable: patchable}

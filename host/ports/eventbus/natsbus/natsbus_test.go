@@ -1,13 +1,16 @@
 package natsbus_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/natsserver"
 	"github.com/hexdag/hexdag/host/natsserver/natsservertest"
+	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
 	"github.com/hexdag/hexdag/host/ports/eventbus/eventbustest"
 	"github.com/hexdag/hexdag/host/ports/eventbus/eventbustest/watermilltest"
@@ -61,4 +64,40 @@ func TestConfig(t *testing.T) {
 func TestWatermill(t *testing.T) {
 	server := natsservertest.Embedded(t, false)
 	watermilltest.Run(t, func(t *testing.T) driver.Bus { return open(t, server, natsbus.Config{}) })
+}
+
+// A subscription without group, whose consumer is in the server's memory, misses nothing when the server
+// ends and another process takes over.
+func TestSubscriptionOutlivesItsServer(t *testing.T) {
+	c := natsserver.Config{Folder: t.TempDir()}
+	first, err := natsserver.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := eventbus.New(open(t, natsservertest.Open(t, c), natsbus.Config{}), eventbus.Options{})
+	defer b.Close()
+	got := make(chan string, 10)
+	for _, opts := range []eventbus.SubscribeOptions{{}, {Concurrency: 2}} {
+		if _, err := b.Subscribe(t.Context(), "acme", []string{"t"}, func(_ context.Context, d *eventbus.Delivery) error {
+			got <- string(d.Event.Data)
+			return nil
+		}, opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range []string{"1", "2"} {
+		if _, err := b.Publish(t.Context(), &eventbus.Event{Topic: "t", Tenant: "acme", Key: "k", Data: []byte(data)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 4 {
+		select {
+		case <-got:
+		case <-time.After(30 * time.Second):
+			t.Fatal("an event is missing")
+		}
+	}
 }

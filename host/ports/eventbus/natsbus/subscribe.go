@@ -127,7 +127,10 @@ type consumer struct {
 	sub       *subscription
 	partition string
 	jetstream.Consumer
-	last uint64 // the sequence that was handled last; 0 is none
+	// last is the sequence that was handled last, or, of a consumer for what is new, was there when it
+	// was made; known says that there is one.
+	last  uint64
+	known bool
 }
 
 // open finds the consumer, or makes it.
@@ -139,12 +142,14 @@ func (c *consumer) open(ctx context.Context) (err error) {
 	}
 	s.stream.filter(&config, want.Patterns, c.partition)
 	startAt(&config, want.Start)
-	if c.last > 0 {
+	if c.known {
 		config.DeliverPolicy, config.OptStartSeq, config.OptStartTime = jetstream.DeliverByStartSequencePolicy, c.last+1, nil
 	}
 	if want.Group == "" {
 		config.InactiveThreshold, config.MemoryStorage = inactive, true
-		c.Consumer, err = s.stream.CreateConsumer(ctx, config)
+		if c.Consumer, err = s.stream.CreateConsumer(ctx, config); err == nil && config.DeliverPolicy == jetstream.DeliverNewPolicy {
+			c.last, c.known = c.CachedInfo().Delivered.Stream, true
+		}
 		return err
 	}
 	config.Durable = want.Group + "-" + c.partition
@@ -202,7 +207,7 @@ func (c *consumer) run() {
 
 // take hands on messages until the consumer ends.
 func (c *consumer) take(ctx context.Context) {
-	messages, err := c.Messages(jetstream.PullMaxMessages(2), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second)) // one is under way, at most
+	messages, err := c.Messages(jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
 	if err != nil {
 		return
 	}
@@ -265,7 +270,7 @@ func (c *consumer) handle(msg jetstream.Msg) {
 
 func (c *consumer) settled(e *driver.Event, err error) {
 	if err == nil {
-		c.last = e.Sequence
+		c.last, c.known = e.Sequence, true
 	}
 }
 

@@ -35,9 +35,6 @@ type subscription struct {
 	lanes map[int]*lane // by partition; of a group, those that it owns
 }
 
-// one is the lane of all partitions, where a subscription has one event at a time.
-const one = -1
-
 // Subscribe begins to deliver.
 func (b *Bus) Subscribe(ctx context.Context, want *driver.Subscribe) (driver.Subscription, error) {
 	if b.isClosed() {
@@ -248,7 +245,7 @@ type lane struct {
 }
 
 // add begins a lane behind a number. The caller is the only one that adds.
-func (s *subscription) add(p int, from uint64) *lane {
+func (s *subscription) add(p int, from uint64) {
 	l := &lane{s: s, partition: p, done: make(chan struct{})}
 	l.ctx, l.stop = context.WithCancel(s.reading)
 	s.mu.Lock()
@@ -258,7 +255,6 @@ func (s *subscription) add(p int, from uint64) *lane {
 		defer close(l.done)
 		l.run(from)
 	})
-	return l
 }
 
 func (l *lane) run(cursor uint64) {
@@ -268,11 +264,9 @@ func (l *lane) run(cursor uint64) {
 			pause(l.ctx, 50*time.Millisecond)
 			continue
 		}
-		var attempts counter = &counted{}
 		for _, e := range read[l.partition] {
-			if l.s.want.Group != "" {
-				attempts = l
-			} else {
+			var attempts counter = l
+			if l.s.want.Group == "" {
 				attempts = &counted{}
 			}
 			if l.ctx.Err() != nil || !l.s.deliver(e, attempts) {

@@ -32,7 +32,7 @@ func TestConformance(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			consullock.Shorten(s, 400*time.Millisecond)
+			consullock.Shorten(s, 800*time.Millisecond)
 			t.Cleanup(func() { _ = s.Close() })
 			return s
 		}

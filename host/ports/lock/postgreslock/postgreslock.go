@@ -76,8 +76,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// prepare makes the table where it is not there. Several may do so at once.
+// prepare makes the table where it is not there, which takes a right that who uses it does not need. Several may do so at once.
 func (s *Store) prepare(ctx context.Context) error {
+	if err := s.pool.QueryRow(ctx, s.sql.issuer).Scan(&s.issuer); err == nil {
+		return nil
+	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7305805136418)"); err != nil {
 			return err
@@ -150,10 +153,10 @@ func failed(ctx context.Context, err error) error {
 }
 
 func unavailable(err error) error {
-	why := "no connection"
+	what, why, fix := "the locks' PostgreSQL cannot be reached", "no connection", "start it, or correct url"
 	var server *pgconn.PgError
 	if errors.As(err, &server) {
-		why = server.Message
+		what, why, fix = "the locks' PostgreSQL cannot be used", server.Message, "correct url, or grant its role what it lacks"
 	}
-	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the locks' PostgreSQL cannot be reached", Why: kernel.Quote(why), Fix: "start it, or correct url", Err: err}
+	return &kernel.Error{Code: kernel.CodeUnavailable, What: what, Why: kernel.Quote(why), Fix: fix, Err: err}
 }
