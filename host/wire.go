@@ -46,6 +46,7 @@ func adapters() map[string]map[string]opener {
 		"memory": {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
+			"redis": openRedisMemory,
 		},
 		"http":     {"http": openHTTP},
 		"api_call": {"http": openHTTP},
@@ -150,23 +151,29 @@ func openMock(o opening, config map[string]any, dir string) ([]ports.Op, error) 
 	return port.Ops(), nil
 }
 
-// endpoint refuses a model of a pipeline's own that the operator does not list: it
-// would be a way out beside the http port.
+// endpoint refuses a model of a pipeline's own that the operator does not list.
 func (o opening) endpoint(config map[string]any) error {
+	address, given := config["base_url"].(string)
+	if !given {
+		address = "https://api.openai.com"
+	}
+	return o.reach("the model", address)
+}
+
+// reach refuses a server of a pipeline's own adapter that the operator does not list: it
+// would be a way out beside the http port.
+func (o opening) reach(what, address string) error {
 	if !o.own {
 		return nil
 	}
-	host := "api.openai.com"
-	if text, ok := config["base_url"].(string); ok {
-		host = ""
-		if u, err := url.Parse(text); err == nil {
-			host = u.Host
-		}
+	host := ""
+	if u, err := url.Parse(address); err == nil {
+		host = u.Host
 	}
 	if slices.ContainsFunc(o.host.config.Endpoints, func(pattern string) bool { return abi.Match(pattern, host) }) {
 		return nil
 	}
-	return &kernel.Error{Code: kernel.CodeConfig, What: "a pipeline may not send to the model at " + kernel.Quote(host), Why: "the operator's endpoints do not list it", Fix: "have the operator add endpoints: [" + kernel.Quote(host) + "] to the configuration, or configure the port there"}
+	return &kernel.Error{Code: kernel.CodeConfig, What: "a pipeline may not send to " + what + " at " + kernel.Quote(host), Why: "the operator's endpoints do not list it", Fix: "have the operator add endpoints: [" + kernel.Quote(host) + "] to the configuration, or configure the port there"}
 }
 
 // key resolves api_key_env of a pipeline's own adapter by what the operator lets

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -13,6 +14,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
+	"github.com/hexdag/hexdag/host/ports/memory/redisstore"
 	"github.com/hexdag/hexdag/host/ports/memory/sqlitestore"
 )
 
@@ -58,6 +60,24 @@ func openSQLiteMemory(o opening, config map[string]any, dir string) ([]ports.Op,
 	}
 	o.host.storesIn("memory", c.Path)
 	return o.keepMemory(store, c), nil
+}
+
+func openRedisMemory(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+	var c struct {
+		memory.Options
+		redisstore.Config
+	}
+	if err := kernel.FromValue(config, &c); err != nil {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of memory cannot be used", Why: kernel.Quote(err.Error()), Fix: "it takes url, prefix, allow_eviction, max_key_bytes, max_value_bytes, max_keys and max_bytes", Err: err}
+	}
+	if err := errors.Join(c.Check(), o.reach("Redis", c.URL)); err != nil {
+		return nil, err
+	}
+	store, err := redisstore.Open(o.ctx, c.Config)
+	if err != nil {
+		return nil, err
+	}
+	return o.keepMemory(store, &memoryConfig{Options: c.Options}), nil
 }
 
 // keepMemory has a store closed in the end. The operator's is where the states of

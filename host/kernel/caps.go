@@ -73,7 +73,7 @@ func CapabilityOf(op string) Capability {
 		}
 	case "memory", "pipeline_memory":
 		switch method {
-		case "get", "exists", "list_keys", "snapshot":
+		case "get", "exists", "list_keys", "query", "snapshot":
 			return CapReadMemory
 		}
 		return CapWriteMemory
