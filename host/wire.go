@@ -41,7 +41,7 @@ func adapters() map[string]map[string]opener {
 			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
 		},
-		"database":  {"sqlite": openSQLite, "memory": openMemoryDatabase},
+		"database":  {"sqlite": openSQLite, "postgres": openPostgres, "memory": openMemoryDatabase},
 		"artifacts": {"file": openFileArtifacts, "memory": openMemoryArtifacts},
 		"memory": {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
