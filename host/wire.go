@@ -41,8 +41,9 @@ func adapters() map[string]map[string]opener {
 			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
 		},
-		"database":  {"sqlite": openSQLite, "postgres": openPostgres, "memory": openMemoryDatabase},
-		"artifacts": {"file": openFileArtifacts, "memory": openMemoryArtifacts},
+		"database":     {"sqlite": openSQLite, "postgres": openPostgres, "memory": openMemoryDatabase},
+		"artifacts":    {"file": openFileArtifacts, "memory": openMemoryArtifacts},
+		"file_storage": {"local": openLocalFiles, "blob": openBlobFiles},
 		"memory": {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
@@ -52,6 +53,9 @@ func adapters() map[string]map[string]opener {
 		"api_call": {"http": openHTTP},
 	}
 }
+
+// defaults are the adapters of ports that no configuration has to name.
+var defaults = map[string]string{"artifacts": "file", "memory": "memory", "file_storage": "local"}
 
 // openDoor opens governance, then the ports that the configuration names, and
 // the defaults of the rest.
@@ -65,11 +69,10 @@ func (h *Host) openDoor(ctx context.Context) error {
 		return err
 	}
 	delete(specs, "governance")
-	if _, named := specs["artifacts"]; !named {
-		specs["artifacts"] = pipeline.PortSpec{Adapter: "file"}
-	}
-	if _, named := specs["memory"]; !named {
-		specs["memory"] = pipeline.PortSpec{Adapter: "memory"}
+	for port, adapter := range defaults {
+		if _, named := specs[port]; !named {
+			specs[port] = pipeline.PortSpec{Adapter: adapter}
+		}
 	}
 	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)

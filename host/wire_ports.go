@@ -10,6 +10,8 @@ import (
 	"github.com/hexdag/hexdag/host/lib/pipelinememory"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/filestorage"
+	"github.com/hexdag/hexdag/host/ports/filestorage/blobfiles"
 	"github.com/hexdag/hexdag/host/ports/httpport"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
@@ -123,6 +125,9 @@ func emptyOps() []ports.Op {
 	ops := append(m.Ops(), pipelinememory.Ops()...)
 	if entities, err := entitystate.New(m, nil, entitystate.Options{}); err == nil {
 		ops = append(ops, entities.Ops()...)
+	}
+	if storage, err := blobfiles.Open(context.Background(), blobfiles.Config{URL: "mem://"}); err == nil {
+		ops = append(ops, filestorage.New(storage, filestorage.Options{}).Ops()...)
 	}
 	if web, err := httpport.New(httpport.Config{}); err == nil {
 		ops = append(ops, web.Ops()...)

@@ -53,3 +53,47 @@ func TestPostgresDatabase(t *testing.T) {
 		wantError(t, err, kernel.CodeConfig, says)
 	}
 }
+
+// TestFileStorage: without configuration files are in the host's state; a folder is the
+// operator's to name, and a pipeline's is below its own.
+func TestFileStorage(t *testing.T) {
+	s := newSite(t, "  tenant: acme\n")
+	h := s.open(t)
+	put, get := service("a", "file_storage.write", "{path: \"'reports/may.txt'\", content: $input}", ""), service("last", "file_storage.read", "{path: \"'reports/may.txt'\"}", "a")
+	got, err := s.result(t, h, "tea", put, get)
+	if err != nil || got["content"] != "tea" || readFile(t, s.path(".hexdag/files/acme/reports/may.txt")) != "tea" || h.Stores()["file_storage"] != s.path(".hexdag/files") {
+		t.Errorf("%v, %v, %v", got, err, h.Stores())
+	}
+	_, err = s.result(t, h, "tea", service("last", "file_storage.read", "{path: \"'../audit/lock'\"}", ""))
+	wantError(t, err, kernel.CodeArguments, "is no path")
+	docs := newSite(t, "  ports: {file_storage: {adapter: local, config: {root: docs, shared: true, read_only: true}}}\n")
+	docs.write(t, "docs/guide.md", "# Guide")
+	got, err = docs.result(t, docs.open(t), nil, service("last", "file_storage.list", "{prefix: \"'g'\"}", ""))
+	if files, _ := got["files"].([]any); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+	for spec, says := range map[string]string{
+		"{adapter: local, config: {root: ../elsewhere}}": "outside the pipeline's folder",
+		"{adapter: local, config: {root: /etc}}":         "outside the pipeline's folder",
+		"{adapter: blob, config: {url: 'file:///etc'}}":  "may not open the bucket",
+		"{adapter: local, config: {max_files: -1}}":      "they are positive",
+		"{adapter: local, config: {path: x}}":            "it takes root, max_file_bytes",
+		"{adapter: s3}":                                  "known are blob, local",
+	} {
+		s.write(t, "own.yaml", "kind: Pipeline\nmetadata: {name: own}\nspec:\n  ports:\n    file_storage: "+spec+"\n  nodes: []\n")
+		_, err := h.Load(t.Context(), s.path("own.yaml"), host.LoadOptions{})
+		wantError(t, err, kernel.CodeConfig, says)
+	}
+	s.write(t, "own.yaml", "kind: Pipeline\nmetadata: {name: own}\nspec:\n  ports: {file_storage: {adapter: blob, config: {url: 'mem://'}}}\n  nodes:\n    - "+put+"\n    - "+get+"\n")
+	p, err := h.Load(t.Context(), s.path("own.yaml"), host.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	if res := p.Run(t.Context(), "cake", host.RunOptions{}); res.Err != nil {
+		t.Error(res.Err)
+	}
+	if text := readFile(t, s.path(".hexdag/files/acme/reports/may.txt")); text != "tea" {
+		t.Errorf("the operator's file is %q", text)
+	}
+}

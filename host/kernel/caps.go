@@ -77,6 +77,16 @@ func CapabilityOf(op string) Capability {
 			return CapReadMemory
 		}
 		return CapWriteMemory
+	case "file_storage":
+		switch method {
+		case "write", "delete":
+			return CapWriteArtifacts
+		case "list":
+			return CapListArtifacts
+		case "stat":
+			return CapStatArtifacts
+		}
+		return CapReadArtifacts
 	case "artifacts":
 		switch method {
 		case "store", "delete":

@@ -22,6 +22,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
 	"github.com/hexdag/hexdag/host/ports/database"
 	"github.com/hexdag/hexdag/host/ports/database/memdb"
+	"github.com/hexdag/hexdag/host/ports/filestorage"
+	"github.com/hexdag/hexdag/host/ports/filestorage/blobfiles"
 	"github.com/hexdag/hexdag/host/ports/governance"
 	"github.com/hexdag/hexdag/host/ports/governance/allowall"
 	"github.com/hexdag/hexdag/host/ports/httpport"
@@ -50,6 +52,10 @@ func everyOp(t *testing.T) []ports.Op {
 	if err != nil {
 		t.Fatal(err)
 	}
+	storage, err := blobfiles.Open(t.Context(), blobfiles.Config{URL: "mem://"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	remembered := memory.New(memstore.New(), memory.Options{})
 	entities, err := entitystate.New(remembered, nil, entitystate.Options{})
 	if err != nil {
@@ -57,7 +63,7 @@ func everyOp(t *testing.T) []ports.Op {
 	}
 	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
-		remembered.Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops())
+		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops())
 }
 
 // A port that is not among everyOp would go untested: the sources are the witness.
@@ -326,6 +332,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
 		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
+		"file_storage.read": middleware.Repeatable, "file_storage.write": middleware.Repeatable, "file_storage.stat": middleware.Repeatable, "file_storage.delete": middleware.Repeatable, "file_storage.list": middleware.Repeatable,
 		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.query": middleware.Repeatable, "memory.set": middleware.Repeatable,
 	}
 	if diff := cmp.Diff(want, effects); diff != "" {

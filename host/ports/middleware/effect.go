@@ -23,9 +23,15 @@ func EffectOf(op string, args map[string]any) Effect {
 	case "llm.complete", "database.query", "database.describe_table", "database.list_tables":
 		return Cacheable
 	case "artifacts.store", "artifacts.retrieve", "artifacts.list", "artifacts.delete", // of the run that calls
+		"file_storage.read", "file_storage.stat", "file_storage.list", "file_storage.delete",
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys", "memory.query",
 		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",
 		"entity_state.get_state", "entity_state.get_history":
+		return Repeatable
+	case "file_storage.write":
+		if conditional, _ := args["if_absent"].(bool); conditional {
+			return Once
+		}
 		return Repeatable
 	case "http.request", "api_call.request":
 		method, _ := args["method"].(string)
