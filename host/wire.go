@@ -49,6 +49,9 @@ func adapters() map[string]map[string]opener {
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
 			"redis": openRedisMemory,
 		},
+		"secret": {
+			"env": openEnvSecrets, "age": openAgeSecrets, "vault": openVaultSecrets,
+		},
 		"http":     {"http": openHTTP},
 		"api_call": {"http": openHTTP},
 	}

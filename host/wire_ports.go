@@ -18,6 +18,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
 	"github.com/hexdag/hexdag/host/ports/memory/redisstore"
 	"github.com/hexdag/hexdag/host/ports/memory/sqlitestore"
+	"github.com/hexdag/hexdag/host/ports/secret"
+	"github.com/hexdag/hexdag/host/ports/secret/envsecret"
 )
 
 // memoryConfig is the configuration of the memory port's adapters.
@@ -106,9 +108,12 @@ func openHTTP(o opening, config map[string]any, _ string) ([]ports.Op, error) {
 func checkEgress(specs map[string]pipeline.PortSpec, operator bool) error {
 	web, isWeb := specs["http"]
 	api, isAPI := specs["api_call"]
+	secrets, isSecret := specs["secret"]
 	switch {
 	case isWeb && isAPI:
 		return place(&kernel.Error{Code: kernel.CodeConfig, What: "http and api_call are one port under two names", Fix: "configure one of them; it serves both"}, api.Where)
+	case !operator && isSecret:
+		return place(&kernel.Error{Code: kernel.CodeConfig, What: "a pipeline cannot bring its own secret port", Why: "which secret may leave the host, and where to, is the operator's to say", Fix: "have the operator configure it in hexdag.yaml, with the hosts of each secret"}, secrets.Where)
 	case !operator && (isWeb || isAPI):
 		if isAPI {
 			web = api
@@ -128,6 +133,9 @@ func emptyOps() []ports.Op {
 	}
 	if storage, err := blobfiles.Open(context.Background(), blobfiles.Config{URL: "mem://"}); err == nil {
 		ops = append(ops, filestorage.New(storage, filestorage.Options{}).Ops()...)
+	}
+	if none, err := secret.New(envsecret.New(), nil); err == nil {
+		ops = append(ops, none.Ops()...)
 	}
 	if web, err := httpport.New(httpport.Config{}); err == nil {
 		ops = append(ops, web.Ops()...)

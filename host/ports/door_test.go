@@ -33,6 +33,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
 	"github.com/hexdag/hexdag/host/ports/metrics"
 	"github.com/hexdag/hexdag/host/ports/middleware"
+	"github.com/hexdag/hexdag/host/ports/secret"
+	"github.com/hexdag/hexdag/host/ports/secret/envsecret"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,6 +58,10 @@ func everyOp(t *testing.T) []ports.Op {
 	if err != nil {
 		t.Fatal(err)
 	}
+	secrets, err := secret.New(envsecret.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	remembered := memory.New(memstore.New(), memory.Options{})
 	entities, err := entitystate.New(remembered, nil, entitystate.Options{})
 	if err != nil {
@@ -63,7 +69,7 @@ func everyOp(t *testing.T) []ports.Op {
 	}
 	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
-		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops())
+		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), secrets.Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops())
 }
 
 // A port that is not among everyOp would go untested: the sources are the witness.
@@ -332,7 +338,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
 		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
-		"file_storage.read": middleware.Repeatable, "file_storage.write": middleware.Repeatable, "file_storage.stat": middleware.Repeatable, "file_storage.delete": middleware.Repeatable, "file_storage.list": middleware.Repeatable,
+		"secret.get": middleware.Repeatable, "secret.use": middleware.Repeatable, "file_storage.read": middleware.Repeatable, "file_storage.write": middleware.Repeatable, "file_storage.stat": middleware.Repeatable, "file_storage.delete": middleware.Repeatable, "file_storage.list": middleware.Repeatable,
 		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.query": middleware.Repeatable, "memory.set": middleware.Repeatable,
 	}
 	if diff := cmp.Diff(want, effects); diff != "" {

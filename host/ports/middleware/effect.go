@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/secret"
 )
 
 // Effect says what comes of doing an operation twice.
@@ -33,20 +34,26 @@ func EffectOf(op string, args map[string]any) Effect {
 			return Once
 		}
 		return Repeatable
+	case "secret.get", "secret.use":
+		return Repeatable
 	case "http.request", "api_call.request":
 		method, _ := args["method"].(string)
-		return requestEffect(method)
+		return requestEffect(method, args)
 	}
 	if method, ok := strings.CutPrefix(op, "api_call."); ok {
-		return requestEffect(method)
+		return requestEffect(method, args)
 	}
 	return Once
 }
 
-// requestEffect is what RFC 9110 says of the method.
-func requestEffect(method string) Effect {
+// requestEffect is what RFC 9110 says of the method. An answer that took a secret is not kept for
+// others, who may not use it.
+func requestEffect(method string, args map[string]any) Effect {
 	switch strings.ToUpper(method) {
 	case "", "GET", "HEAD":
+		if len(secret.Names(args)) > 0 {
+			return Repeatable
+		}
 		return Cacheable
 	case "PUT", "DELETE":
 		return Repeatable
