@@ -14,7 +14,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
@@ -40,15 +39,9 @@ type store struct {
 	identities []age.Identity
 
 	mu     sync.Mutex
-	read   stamp
+	read   os.FileInfo
 	values map[string]string // nil when closed
 	closed bool
-}
-
-// stamp tells one version of the file from another.
-type stamp struct {
-	size     int64
-	modified time.Time
 }
 
 // Open decrypts the file once. What is wrong with the configuration, the key or the file is
@@ -181,8 +174,7 @@ func (s *store) refresh(ctx context.Context) error {
 	if err != nil || !info.Mode().IsRegular() {
 		return fail("is no file", "name one that age wrote")
 	}
-	now := stamp{info.Size(), info.ModTime()}
-	if s.values != nil && now == s.read {
+	if s.values != nil && os.SameFile(info, s.read) && info.Size() == s.read.Size() && info.ModTime().Equal(s.read.ModTime()) {
 		return nil
 	}
 	buffered := bufio.NewReader(io.LimitReader(f, maxFile))
@@ -202,7 +194,7 @@ func (s *store) refresh(ctx context.Context) error {
 	if err := yaml.Unmarshal(data, &values); err != nil { // whose words hold values
 		return fail("holds no mapping of texts", `write lines as in stripe: "sk_..."`)
 	}
-	s.values, s.read = values, now
+	s.values, s.read = values, info
 	return nil
 }
 
