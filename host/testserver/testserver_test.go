@@ -34,6 +34,13 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
+func TestVectorPostgres(t *testing.T) {
+	p := testserver.NewVectorPostgres(t)
+	if got := p.SQL("postgres", "CREATE EXTENSION vector; SELECT '[1,2]'::vector <-> '[1,3]'::vector"); got != "1" {
+		t.Errorf("the distance is %q", got)
+	}
+}
+
 func dial(t *testing.T, addr string, lives bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
