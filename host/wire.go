@@ -41,9 +41,10 @@ func adapters() map[string]map[string]opener {
 			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
 		},
-		"database":     {"sqlite": openSQLite, "postgres": openPostgres, "memory": openMemoryDatabase},
-		"artifacts":    {"file": openFileArtifacts, "memory": openMemoryArtifacts},
-		"file_storage": {"local": openLocalFiles, "blob": openBlobFiles},
+		"database":      {"sqlite": openSQLite, "postgres": openPostgres, "memory": openMemoryDatabase},
+		"artifacts":     {"file": openFileArtifacts, "memory": openMemoryArtifacts},
+		"file_storage":  {"local": openLocalFiles, "blob": openBlobFiles},
+		"vector_search": {"memory": openMemoryVectors, "hnsw": openGraphVectors, "pgvector": openPostgresVectors},
 		"memory": {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
@@ -58,7 +59,7 @@ func adapters() map[string]map[string]opener {
 }
 
 // defaults are the adapters of ports that no configuration has to name.
-var defaults = map[string]string{"artifacts": "file", "memory": "memory", "file_storage": "local"}
+var defaults = map[string]string{"artifacts": "file", "memory": "memory", "file_storage": "local", "vector_search": "memory"}
 
 // openDoor opens governance, then the ports that the configuration names, and
 // the defaults of the rest.

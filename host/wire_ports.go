@@ -20,6 +20,9 @@ import (
 	"github.com/hexdag/hexdag/host/ports/memory/sqlitestore"
 	"github.com/hexdag/hexdag/host/ports/secret"
 	"github.com/hexdag/hexdag/host/ports/secret/envsecret"
+	"github.com/hexdag/hexdag/host/ports/vectorsearch"
+	vectors "github.com/hexdag/hexdag/host/ports/vectorsearch/driver"
+	"github.com/hexdag/hexdag/host/ports/vectorsearch/memvectors"
 )
 
 // memoryConfig is the configuration of the memory port's adapters.
@@ -134,6 +137,7 @@ func emptyOps() []ports.Op {
 	if storage, err := blobfiles.Open(context.Background(), blobfiles.Config{URL: "mem://"}); err == nil {
 		ops = append(ops, filestorage.New(storage, filestorage.Options{}).Ops()...)
 	}
+	ops = append(ops, vectorsearch.New(memvectors.New(vectors.Cosine), vectors.Cosine, vectorsearch.Options{}).Ops()...)
 	if none, err := secret.New(envsecret.New(), nil); err == nil {
 		ops = append(ops, none.Ops()...)
 	}

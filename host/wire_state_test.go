@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -96,4 +97,52 @@ func TestFileStorage(t *testing.T) {
 	if text := readFile(t, s.path(".hexdag/files/acme/reports/may.txt")); text != "tea" {
 		t.Errorf("the operator's file is %q", text)
 	}
+}
+
+// TestVectorSearch: what one node keeps another finds, in each adapter.
+func TestVectorSearch(t *testing.T) {
+	server := testserver.NewVectorPostgres(t)
+	for spec, lasts := range map[string]bool{
+		"  tenant: acme\n": false,
+		"  ports: {vector_search: {adapter: hnsw, config: {metric: euclidean, max_vectors: 10}}}\n":      false,
+		"  ports: {vector_search: {adapter: pgvector, config: {url: '" + server.NewDatabase() + "'}}}\n": true,
+	} {
+		s := newSite(t, spec)
+		h := s.open(t)
+		put := service("a", "vector_search.upsert", "{collection: \"'docs'\", vectors: $input}", "")
+		find := func(depends string) string {
+			return service("last", "vector_search.search", "{collection: \"'docs'\", vector: \"[1, 0]\", filters: \"{'lang': 'en'}\", top_k: 1}", depends)
+		}
+		docs := []any{map[string]any{"id": "x", "vector": []any{1, 0.5}, "metadata": map[string]any{"lang": "en"}}, map[string]any{"id": "y", "vector": []any{1, 0}, "metadata": map[string]any{"lang": "de"}}}
+		found := func(got map[string]any, err error) string {
+			matches, _ := got["matches"].([]any)
+			if err != nil || len(matches) != 1 {
+				return fmt.Sprint(got, err)
+			}
+			id, _ := matches[0].(map[string]any)["id"].(string)
+			return id
+		}
+		if got := found(s.result(t, h, docs, put, find("a"))); got != "x" {
+			t.Errorf("%s: %s", spec, got)
+		}
+		if err := h.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := found(s.result(t, s.open(t), nil, find(""))); (got == "x") != lasts {
+			t.Errorf("%s: after a restart: %s", spec, got)
+		}
+	}
+	for spec, says := range map[string]string{
+		"{adapter: memory, config: {metric: manhattan}}":    "known are cosine, dot and euclidean",
+		"{adapter: memory, config: {max_dimension: 20000}}": "at most 16000",
+		"{adapter: hnsw, config: {url: x}}":                 "it takes metric",
+		"{adapter: pgvector}":                               "url is missing",
+	} {
+		_, err := newSite(t, "  ports:\n    vector_search: "+spec+"\n").new(t)
+		wantError(t, err, kernel.CodeConfig, says, "hexdag.yaml:5:")
+	}
+	s := newSite(t, "  tenant: acme\n")
+	s.write(t, "own.yaml", "kind: Pipeline\nmetadata: {name: own}\nspec:\n  ports:\n    vector_search: {adapter: pgvector, config: {url: 'postgres://a:b@127.0.0.1:1/x'}}\n  nodes: []\n")
+	_, err := s.open(t).Load(t.Context(), s.path("own.yaml"), host.LoadOptions{})
+	wantError(t, err, kernel.CodeConfig, "may not send to Postgres")
 }

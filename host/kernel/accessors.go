@@ -112,6 +112,23 @@ func (a FileAccess) Write(ctx context.Context, path string, data []byte) error {
 	return err
 }
 
+// Vectors returns the way to the vector search.
+func (r *RunContext) Vectors() VectorAccess { return VectorAccess{r} }
+
+// VectorAccess keeps and finds the tenant's vectors.
+type VectorAccess struct{ run *RunContext }
+
+// Upsert does vector_search.upsert of vectors, each {id, vector, metadata?}.
+func (a VectorAccess) Upsert(ctx context.Context, collection string, vectors []any) error {
+	_, err := a.run.Call(ctx, "vector_search.upsert", map[string]any{"collection": collection, "vectors": vectors})
+	return err
+}
+
+// Search does vector_search.search with its arguments as they are.
+func (a VectorAccess) Search(ctx context.Context, args map[string]any) (Value, error) {
+	return a.run.value(ctx, "vector_search.search", args)
+}
+
 // Governance returns the way to governance.
 func (r *RunContext) Governance() GovernanceAccess { return GovernanceAccess{r} }
 

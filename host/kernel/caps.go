@@ -65,7 +65,7 @@ func CapabilityOf(op string) Capability {
 	switch port {
 	case "llm":
 		return CapLLM
-	case "database":
+	case "database", "vector_search":
 		return CapDataStore
 	case "entity_state":
 		if method == "transition" || method == "register" {

@@ -35,6 +35,9 @@ import (
 	"github.com/hexdag/hexdag/host/ports/middleware"
 	"github.com/hexdag/hexdag/host/ports/secret"
 	"github.com/hexdag/hexdag/host/ports/secret/envsecret"
+	"github.com/hexdag/hexdag/host/ports/vectorsearch"
+	vectors "github.com/hexdag/hexdag/host/ports/vectorsearch/driver"
+	"github.com/hexdag/hexdag/host/ports/vectorsearch/memvectors"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,7 +72,7 @@ func everyOp(t *testing.T) []ports.Op {
 	}
 	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
-		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), secrets.Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops())
+		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), secrets.Ops(), vectorsearch.New(memvectors.New(vectors.Cosine), vectors.Cosine, vectorsearch.Options{}).Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops())
 }
 
 // A port that is not among everyOp would go untested: the sources are the witness.
@@ -338,6 +341,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
 		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
+		"vector_search.upsert": middleware.Repeatable, "vector_search.search": middleware.Repeatable, "vector_search.delete": middleware.Repeatable, "vector_search.describe": middleware.Repeatable,
 		"secret.get": middleware.Repeatable, "secret.use": middleware.Repeatable, "file_storage.read": middleware.Repeatable, "file_storage.write": middleware.Repeatable, "file_storage.stat": middleware.Repeatable, "file_storage.delete": middleware.Repeatable, "file_storage.list": middleware.Repeatable,
 		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.query": middleware.Repeatable, "memory.set": middleware.Repeatable,
 	}

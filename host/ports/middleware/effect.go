@@ -24,6 +24,7 @@ func EffectOf(op string, args map[string]any) Effect {
 	case "llm.complete", "database.query", "database.describe_table", "database.list_tables":
 		return Cacheable
 	case "artifacts.store", "artifacts.retrieve", "artifacts.list", "artifacts.delete", // of the run that calls
+		"vector_search.upsert", "vector_search.search", "vector_search.delete", "vector_search.describe",
 		"file_storage.read", "file_storage.stat", "file_storage.list", "file_storage.delete",
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys", "memory.query",
 		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",

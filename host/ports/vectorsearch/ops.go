@@ -39,7 +39,7 @@ func (v *Vectors) Ops() []ports.Op {
 
 func (v *Vectors) opUpsert(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	collection, list := a.text("collection"), a.list("vectors", true)
+	collection, list := a.collection(), a.list("vectors", true)
 	if len(list) > maxBatch {
 		a.fail("vectors has %d, one call takes at most %d", len(list), maxBatch)
 		list = nil
@@ -59,7 +59,7 @@ func (v *Vectors) opUpsert(ctx context.Context, call *kernel.PortCall) (*kernel.
 
 func (v *Vectors) opSearch(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	collection := a.text("collection")
+	collection := a.collection()
 	q := Query{Values: a.numbers("vector", a.list("vector", true)), Limit: a.count("top_k"), Where: a.object("filters")}
 	metadata, vectors := a.flag("include_metadata", true), a.flag("include_vectors", false)
 	if err := a.end(); err != nil {
@@ -96,7 +96,7 @@ func (v *Vectors) opSearch(ctx context.Context, call *kernel.PortCall) (*kernel.
 
 func (v *Vectors) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	collection, list, where := a.text("collection"), a.list("ids", false), a.object("filters")
+	collection, list, where := a.collection(), a.list("ids", false), a.object("filters")
 	var ids []string
 	if list != nil {
 		ids = []string{}
@@ -120,7 +120,7 @@ func (v *Vectors) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.
 
 func (v *Vectors) opDescribe(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	collection := a.text("collection")
+	collection := a.collection()
 	if err := a.end(); err != nil {
 		return nil, err
 	}
@@ -169,11 +169,11 @@ func (a *arguments) fail(format string, args ...any) {
 	}
 }
 
-func (a *arguments) text(name string) string {
-	v, _ := a.take(name)
+func (a *arguments) collection() string {
+	v, _ := a.take("collection")
 	text, ok := v.(string)
 	if !ok {
-		a.fail("%s must be a text", name)
+		a.fail("collection must be a text")
 	}
 	return text
 }

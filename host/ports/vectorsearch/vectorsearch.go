@@ -184,7 +184,7 @@ func (v *Vectors) Search(ctx context.Context, tenant, collection string, q Query
 		if err != nil || !isObject {
 			return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the metadata of " + kernel.Quote(m.ID) + " is not what was stored", Fix: "delete the vector"}
 		}
-		matches[i] = Match{Vector{m.ID, m.Item.Vector, fields}, m.Score}
+		matches[i] = Match{Vector{m.ID, m.Vector, fields}, m.Score}
 	}
 	return matches, nil
 }

@@ -87,9 +87,10 @@ func (cfg Config) parse() (*url.URL, error) {
 	return u, nil
 }
 
-// pool returns the configuration of the connections. All that holds for every statement
-// is said to the server when a connection begins.
-func (cfg Config) pool() (*pgxpool.Config, error) {
+// Pool returns the configuration of the connections, also for who keeps something else in
+// Postgres than tables of the port. All that holds for every statement is said to the server when a
+// connection begins.
+func (cfg Config) Pool() (*pgxpool.Config, error) {
 	if _, err := cfg.parse(); err != nil {
 		return nil, err
 	}

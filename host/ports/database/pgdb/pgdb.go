@@ -38,7 +38,7 @@ type database struct {
 // New connects to the database. What is wrong with the configuration is CodeConfig, a server
 // that does not answer CodeUnavailable.
 func New(ctx context.Context, cfg Config) (driver.Database, error) {
-	config, err := cfg.pool()
+	config, err := cfg.Pool()
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/vectorsearch"
 	"github.com/hexdag/hexdag/host/ports/vectorsearch/driver"
-	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // Harness makes an empty index of a metric. The suite closes it.
@@ -98,10 +96,10 @@ func upsert(t *testing.T, v *vectorsearch.Vectors, tenant, collection string, ve
 	}
 }
 
-// ids returns what a search finds, as one text.
-func ids(t *testing.T, v *vectorsearch.Vectors, tenant, collection string, q vectorsearch.Query) string {
+// ids returns what a search of acme finds, as one text.
+func ids(t *testing.T, v *vectorsearch.Vectors, collection string, q vectorsearch.Query) string {
 	t.Helper()
-	found, err := v.Search(t.Context(), tenant, collection, q)
+	found, err := v.Search(t.Context(), "acme", collection, q)
 	if err != nil {
 		t.Errorf("%+v: %v", q, err)
 	}
@@ -120,10 +118,10 @@ func (h Harness) testSearch(t *testing.T) {
 	expect(t, v, "acme", "describe", `{"collection": "docs"}`, `{"collection":"docs","count":3,"dimension":2}`)
 	expect(t, v, "acme", "search", `{"collection": "docs", "vector": [3, 4], "top_k": 2, "include_metadata": false, "include_vectors": true}`, `{"matches":[{"id":"b","score":0,"vector":[3,4]},{"id":"c","score":-4.930770730829005,"vector":[0.5,-0.25]}],"truncated":false}`)
 	expect(t, v, "acme", "search", `{"collection": "docs", "vector": [0, 0], "top_k": 1}`, `{"matches":[{"id":"a","metadata":{"lang":"en","n":1.50},"score":0}],"truncated":false}`)
-	if got := ids(t, v, "acme", "docs", vectorsearch.Query{Values: []float32{1, 1}}); got != "c a b" {
+	if got := ids(t, v, "docs", vectorsearch.Query{Values: []float32{1, 1}}); got != "c a b" {
 		t.Errorf("found %s", got)
 	}
-	if got := ids(t, v, "acme", "other", vectorsearch.Query{Values: []float32{1, 1}}); got != "" {
+	if got := ids(t, v, "other", vectorsearch.Query{Values: []float32{1, 1}}); got != "" {
 		t.Errorf("in another collection: %s", got)
 	}
 }
@@ -181,7 +179,7 @@ func (h Harness) testFilters(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %s", filters, list, err, want)
 		}
 	}
-	if got := ids(t, v, "acme", "f", vectorsearch.Query{Values: []float32{0, 1}, Limit: 1, Where: map[string]kernel.Value{"lang": "en"}}); got != "2" {
+	if got := ids(t, v, "f", vectorsearch.Query{Values: []float32{0, 1}, Limit: 1, Where: map[string]kernel.Value{"lang": "en"}}); got != "2" {
 		t.Errorf("the nearest of those that match is %s", got)
 	}
 }
@@ -192,7 +190,7 @@ func (h Harness) testUpsert(t *testing.T) {
 	upsert(t, v, "acme", "u", vectorsearch.Vector{ID: "a", Values: values, Metadata: map[string]kernel.Value{"v": 1}}, vectorsearch.Vector{ID: "b", Values: []float32{0, 1}})
 	values[0] = -1 // it is the caller's
 	upsert(t, v, "acme", "u", vectorsearch.Vector{ID: "b", Values: []float32{1, 0.1}})
-	if got := ids(t, v, "acme", "u", vectorsearch.Query{Values: []float32{1, 0}}); got != "a b" {
+	if got := ids(t, v, "u", vectorsearch.Query{Values: []float32{1, 0}}); got != "a b" {
 		t.Errorf("found %s", got)
 	}
 	found, err := v.Search(t.Context(), "acme", "u", vectorsearch.Query{Values: []float32{1, 0.1}, Limit: 1})
@@ -200,7 +198,7 @@ func (h Harness) testUpsert(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	found[0].Values[0] = 99
-	if got := ids(t, v, "acme", "u", vectorsearch.Query{Values: []float32{1, 0.1}, Limit: 1}); got != "b" {
+	if got := ids(t, v, "u", vectorsearch.Query{Values: []float32{1, 0.1}, Limit: 1}); got != "b" {
 		t.Errorf("found %s", got)
 	}
 	expect(t, v, "acme", "describe", `{"collection": "u"}`, `{"collection":"u","count":2,"dimension":2}`)
@@ -224,7 +222,7 @@ func (h Harness) testDelete(t *testing.T) {
 	expect(t, v, "acme", "delete", `{"collection": "d", "ids": []}`, `{"deleted":0}`)
 	expect(t, v, "acme", "delete", `{"collection": "other", "ids": ["1"]}`, `{"deleted":0}`)
 	expect(t, v, "acme", "delete", `{"collection": "d", "filters": {"odd": true}}`, `{"deleted":3}`)
-	if got := ids(t, v, "acme", "d", vectorsearch.Query{Values: []float32{1, 0}}); got != "2 4" {
+	if got := ids(t, v, "d", vectorsearch.Query{Values: []float32{1, 0}}); got != "2 4" {
 		t.Errorf("left are %s", got)
 	}
 	expect(t, v, "acme", "delete", `{"collection": "d", "ids": ["2", "4"]}`, `{"deleted":2}`)
@@ -243,7 +241,7 @@ func (h Harness) testNames(t *testing.T) {
 		upsert(t, v, "acme", "n", vectorsearch.Vector{ID: id, Values: []float32{float32(i)}, Metadata: map[string]kernel.Value{id: id}})
 	}
 	for i, id := range odd {
-		if got := ids(t, v, "acme", "n", vectorsearch.Query{Values: []float32{float32(i)}, Limit: 1}); got != id {
+		if got := ids(t, v, "n", vectorsearch.Query{Values: []float32{float32(i)}, Limit: 1}); got != id {
 			t.Errorf("%q is %q", id, got)
 		}
 		if n, err := v.Delete(t.Context(), "acme", "n", []string{id}, nil); n != 1 || err != nil {
@@ -253,7 +251,7 @@ func (h Harness) testNames(t *testing.T) {
 	for _, collection := range []string{"A", "a", "a/b", "a.b", "a:b-c_d"} {
 		upsert(t, v, "acme", collection, vectorsearch.Vector{ID: collection, Values: []float32{1}})
 	}
-	if got := ids(t, v, "acme", "A", vectorsearch.Query{Values: []float32{1}}); got != "A" {
+	if got := ids(t, v, "A", vectorsearch.Query{Values: []float32{1}}); got != "A" {
 		t.Errorf("A has %s", got)
 	}
 }
@@ -402,151 +400,4 @@ func (h Harness) testConcurrent(t *testing.T) {
 	if c, err := v.Stat(t.Context(), "acme", "c"); err != nil || c.Count != 40 {
 		t.Errorf("%+v, %v", c, err)
 	}
-}
-
-// random returns vectors around a few centres, as embeddings are.
-func random(n, dimension int, seed int64) [][]float32 {
-	rng := rand.New(rand.NewSource(seed))
-	centres := make([][]float32, 20)
-	for i := range centres {
-		centres[i] = make([]float32, dimension)
-		for j := range centres[i] {
-			centres[i][j] = float32(rng.NormFloat64())
-		}
-	}
-	vectors := make([][]float32, n)
-	for i := range vectors {
-		vectors[i] = make([]float32, dimension)
-		for j, x := range centres[rng.Intn(len(centres))] {
-			vectors[i][j] = x + 0.7*float32(rng.NormFloat64())
-		}
-	}
-	return vectors
-}
-
-func batches(t *testing.T, v *vectorsearch.Vectors, collection string, vectors [][]float32, first int) {
-	t.Helper()
-	for start := 0; start < len(vectors); start += 500 {
-		var batch []vectorsearch.Vector
-		for i := start; i < min(start+500, len(vectors)); i++ {
-			batch = append(batch, vectorsearch.Vector{ID: fmt.Sprintf("%06d", first+i), Values: vectors[i], Metadata: map[string]kernel.Value{"part": i % 10}})
-		}
-		upsert(t, v, "acme", collection, batch...)
-	}
-}
-
-// testSame: of many that are the same as many are found as are asked for.
-func (h Harness) testSame(t *testing.T) {
-	v := h.open(t, driver.Cosine, vectorsearch.Options{})
-	same := make([][]float32, 1200)
-	for i := range same {
-		same[i] = []float32{1, 2}
-	}
-	same[600] = []float32{-1, 2}
-	batches(t, v, "c", same, 0)
-	if found, err := v.Search(t.Context(), "acme", "c", vectorsearch.Query{Values: same[0], Limit: 100}); err != nil || len(found) != 100 {
-		t.Errorf("%d, %v", len(found), err)
-	}
-	if got := ids(t, v, "acme", "c", vectorsearch.Query{Values: same[600], Limit: 1}); got != "000600" {
-		t.Errorf("found %s", got)
-	}
-}
-
-// testChurn: what was replaced or deleted is not found, whatever an index keeps of it.
-func (h Harness) testChurn(t *testing.T) {
-	v := h.open(t, driver.Cosine, vectorsearch.Options{})
-	const n = 1500
-	batches(t, v, "c", random(n, 8, 1), 0)
-	fresh := random(n, 8, 2)
-	batches(t, v, "c", fresh, 0) // in place of all
-	var gone []string
-	for i := 0; i < n; i += 3 {
-		gone = append(gone, fmt.Sprintf("%06d", i))
-	}
-	if deleted, err := v.Delete(t.Context(), "acme", "c", gone, nil); err != nil || deleted != len(gone) {
-		t.Fatal(deleted, err)
-	}
-	for i := 0; i < n; i += 50 {
-		found, err := v.Search(t.Context(), "acme", "c", vectorsearch.Query{Values: fresh[i], Limit: 5})
-		if err != nil || len(found) != 5 {
-			t.Fatal(found, err)
-		}
-		for _, m := range found {
-			if slices.Contains(gone, m.ID) {
-				t.Errorf("%s was deleted", m.ID)
-			}
-		}
-		if id := fmt.Sprintf("%06d", i); i%3 != 0 && found[0].ID != id {
-			t.Errorf("%s is not the nearest to itself", id)
-		}
-	}
-	if deleted, err := v.Delete(t.Context(), "acme", "c", nil, map[string]kernel.Value{"part": 7}); err != nil || deleted != 100 {
-		t.Errorf("%d, %v", deleted, err)
-	}
-	upsert(t, v, "acme", "c", vectorsearch.Vector{ID: "last", Values: fresh[0]})
-	if got := ids(t, v, "acme", "c", vectorsearch.Query{Values: fresh[0], Limit: 1}); got != "last" {
-		t.Errorf("found %s", got)
-	}
-}
-
-// testRecall compares with the truth: of the ten nearest, an index finds 95 of 100 at least, with
-// conditions and without.
-func (h Harness) testRecall(t *testing.T) {
-	const dimension, queries = 32, 50
-	n := 4000
-	if testenv.Race {
-		n = 1500
-	}
-	v := h.open(t, driver.Cosine, vectorsearch.Options{})
-	vectors := random(n+queries, dimension, 3)
-	batches(t, v, "c", vectors[:n], 0)
-	for _, where := range []map[string]kernel.Value{nil, {"part": 3}} {
-		hits := 0
-		for _, q := range vectors[n:] {
-			found, err := v.Search(t.Context(), "acme", "c", vectorsearch.Query{Values: q, Limit: 10, Where: where})
-			if err != nil || len(found) != 10 {
-				t.Fatal(len(found), err)
-			}
-			truth := nearest(vectors[:n], q, 10, where != nil)
-			for _, m := range found {
-				if slices.Contains(truth, m.ID) {
-					hits++
-				}
-			}
-		}
-		t.Logf("recall %.3f with %v", float64(hits)/(10*queries), where)
-		if hits < 10*queries*95/100 {
-			t.Errorf("%d of %d are found, with %v", hits, 10*queries, where)
-		}
-	}
-}
-
-func nearest(vectors [][]float32, q []float32, k int, part3 bool) []string {
-	type scored struct {
-		id    string
-		score float64
-	}
-	var all []scored
-	for i, v := range vectors {
-		if part3 && i%10 != 3 {
-			continue
-		}
-		var dot, norm float64
-		for j := range v {
-			dot += float64(v[j]) * float64(q[j])
-			norm += float64(v[j]) * float64(v[j])
-		}
-		all = append(all, scored{fmt.Sprintf("%06d", i), dot / math.Sqrt(norm)})
-	}
-	slices.SortFunc(all, func(a, b scored) int {
-		if a.score > b.score {
-			return -1
-		}
-		return 1
-	})
-	var list []string
-	for _, s := range all[:k] {
-		list = append(list, s.id)
-	}
-	return list
 }

@@ -83,7 +83,8 @@ func (g *Graph) descend(point []float32, level int) []Found {
 
 // link gives a node an edge to another, and takes the least useful one away if it has too many.
 func (g *Graph) link(from, to, level int) {
-	links := append(g.nodes[from].links[level], uint32(to))
+	links := g.nodes[from].links[level]
+	links = append(links, uint32(to))
 	most := g.edges
 	if level == 0 {
 		most = 2 * g.edges
