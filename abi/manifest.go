@@ -19,16 +19,22 @@ var (
 	nameSyntax    = regexp.MustCompile(`^[a-z][a-z0-9]*([._-][a-z0-9]+)*$`)
 	versionSyntax = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
 	toolSyntax    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+	opSyntax      = regexp.MustCompile(`^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$`)
+	guardSyntax   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 )
 
-// maxName bounds the names of modules and tools, and versions.
-const maxName = 64
+const (
+	maxName      = 64  // bytes of the names of modules, tools and arguments, and of versions
+	maxOperation = 128 // bytes of an operation's name
+	maxGuards    = 8   // of one operation
+)
 
 // The members that a manifest and its tools have, for an exact comparison:
 // encoding/json would take "NAME" for name.
 var (
-	manifestMembers = []string{"name", "version", "description", "tools", "capabilities", "config_schema"}
-	toolMembers     = []string{"name", "description", "input_schema", "output_schema"}
+	manifestMembers  = []string{"name", "version", "description", "tools", "operations", "capabilities", "config_schema"}
+	toolMembers      = []string{"name", "description", "input_schema", "output_schema"}
+	operationMembers = []string{"name", "description", "guards", "input_schema", "output_schema"}
 )
 
 // EmbedManifest returns a copy of a core module that carries the manifest. It
@@ -101,7 +107,8 @@ func decodeStrictly(text []byte, m *Manifest) error {
 		return err
 	}
 	var members struct {
-		Tools []map[string]json.RawMessage
+		Tools      []map[string]json.RawMessage
+		Operations []map[string]json.RawMessage
 	}
 	var top map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(text, &top), json.Unmarshal(text, &members)); err != nil {
@@ -112,6 +119,11 @@ func decodeStrictly(text []byte, m *Manifest) error {
 	}
 	for i, tool := range members.Tools {
 		if err := refuseUnknown(fmt.Sprintf("tools[%d]: ", i), tool, toolMembers); err != nil {
+			return err
+		}
+	}
+	for i, op := range members.Operations {
+		if err := refuseUnknown(fmt.Sprintf("operations[%d]: ", i), op, operationMembers); err != nil {
 			return err
 		}
 	}
@@ -173,6 +185,10 @@ func (m *Manifest) check() error {
 	if err := checkSchema("config_schema", m.ConfigSchema); err != nil {
 		return err
 	}
+	return errors.Join(m.checkTools(), m.checkOperations())
+}
+
+func (m *Manifest) checkTools() error {
 	seen := make(map[string]bool, len(m.Tools))
 	for _, tool := range m.Tools {
 		if len(tool.Name) > maxName || !toolSyntax.MatchString(tool.Name) {
@@ -188,6 +204,35 @@ func (m *Manifest) check() error {
 		}
 	}
 	return nil
+}
+
+func (m *Manifest) checkOperations() error {
+	seen := make(map[string]bool, len(m.Operations))
+	for _, op := range m.Operations {
+		if len(op.Name) > maxOperation || !opSyntax.MatchString(op.Name) {
+			return fmt.Errorf("operation name %q is not port.method, each lower-case letters, digits and _, a letter first, at most %d", op.Name, maxOperation)
+		}
+		if seen[op.Name] {
+			return fmt.Errorf("operation %q is there twice", op.Name)
+		}
+		seen[op.Name] = true
+		if err := op.check(); err != nil {
+			return fmt.Errorf("operation %q: %w", op.Name, err)
+		}
+	}
+	return nil
+}
+
+func (o *Operation) check() error {
+	if len(o.Guards) > maxGuards {
+		return fmt.Errorf("%d guards are more than %d", len(o.Guards), maxGuards)
+	}
+	for i, name := range o.Guards {
+		if len(name) > maxName || !guardSyntax.MatchString(name) || slices.Contains(o.Guards[:i], name) {
+			return fmt.Errorf("the guard %q is not the name of an argument, at most %d, or is there twice", name, maxName)
+		}
+	}
+	return errors.Join(checkSchema("input_schema", o.InputSchema), checkSchema("output_schema", o.OutputSchema))
 }
 
 // checkSchema makes sure of an object; whether it is a JSON Schema is for who uses it.

@@ -72,6 +72,7 @@ func TestManifestRoundTrip(t *testing.T) {
 	m := &Manifest{
 		Name: "redact", Version: "1.2.3-rc.1", Description: "removes <names>",
 		Tools:        []Tool{{Name: "look_up", InputSchema: []byte(`{"type":"object"}`)}},
+		Operations:   []Operation{{Name: "weather.now", Guards: []string{"city"}, OutputSchema: []byte(`{}`)}},
 		Capabilities: []Capability{{Op: "llm.complete"}, {Op: "database.query", Args: map[string][]string{"table": {"orders"}}}},
 		ConfigSchema: []byte(`{}`),
 	}
@@ -80,7 +81,7 @@ func TestManifestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ReadManifest(wasm)
-	if err != nil || got.Name != m.Name || got.Description != m.Description || len(got.Tools) != 1 || got.Capabilities[1].String() != m.Capabilities[1].String() {
+	if err != nil || got.Name != m.Name || got.Description != m.Description || len(got.Tools) != 1 || len(got.Operations) != 1 || got.Operations[0].Guards[0] != "city" || got.Capabilities[1].String() != m.Capabilities[1].String() {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if _, err := EmbedManifest(wasm, m); err == nil {
@@ -130,6 +131,18 @@ func TestParseManifestRefuses(t *testing.T) {
 		{`{"name":"a","version":"1.0.0","tools":[{"name":"x","schema":{}}]}`, `tools[0]: unknown member "schema"`},
 		{`{"name":"a","version":"1.0.0","tools":[{"name":"x","input_schema":[]}]}`, "input_schema"},
 		{`{"name":"a","version":"1.0.0","tools":[null]}`, "tool name"},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"x"}]}`, `operation name "x"`},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.b.c"}]}`, "operation name"},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.*"}]}`, "operation name"},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.B"}]}`, "operation name"},
+		{`{"name":"a","version":"1.0.0","operations":[null]}`, "operation name"},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.` + strings.Repeat("b", 127) + `"}]}`, "operation name"},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.b"},{"name":"a.b"}]}`, "twice"},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.b","guard":"x"}]}`, `operations[0]: unknown member "guard"`},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.b","guards":["x y"]}]}`, `the guard "x y"`},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.b","guards":["x","x"]}]}`, "there twice"},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.b","guards":["a","b","c","d","e","f","g","h","i"]}]}`, "9 guards"},
+		{`{"name":"a","version":"1.0.0","operations":[{"name":"a.b","output_schema":1}]}`, "output_schema"},
 		{`{"name":"a","version":"1.0.0","config_schema":true}`, "config_schema"},
 		{`{"name":"a","version":"1.0.0","capabilities":["llm"]}`, "port.method"},
 		{`{"name":"a","version":"1.0.0","capabilities":[null]}`, "capability"},

@@ -53,6 +53,15 @@ type PortMessage struct {
 	Error   *Problem `json:"error,omitempty"`
 }
 
+// OperationMessage is the input of port_call. The request's raw bytes are its body.
+type OperationMessage struct {
+	Run   Run      `json:"run"`
+	Node  string   `json:"node,omitempty"`
+	Op    string   `json:"op"`
+	Chain []string `json:"chain"`
+	Args  any      `json:"args"`
+}
+
 // ToolMessage is the input of tool_call.
 type ToolMessage struct {
 	Run  Run    `json:"run"`
@@ -74,6 +83,7 @@ type Manifest struct {
 	Version      string          `json:"version"`
 	Description  string          `json:"description,omitempty"`
 	Tools        []Tool          `json:"tools,omitempty"`
+	Operations   []Operation     `json:"operations,omitempty"`
 	Capabilities []Capability    `json:"capabilities,omitempty"`
 	ConfigSchema json.RawMessage `json:"config_schema,omitempty"`
 }
@@ -82,6 +92,18 @@ type Manifest struct {
 type Tool struct {
 	Name         string          `json:"name"`
 	Description  string          `json:"description,omitempty"`
+	InputSchema  json.RawMessage `json:"input_schema,omitempty"`
+	OutputSchema json.RawMessage `json:"output_schema,omitempty"`
+}
+
+// Operation describes one operation of a port that port_call does. The schemas are
+// JSON Schema 2020-12.
+type Operation struct {
+	Name        string `json:"name"` // "port.method"
+	Description string `json:"description,omitempty"`
+	// Guards are the arguments, strings at the top level, that a capability can
+	// restrict. The first is what the operation is done to.
+	Guards       []string        `json:"guards,omitempty"`
 	InputSchema  json.RawMessage `json:"input_schema,omitempty"`
 	OutputSchema json.RawMessage `json:"output_schema,omitempty"`
 }

@@ -17,8 +17,8 @@ const (
 // admit asks governance whether the run may begin, or go on, and puts the answer on
 // record. Without an answer, or without the record, it may not.
 func (h *Host) admit(ctx context.Context, run *kernel.RunContext, action string) error {
-	ctx = kernel.WithRun(ctx, run)
-	record := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: action, Resource: run.PipelineName, Effect: kernel.Allow}
+	ctx = kernel.WithFlow(kernel.WithRun(ctx, run), kernel.NewFlow(run.InputLabels))
+	record := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: action, Resource: run.PipelineName, Effect: kernel.Allow, Labels: run.InputLabels}
 	decision, err := h.governance.Authorize(ctx, &kernel.AccessRequest{
 		Subject:  ports.SubjectOf(ctx, kernel.Caller{Principal: run.Principal}),
 		Action:   kernel.Act{Name: action},

@@ -11,20 +11,22 @@ import (
 	"github.com/hexdag/hexdag/host/testenv"
 )
 
-// The puppet that is checked in is what its source builds.
-func TestPuppetIsBuiltFromSource(t *testing.T) {
+// The guests that are checked in are what their sources build.
+func TestGuestsAreBuiltFromSource(t *testing.T) {
 	testenv.NeedClang(t)
-	built := filepath.Join(t.TempDir(), "puppet.wasm")
-	if err := host.BuildModule(t.Context(), "testdata/puppet", built, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	want, err1 := os.ReadFile(built)
-	got, err2 := os.ReadFile(puppet(t))
-	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
-	}
-	if string(got) != string(want) {
-		t.Error("run hexdag build host/testdata/puppet")
+	for dir, file := range map[string]string{"testdata/puppet": puppet(t), "testdata/watcher": filepath.Join("testdata", "watcher", "watcher.wasm"), "enforcement/toolbox": toolbox(t)} {
+		built := filepath.Join(t.TempDir(), "built.wasm")
+		if err := host.BuildModule(t.Context(), dir, built, t.Output()); err != nil {
+			t.Fatal(err)
+		}
+		want, err1 := os.ReadFile(built)
+		got, err2 := os.ReadFile(file)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		if string(got) != string(want) {
+			t.Errorf("run hexdag build host/%s", dir)
+		}
 	}
 }
 

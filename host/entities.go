@@ -46,7 +46,7 @@ func (h *Host) newStates(machines []*pipeline.Machine) (*entitystate.States, err
 			}
 		}
 	}
-	states, err := entitystate.New(h.memory, list, entitystate.Options{Guard: guard})
+	states, err := entitystate.New(h.memory, list, entitystate.Options{Guard: guard, Changed: h.entityChanged})
 	if err != nil {
 		return nil, err
 	}
@@ -110,11 +110,11 @@ func list(names []string) string {
 // onChange has a module told of transitions: its tool is given {entity_type,
 // entity_id, from_state, to_state, reason, payload}.
 func (h *Host) onChange(f *pipeline.Function) entitystate.Handler {
-	return func(ctx context.Context, c *entitystate.Change) error {
+	return within(func(ctx context.Context, c *entitystate.Change) error {
 		call := &kernel.NodeCall{Name: c.Node, Kind: "transition", Attempt: 1, Input: changeValue(c)}
 		_, err := h.engine.Call(ctx, f, call)
 		return err
-	}
+	})
 }
 
 func changeValue(c *entitystate.Change) map[string]any {

@@ -277,17 +277,16 @@ func TestRunIsRefusedApproval(t *testing.T) {
 	wantError(t, refused.Err, kernel.CodeDenied, "artifacts.store was not approved", "refused by eve: too much")
 }
 
-// What does more than one call, and what nobody could resume, fails with the
-// approval's id; the same run passes once it is given, and another does not.
-func TestApprovalInABody(t *testing.T) {
+// An approval is for exactly one call, and a run that another waits for fails with its id.
+func TestApprovalIsForOneCall(t *testing.T) {
 	s := governed(t, approving)
-	body := `{kind: composite_node, metadata: {name: c}, dependencies: [], spec: {mode: for-each, items: "[1]", body: [{kind: service_call_node, metadata: {name: x}, spec: {service: artifacts, method: store, input_mapping: {name: "'x'", value: $input}}}]}}`
 	h := s.open(t)
-	p := s.load(t, h, body)
-	result := p.Run(t.Context(), "v", host.RunOptions{})
-	if result.Status != engine.Denied {
-		t.Fatalf("%s %v", result.Status, result.Err)
+	p := s.load(t, h, store)
+	// Who started this run waits for its end, and nobody would resume it.
+	child := func(input any) *host.Result {
+		return p.Run(t.Context(), input, host.RunOptions{Parent: &kernel.RunContext{RunID: "parent"}})
 	}
+	result := child("v")
 	asked := neededBy(t, s)
 	wantError(t, result.Err, kernel.CodeApproval, "approval "+asked.ID+" is pending", "hexdag approvals approve "+asked.ID)
 	var needed *kernel.ApprovalNeeded
@@ -297,18 +296,15 @@ func TestApprovalInABody(t *testing.T) {
 	if _, err := h.Approvals().Answer(t.Context(), asked.ID, "bob", true, ""); err != nil {
 		t.Fatal(err)
 	}
-	if result := p.Run(t.Context(), "w", host.RunOptions{}); result.Status != engine.Denied {
+	if result := child("w"); result.Status != engine.Denied {
 		t.Errorf("another argument: %s", result.Status)
 	}
-	if result := p.Run(t.Context(), "v", host.RunOptions{}); result.Err != nil {
+	if result := child("v"); result.Err != nil {
 		t.Errorf("the same: %v", result.Err)
 	}
-	if result := p.Run(t.Context(), "v", host.RunOptions{}); result.Status != engine.Denied {
+	if result := child("v"); result.Status != engine.Denied {
 		t.Errorf("a second time: %s", result.Status)
 	}
-	// Who started this run waits for its end, and nobody would resume it.
-	child := s.load(t, h, store).Run(t.Context(), "v", host.RunOptions{Parent: &kernel.RunContext{RunID: "parent"}})
-	wantError(t, child.Err, kernel.CodeApproval, "artifacts.store needs an approval")
 	if waiting, err := h.Waiting(); err != nil || len(waiting) > 0 {
 		t.Errorf("%+v, %v", waiting, err)
 	}

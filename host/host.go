@@ -21,14 +21,18 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tetratelabs/wazero"
+
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/governance/approvals"
 	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
 	"github.com/hexdag/hexdag/host/ports/memory"
+	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/sandbox"
 )
 
@@ -57,6 +61,12 @@ type Options struct {
 	// the first is outermost.
 	NodeHooks []NodeHook
 	PortHooks []PortHook
+	// Ports are operations of ports in Go, which may be ports of their own names or stand
+	// for one of the host's; the configuration then names no such port.
+	Ports []PortOp
+	// Memory is a backend of the memory port in Go, in place of the configuration's. The
+	// host closes it.
+	Memory MemoryStore
 	// RecordCases is a folder that gets the first call of every module at each
 	// extension point as a case for 'hexdag module test'; "" records nothing.
 	RecordCases string
@@ -73,6 +83,12 @@ type NodeHook = engine.NodeHook
 
 // PortHook is a hook around calls of ports, in Go.
 type PortHook = ports.Registration
+
+// PortOp is an operation of a port, in Go.
+type PortOp = ports.Op
+
+// MemoryStore is a backend of the memory port, in Go; package memorytest holds it to its duties.
+type MemoryStore = driver.Store
 
 // CompileWorker is what a program that Options.CompileWorker names does with its
 // last argument and its standard input. It returns the exit code.
@@ -91,18 +107,26 @@ type Host struct {
 	engine     *engine.Engine
 	audit      *auditlog.Log
 	governance kernel.Authorizer
+	governing  *governing
 	fuel       *kernel.Budget // of the tenant; nil has no limit
 	memory     *memory.Memory // the operator's
+	locks      *Locks
+	bus        *eventbus.Bus
+	busConfig  busConfig
+	shared     servers
 
 	approvals *approvals.Store
 	modules   []*extension.Module
 	byName    map[string]*extension.Module
+	served    []*modulePort // the operator's ports that are modules
 	opts      Options
 	files     pipeline.Cache
 
 	mu      sync.Mutex        // pipelines with ports of their own may be loaded at once
 	stores  map[string]string // where ports keep what they keep, by port
 	closers closers
+
+	policies wazero.CompilationCache // nil until there is a policy in Rego
 }
 
 // New opens everything that the configuration names. The caller closes the host.
@@ -121,7 +145,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.openFolders(); err != nil {
 		return err
 	}
-	log, err := auditlog.Open(h.AuditDir(), auditlog.Options{KeyFile: opts.KeyFile})
+	log, err := auditlog.Open(h.AuditDir(), auditlog.Options{KeyFile: opts.KeyFile, SaltsFile: h.config.Audit.Salts})
 	if err != nil {
 		return err
 	}
@@ -147,6 +171,9 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.loadModules(ctx); err != nil {
 		return err
 	}
+	if err := h.admitModulePorts(ctx); err != nil {
+		return err
+	}
 	nodeHooks, portHooks, err := h.hooks(h.config.Hooks)
 	if err != nil {
 		return err
@@ -154,7 +181,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	for _, hook := range append(slices.Clone(opts.PortHooks), portHooks...) {
 		h.door.Hook(hook)
 	}
-	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: opts.Functions, Hooks: append(slices.Clone(opts.NodeHooks), nodeHooks...)})
+	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: opts.Functions, Relabel: h.config.Labels.Of, Hooks: append(slices.Clone(opts.NodeHooks), nodeHooks...)})
 	return nil
 }
 
@@ -215,7 +242,7 @@ func (h *Host) loadModules(ctx context.Context) error {
 // loadModule loads a module that calls through door, on record.
 func (h *Host) loadModule(ctx context.Context, spec pipeline.ModuleSpec, door *ports.Door) (*extension.Module, error) {
 	m, err := extension.Load(ctx, h.runtime, door, h.log, extension.Spec{
-		Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
+		Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Labels: extension.Labels(spec.Labels), Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
 		Trace: h.record(spec.Name),
 	})
 	if err != nil {

@@ -110,6 +110,9 @@ type opening struct {
 	// own says that they are a pipeline's: secrets in their configurations come
 	// from what the operator lets it read.
 	own bool
+	// within says that it is an adapter inside of another, which is the port.
+	within bool
+	where  kernel.Where // of the adapter that is opened
 }
 
 // doors opens the ports of a pipeline, of its node kinds and of its nodes. A
@@ -147,7 +150,7 @@ func (o opening) doors(p *pipeline.Pipeline) (engine.Doors, error) {
 // ports opens ports and returns their operations.
 func (o opening) ports(specs map[string]pipeline.PortSpec) ([]ports.Op, error) {
 	var ops []ports.Op
-	problems := []error{checkEgress(specs, !o.own)}
+	problems := []error{checkEgress(specs, !o.own), checkLock(specs, !o.own), checkBus(specs, !o.own)}
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
 		offered, err := o.port(pipeline.PortName(name), specs[name])
 		problems = append(problems, place(err, specs[name].Where))
@@ -170,7 +173,7 @@ func (o opening) port(name string, spec pipeline.PortSpec) ([]ports.Op, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	return middleware.Wrap(ops, stack), nil
+	return labelled(middleware.Wrap(ops, stack), name, &spec), nil
 }
 
 func (o opening) adapterOrPool(name string, spec pipeline.PortSpec) ([]ports.Op, error) {
@@ -195,6 +198,7 @@ func (o opening) adapter(name string, spec pipeline.PortSpec) ([]ports.Op, error
 	if err != nil {
 		return nil, err
 	}
+	o.where = spec.Where
 	config, err := o.secrets(spec.Config)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ type ModuleInfo struct {
 	Imports      []string         `json:"imports"`
 	Exports      []string         `json:"exports"`
 	Tools        []abi.Tool       `json:"tools"`
+	Operations   []abi.Operation  `json:"operations"`   // of ports that it can be
 	Capabilities []abi.Capability `json:"capabilities"` // requested; nothing here is granted
 	Producers    []Producer       `json:"producers"`    // what made it, as it says itself
 	Limits       sandbox.Limits   `json:"limits"`       // of each call, where the operator sets no others
@@ -73,7 +74,7 @@ func InspectModule(ctx context.Context, file string, opts Options) (*ModuleInfo,
 		info.StaticLimits[s.Name] = *s.Value
 	}
 	if manifest := m.Manifest(); manifest != nil {
-		info.Version, info.Description, info.Tools, info.Capabilities = manifest.Version, manifest.Description, manifest.Tools, manifest.Capabilities
+		info.Version, info.Description, info.Tools, info.Operations, info.Capabilities = manifest.Version, manifest.Description, manifest.Tools, manifest.Operations, manifest.Capabilities
 	}
 	return info, nil
 }

@@ -28,19 +28,33 @@ type RunOptions struct {
 	// Recorder keeps every event; nil means none.
 	Recorder  *Recorder
 	Principal string // who runs; "" means the configuration's
-	Labels    map[string]string
-	Parent    *kernel.RunContext // the run that starts this one
+	// Labels are what is said of the run, which policies and modules read. Those called
+	// integrity and confidentiality are the labels of its input; trusted and public, if
+	// they are left out.
+	Labels map[string]string
+	// InputLabels are labels of the input that come from elsewhere, such as those of the
+	// result that it is; they are joined with the others.
+	InputLabels *kernel.Labels
+	Parent      *kernel.RunContext // the run that starts this one
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
 // wrong is in the result.
 func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result {
 	run := p.host.newRun(p.Name, opts)
+	var err error
+	if run.InputLabels, err = p.host.inputLabels(ctx, &opts); err != nil {
+		return refused(ctx, run, err)
+	}
 	given, err := kernel.ToValue(input)
 	if err != nil {
 		return refused(ctx, run, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err})
 	}
-	return p.run(ctx, run, given, nil, opts)
+	result := p.run(ctx, run, given, nil, opts)
+	if outer := kernel.FlowFrom(ctx); outer != nil { // a node of another run started this one
+		outer.Join(joinedNodes(result))
+	}
+	return result
 }
 
 // newRun is the identity of a new run.
@@ -52,6 +66,7 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	run.Spending.Price = h.price
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
+		run.Leases.Inherit(&opts.Parent.Leases)
 	}
 	return run
 }
@@ -73,7 +88,9 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		action = actionResume
 	}
 	if err := p.host.admit(ctx, run, action); err != nil {
-		return refused(ctx, run, err)
+		result := refused(ctx, run, err)
+		p.host.runEnded(ctx, run, result)
+		return result
 	}
 	if deadline := p.host.config.RunLimits.Deadline; deadline > 0 {
 		var cancel context.CancelFunc
@@ -81,7 +98,8 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		defer cancel()
 	}
 	observer, stop := observe(opts)
-	run.Observer = observer
+	run.Observer = p.host.observed(ctx, observer)
+	p.host.runStarted(ctx, run)
 	result := p.plan.Run(ctx, run, input, from)
 	stop()
 	if err := p.keep(run, input, result); err != nil {
@@ -91,6 +109,7 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
 		fail(result, err)
 	}
+	p.host.runEnded(ctx, run, result)
 	return result
 }
 

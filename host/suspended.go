@@ -32,9 +32,17 @@ type suspended struct {
 	Results   json.RawMessage   `json:"results"`
 	Waits     []engine.Wait     `json:"waits"`
 	Since     time.Time         `json:"since"`
+
+	InputLabels *kernel.Labels              `json:"input_labels,omitempty"`
+	NodeLabels  map[string]*kernel.Labels   `json:"node_labels,omitempty"`
+	Progress    map[string]*engine.Progress `json:"progress,omitempty"` // of the nodes that wait for something inside
+	Kept        map[string]kernel.Value     `json:"kept,omitempty"`     // pipeline_memory
+	KeptLabels  map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
 }
 
-const suspendedVersion = 1
+// suspendedVersion is that of the files that are written. Version 1 is read, too: it has
+// neither labels nor progress.
+const suspendedVersion = 2
 
 // WaitingRun is a run that waits for events.
 type WaitingRun struct {
@@ -66,7 +74,9 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 	s := suspended{
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
 		Labels: run.Labels, Caps: run.Caps, Waits: result.Waits, Since: time.Now().UTC(),
+		InputLabels: run.InputLabels, NodeLabels: result.Labels, Progress: result.Progress,
 	}
+	s.Kept, s.KeptLabels = run.Kept.Snapshot()
 	done := map[string]kernel.Value{}
 	for name, v := range result.NodeResults {
 		if !slices.ContainsFunc(result.Waits, func(w engine.Wait) bool { return w.Node == name }) {
@@ -159,12 +169,12 @@ func (h *Host) readSuspended(run string) (*suspended, error) {
 	}
 	var s suspended
 	if err == nil {
-		err = json.Unmarshal(text, &s)
+		err = kernel.UnmarshalStrict(text, &s)
 	}
 	if err != nil {
 		return nil, unreadableRun(file, err)
 	}
-	if s.Version != suspendedVersion {
+	if s.Version < 1 || s.Version > suspendedVersion {
 		return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the run was suspended by another version", Where: kernel.Where{File: file, Run: run}, Why: fmt.Sprintf("its file is of version %d, this one reads %d", s.Version, suspendedVersion), Fix: "resume it with the version that suspended it"}
 	}
 	if s.Tenant != h.tenant() {
@@ -178,7 +188,8 @@ func noSuchRun(run string) error {
 }
 
 // Resume goes on with a run for which an event came: data becomes the result of
-// the nodes that wait for key, or, where key is "", of every node that waits.
+// the nodes that wait for key, or, where key is "", of every node that waits. The options'
+// labels integrity and confidentiality are those of the data; the run keeps its own.
 func (h *Host) Resume(ctx context.Context, run, key string, data any, opts RunOptions) (*Result, error) {
 	v, err := kernel.ToValue(data)
 	if err != nil {
@@ -252,12 +263,20 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	if err != nil {
 		return nil, err
 	}
-	p, from, input, err := h.resumption(ctx, s, decide)
+	labels, err := h.inputLabels(ctx, &opts)
+	if err != nil {
+		return nil, errors.Join(err, h.unclaim(run))
+	}
+	p, from, input, err := h.resumption(ctx, s, labels, decide)
 	if err != nil {
 		return nil, errors.Join(err, h.unclaim(run))
 	}
 	defer p.Close(ctx)
 	rc := h.newRun(s.Pipeline, RunOptions{Principal: s.Principal, Labels: s.Labels})
+	rc.InputLabels = s.InputLabels
+	if err := rc.Kept.Set(s.Kept, s.KeptLabels); err != nil {
+		return nil, errors.Join(err, h.unclaim(run))
+	}
 	rc.RunID, rc.ParentRunID, rc.Caps = s.RunID, s.ParentID, s.Caps
 	result := p.run(ctx, rc, input, from, opts)
 	return result, h.release(run)
@@ -305,7 +324,8 @@ func (h *Host) release(run string) error {
 	return os.Remove(h.suspendedFile(run) + ".resuming")
 }
 
-func (h *Host) resumption(ctx context.Context, s *suspended, decide func(engine.Wait) (kernel.Value, bool, bool)) (*Pipeline, *engine.Resumption, kernel.Value, error) {
+// resumption is what a run goes on with. labels are those of the data of its events.
+func (h *Host) resumption(ctx context.Context, s *suspended, labels *kernel.Labels, decide func(engine.Wait) (kernel.Value, bool, bool)) (*Pipeline, *engine.Resumption, kernel.Value, error) {
 	input, err := kernel.DecodeJSON(s.Input)
 	if err != nil {
 		return nil, nil, nil, unreadableRun(h.suspendedFile(s.RunID), err)
@@ -315,23 +335,37 @@ func (h *Host) resumption(ctx context.Context, s *suspended, decide func(engine.
 		return nil, nil, nil, unreadableRun(h.suspendedFile(s.RunID), err)
 	}
 	done, _ := results.(map[string]any)
-	from := &engine.Resumption{Results: map[string]kernel.Value{}}
+	from := &engine.Resumption{Results: map[string]kernel.Value{}, Labels: s.NodeLabels, Progress: s.Progress}
 	for name, v := range done {
 		from.Results[name] = v
 	}
 	moved := false
+	again := map[string]bool{} // nodes that go on
 	for _, w := range s.Waits {
 		switch data, came, late := decide(w); {
 		case came && strings.HasPrefix(w.EventKey, kernel.ApprovalKey):
-			moved = true // the node itself runs anew, and governance says whether it may
+			again[w.Node], moved = true, true // governance says whether it may
+		case came && len(w.Path) > 0:
+			if err := s.Progress[w.Node].Deliver(w.Path, data, labels); err != nil {
+				return nil, nil, nil, unreadableRun(h.suspendedFile(s.RunID), err)
+			}
+			again[w.Node], moved = true, true
 		case came:
 			from.Results[w.Node], moved = data, true
+			if labels != nil {
+				if from.Labels == nil {
+					from.Labels = map[string]*kernel.Labels{}
+				}
+				from.Labels[w.Node] = labels.Join(from.Labels[w.Node])
+			}
 		case late:
 			from.Expired, moved = append(from.Expired, w), true
 		default:
 			from.Waits = append(from.Waits, w)
 		}
 	}
+	going := func(w engine.Wait) bool { return again[w.Node] } // what else it waits for it will say again
+	from.Waits, from.Expired = slices.DeleteFunc(from.Waits, going), slices.DeleteFunc(from.Expired, going)
 	if !moved {
 		return nil, nil, nil, &kernel.Error{Code: kernel.CodeNotFound, What: "run " + kernel.Quote(s.RunID) + " does not wait for that event", Why: "it waits for " + keys(s.Waits), Fix: "name one of them"}
 	}

@@ -134,7 +134,7 @@ func (s *System) step(ctx context.Context, p *pipeline.Process, i int, input map
 	}
 	kernel.Emit(ctx, &kernel.Event{Type: kernel.ProcessStarted, System: s.Name, Process: p.Name, Attempt: i})
 	started := time.Now()
-	result := s.processes[p.Name].Run(ctx, s.inputOf(p, input, res), RunOptions{Recorder: Tell(parentObserver(parent)), Principal: parent.Principal, Labels: parent.Labels, Parent: parent})
+	result := s.processes[p.Name].Run(ctx, s.inputOf(p, input, res), RunOptions{Recorder: Tell(parentObserver(parent)), Principal: parent.Principal, Labels: parent.Labels, InputLabels: joined(res.Processes), Parent: parent})
 	res.Processes[p.Name] = result
 	res.Order = append(res.Order, p.Name)
 	kernel.Emit(ctx, &kernel.Event{Type: kernel.ProcessCompleted, System: s.Name, Process: p.Name, Attempt: i, Status: string(result.Status), DurationMS: float64(time.Since(started).Microseconds()) / 1000, Error: result.Error})
@@ -233,7 +233,9 @@ func (s *System) process(ctx context.Context, name string, c *entitystate.Change
 	}
 	maps.Copy(input, changeValue(c))
 	m, _ := ctx.Value(movingKey{}).(*moving)
-	result := s.processes[name].Run(ctx, input, m.opts)
+	opts := m.opts
+	opts.InputLabels = opts.InputLabels.Join(kernel.FlowFrom(ctx).Labels())
+	result := s.processes[name].Run(ctx, input, opts)
 	m.mu.Lock()
 	m.result = result
 	m.mu.Unlock()

@@ -36,7 +36,12 @@ type opener func(o opening, config map[string]any, dir string) ([]ports.Op, erro
 
 // adapters lists what can serve each port, by the adapter's names.
 func adapters() map[string]map[string]opener {
+	locks := map[string]opener{}
+	for name := range lockStores() {
+		locks[name] = lockAdapter(name)
+	}
 	return map[string]map[string]opener{
+		"lock": locks,
 		"llm": {
 			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
@@ -53,13 +58,14 @@ func adapters() map[string]map[string]opener {
 		"secret": {
 			"env": openEnvSecrets, "age": openAgeSecrets, "vault": openVaultSecrets,
 		},
+		"eventbus": {"memory": openProcessBus, "nats": openNATSBus, "redis": openRedisBus, "kafka": openKafkaBus},
 		"http":     {"http": openHTTP},
 		"api_call": {"http": openHTTP},
 	}
 }
 
 // defaults are the adapters of ports that no configuration has to name.
-var defaults = map[string]string{"artifacts": "file", "memory": "memory", "file_storage": "local", "vector_search": "memory"}
+var defaults = map[string]string{"artifacts": "file", "memory": "memory", "file_storage": "local", "vector_search": "memory", "lock": "memory"}
 
 // openDoor opens governance, then the ports that the configuration names, and
 // the defaults of the rest.
@@ -73,34 +79,73 @@ func (h *Host) openDoor(ctx context.Context) error {
 		return err
 	}
 	delete(specs, "governance")
+	inGo, err := h.portsInGo(specs)
+	if err != nil {
+		return err
+	}
 	for port, adapter := range defaults {
-		if _, named := specs[port]; !named {
+		if _, named := specs[port]; !named && !inGo[port] {
 			specs[port] = pipeline.PortSpec{Adapter: adapter}
 		}
+	}
+	if _, named := specs["eventbus"]; !named && specs["event_bus"].Adapter == "" {
+		specs["eventbus"] = pipeline.PortSpec{Adapter: "memory"}
 	}
 	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)
 	h.door.ApproveWith(h.approvals)
-	ops, err := opening{host: h, ctx: ctx, closers: &h.closers, file: h.config.File}.ports(specs)
+	o := opening{host: h, ctx: ctx, closers: &h.closers, file: h.config.File}
+	ops, err := o.ports(specs)
 	if err != nil {
 		return err
 	}
-	entities, err := entitystate.New(h.memory, nil, entitystate.Options{})
+	ops = append(ops, h.opts.Ports...)
+	if h.opts.Memory != nil {
+		ops = append(ops, o.keepMemory(h.opts.Memory, &memoryConfig{})...)
+	}
+	entities, err := entitystate.New(h.memory, nil, entitystate.Options{Changed: h.entityChanged})
 	if err != nil {
 		return err
 	}
 	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(entities.Ops()...), h.door.Register(pipelinememory.Ops()...))
 }
 
+// portsInGo returns the ports that the embedding program brings: no other has operations
+// of them.
+func (h *Host) portsInGo(specs map[string]pipeline.PortSpec) (map[string]bool, error) {
+	inGo := map[string]bool{}
+	for _, op := range h.opts.Ports {
+		port := op.Port()
+		if port == "memory" || slices.Contains(builtInPorts, port) {
+			return nil, &kernel.Error{Code: kernel.CodeConfig, What: "Options.Ports cannot have " + kernel.Quote(op.Name), Why: "the host itself needs port " + kernel.Quote(port), Fix: "name another port; a memory is Options.Memory, governance is the configuration's"}
+		}
+		inGo[port] = true
+	}
+	if h.opts.Memory != nil {
+		inGo["memory"] = true
+	}
+	for name, spec := range specs {
+		if port := pipeline.PortName(name); inGo[port] {
+			return nil, place(&kernel.Error{Code: kernel.CodeConfig, What: "port " + kernel.Quote(port) + " is there twice", Why: "the program that embeds the host brings it", Fix: "remove it from the configuration"}, spec.Where)
+		}
+	}
+	return inGo, nil
+}
+
 func adapterOf(port string, spec pipeline.PortSpec) (opener, error) {
+	if spec.Adapter == moduleAdapter {
+		return func(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+			return o.openModule(port, config)
+		}, nil
+	}
 	known, ok := adapters()[port]
 	if !ok {
-		fix := "known are " + strings.Join(slices.Sorted(maps.Keys(adapters())), ", ") + " and, for the operator alone, governance"
+		fix := "known are " + strings.Join(slices.Sorted(maps.Keys(adapters())), ", ") + " and, for the operator alone, governance; a module that exports port_call is one of its own, with adapter: module"
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "there is no port " + kernel.Quote(port), Fix: fix}
 	}
 	open, ok := known[spec.Adapter]
 	if !ok {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: fmt.Sprintf("port %s has no adapter %s", port, kernel.Quote(spec.Adapter)), Fix: "known are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")}
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: fmt.Sprintf("port %s has no adapter %s", port, kernel.Quote(spec.Adapter)), Fix: "known are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ") + ", and module where a module does the port's operations"}
 	}
 	return open, nil
 }

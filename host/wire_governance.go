@@ -3,16 +3,8 @@ package host
 import (
 	"context"
 	"fmt"
-	"maps"
-	"path/filepath"
-	"slices"
-	"strings"
-
-	"github.com/tetratelabs/wazero"
 
 	"github.com/hexdag/hexdag/host/extension"
-	"github.com/hexdag/hexdag/host/extension/policy"
-	"github.com/hexdag/hexdag/host/extension/policy/regoc"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
@@ -25,16 +17,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/governance/guest"
 	"github.com/hexdag/hexdag/host/ports/governance/opa"
 	"github.com/hexdag/hexdag/host/ports/governance/rbac"
-	"github.com/hexdag/hexdag/host/ports/governance/rego"
 	"github.com/hexdag/hexdag/host/ports/governance/shadow"
 )
-
-// deciding opens backends of governance.
-type deciding struct {
-	host  *Host
-	ctx   context.Context
-	where kernel.Where
-}
 
 // deciders lists the backends, by the adapter's names.
 func deciders() map[string]func(o deciding, config map[string]any) (driver.Driver, error) {
@@ -47,24 +31,13 @@ func deciders() map[string]func(o deciding, config map[string]any) (driver.Drive
 // openGovernance opens who decides. It is the operator's alone: a pipeline
 // cannot bring its own.
 func (h *Host) openGovernance(ctx context.Context, spec pipeline.PortSpec) (*governance.Port, error) {
-	d, err := deciding{host: h, ctx: ctx, where: spec.Where}.open(orElse(spec.Adapter, "allow_all"), spec.Config)
+	g, err := openGoverning(ctx, h, spec)
 	if err != nil {
-		return nil, place(err, spec.Where)
+		return nil, err
 	}
-	return governance.New(d, governance.Options{Auditor: h.audit}), nil
-}
-
-func (o deciding) open(adapter string, config map[string]any) (driver.Driver, error) {
-	open, known := deciders()[adapter]
-	if !known {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "port governance has no adapter " + kernel.Quote(adapter), Fix: "known are " + strings.Join(slices.Sorted(maps.Keys(deciders())), ", ")}
-	}
-	return open(o, config)
-}
-
-// closing has a backend closed with the host.
-func (o deciding) closing(d interface{ Close() error }) {
-	o.host.closers.add(func(context.Context) error { return d.Close() })
+	h.governing = g
+	h.closers.add(g.close)
+	return g.port, nil
 }
 
 // take reads a backend's configuration.
@@ -84,9 +57,8 @@ func (o deciding) data(adapter string, config map[string]any) (map[string]any, e
 	if len(config) > 1 {
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of " + adapter + " cannot be used", Why: "it has a file and more", Fix: "keep the data in the file, or here"}
 	}
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(filepath.Dir(o.host.config.File), file)
-	}
+	file = o.host.besideConfig(file)
+	o.node.files = append(o.node.files, file)
 	return pipeline.ReadData(file)
 }
 
@@ -133,7 +105,7 @@ func openOPA(o deciding, config map[string]any) (driver.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.closing(d)
+	o.node.closing(d.Close)
 	return d, nil
 }
 
@@ -146,7 +118,7 @@ func openAuthZEN(o deciding, config map[string]any) (driver.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.closing(d)
+	o.node.closing(d.Close)
 	return d, nil
 }
 
@@ -196,11 +168,12 @@ func openAllOf(o deciding, config map[string]any) (driver.Driver, error) {
 	}
 	members := make([]compose.Member, len(c.Of))
 	for i, n := range c.Of {
-		d, err := o.open(n.Adapter, n.Config)
+		name := orElse(n.Name, fmt.Sprintf("%s %d", n.Adapter, i+1))
+		d, err := o.open(name, n.Adapter, n.Config)
 		if err != nil {
 			return nil, err
 		}
-		members[i] = compose.Member{Driver: d, Name: orElse(n.Name, fmt.Sprintf("%s %d", n.Adapter, i+1)), Tenants: n.Tenants}
+		members[i] = compose.Member{Driver: d, Name: name, Tenants: n.Tenants}
 	}
 	return made(compose.New(members...))
 }
@@ -210,77 +183,15 @@ func openShadow(o deciding, config map[string]any) (driver.Driver, error) {
 	if err := take("shadow", config, &c, "it takes live: {adapter, config} and candidate: {adapter, config}"); err != nil {
 		return nil, err
 	}
-	live, err := o.open(c.Live.Adapter, c.Live.Config)
+	live, err := o.open("live", c.Live.Adapter, c.Live.Config)
 	if err != nil {
 		return nil, err
 	}
-	candidate, err := o.open(c.Candidate.Adapter, c.Candidate.Config)
+	candidate, err := o.open("candidate", c.Candidate.Adapter, c.Candidate.Config)
 	if err != nil {
 		return nil, err
 	}
 	d := shadow.New(live, candidate, o.host.audit)
-	o.closing(d)
+	o.node.closing(d.Close)
 	return d, nil
-}
-
-// regoConfig is the configuration of the adapter rego: folders of Rego, compiled
-// here, or a file that 'hexdag policy build' wrote.
-type regoConfig struct {
-	Dirs       []string `json:"dirs"`
-	File       string   `json:"file"`
-	Entrypoint string   `json:"entrypoint"`
-	// Key is a PEM file: with it, the file has to be a bundle that this key signed.
-	Key string `json:"key"`
-}
-
-func openRego(o deciding, config map[string]any) (driver.Driver, error) {
-	h := o.host
-	var c regoConfig
-	if err := kernel.FromValue(config, &c); err != nil || (len(c.Dirs) > 0) == (c.File != "") || c.Key != "" && c.File == "" {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of rego cannot be used", Why: fmt.Sprint(err), Fix: "give dirs: [...], or file: policy.tar.gz and key: where it has to be signed, and entrypoint: where it is not " + rego.Entrypoint, Err: err}
-	}
-	dir := filepath.Dir(h.config.File)
-	opts := policyOptions(policy.Options{Log: func(_ context.Context, line string) { h.log.Info(line, "policy", o.where.String()) }})
-	cache, err := wazero.NewCompilationCacheWithDir(filepath.Join(h.cache, "policies"))
-	if err != nil {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the cache of compiled policies cannot be opened", Why: err.Error(), Fix: "set HOME to a folder that you own", Err: err}
-	}
-	h.closers.add(cache.Close)
-	opts.Cache = cache
-	p, err := loadPolicy(o.ctx, c, dir, opts)
-	if err != nil {
-		return nil, err
-	}
-	h.closers.add(func(context.Context) error { return p.Close() })
-	return made(rego.New(p, c.Entrypoint))
-}
-
-func loadPolicy(ctx context.Context, c regoConfig, dir string, opts policy.Options) (*policy.Policy, error) {
-	under := func(path string) string {
-		if filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(dir, path)
-	}
-	if c.Key != "" {
-		f, err := readSigned(under(c.File), under(c.Key))
-		if err != nil {
-			return nil, err
-		}
-		opts.Name, opts.Data = under(c.File), f.Data
-		return policy.Load(ctx, f.Wasm, opts)
-	}
-	if c.File != "" {
-		return policy.LoadFile(ctx, under(c.File), opts)
-	}
-	dirs := make([]string, len(c.Dirs))
-	for i, d := range c.Dirs {
-		dirs[i] = under(d)
-	}
-	built, err := regoc.Build(ctx, regoc.Source{Dirs: dirs}, regoc.Options{})
-	if err != nil {
-		return nil, err
-	}
-	opts.Name, opts.Data = strings.Join(c.Dirs, ", "), built.Data
-	return policy.Load(ctx, built.Wasm, opts)
 }

@@ -10,9 +10,13 @@ import (
 	"github.com/hexdag/hexdag/host/lib/pipelinememory"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/eventbus"
+	"github.com/hexdag/hexdag/host/ports/eventbus/membus"
 	"github.com/hexdag/hexdag/host/ports/filestorage"
 	"github.com/hexdag/hexdag/host/ports/filestorage/blobfiles"
 	"github.com/hexdag/hexdag/host/ports/httpport"
+	"github.com/hexdag/hexdag/host/ports/lock"
+	"github.com/hexdag/hexdag/host/ports/lock/memlock"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
@@ -92,7 +96,7 @@ func openRedisMemory(o opening, config map[string]any, _ string) ([]ports.Op, er
 func (o opening) keepMemory(store driver.Store, c *memoryConfig) []ports.Op {
 	m := memory.New(store, c.Options)
 	o.closers.add(func(context.Context) error { return m.Close() })
-	if !o.own && o.host.memory == nil {
+	if !o.own && !o.within && o.host.memory == nil {
 		o.host.memory = m
 	}
 	return m.Ops()
@@ -141,6 +145,8 @@ func emptyOps() []ports.Op {
 	if none, err := secret.New(envsecret.New(), nil); err == nil {
 		ops = append(ops, none.Ops()...)
 	}
+	ops = append(ops, lock.New(memlock.New(), lock.Options{}).Ops()...)
+	ops = append(ops, eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil)...)
 	if web, err := httpport.New(httpport.Config{}); err == nil {
 		ops = append(ops, web.Ops()...)
 	}

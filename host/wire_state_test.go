@@ -12,8 +12,8 @@ import (
 
 // TestRedisMemory: what one host remembers, another finds, and finds again by a query.
 func TestRedisMemory(t *testing.T) {
-	r := testserver.NewRedis(t)
-	t.Setenv("SHARED_REDIS_TOKEN", r.Addr)
+	r := testserver.Redis(t)
+	t.Setenv("SHARED_REDIS_TOKEN", r.Address())
 	spec := "  ports: {memory: {adapter: redis, config: {url: 'redis://${SHARED_REDIS_TOKEN}/2', prefix: 'shop:', max_keys: 10}}}\n"
 	one, two := newSite(t, spec), newSite(t, spec)
 	if _, err := one.result(t, one.open(t), map[string]any{"n": 1}, service("last", "memory.set", "{key: \"'k'\", value: $input, ttl: 60}", "")); err != nil {
@@ -32,10 +32,10 @@ func TestRedisMemory(t *testing.T) {
 
 // TestPostgresDatabase: rows of Postgres in a run, and what a pipeline may not bring.
 func TestPostgresDatabase(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	url := server.NewDatabase()
-	server.SQL("test1", "CREATE TABLE orders (id text, total float8); INSERT INTO orders VALUES ('A', 1.5)")
-	s := newSite(t, "  endpoints: ['"+server.Addr+"']\n  ports: {database: {adapter: postgres, config: {url: '"+url+"', read_only: true}}}\n")
+	server.SQL(url, "CREATE TABLE orders (id text, total float8); INSERT INTO orders VALUES ('A', 1.5)")
+	s := newSite(t, "  endpoints: ['"+server.Address()+"']\n  ports: {database: {adapter: postgres, config: {url: '"+url+"', read_only: true}}}\n")
 	h := s.open(t)
 	got, err := s.result(t, h, nil, service("last", "database.query", "{table: \"'orders'\"}", ""))
 	if rows, _ := got["rows"].([]any); err != nil || len(rows) != 1 {
@@ -45,9 +45,9 @@ func TestPostgresDatabase(t *testing.T) {
 	wantError(t, err, kernel.CodeDenied, "read-only")
 	for url, says := range map[string]string{
 		url: "names its host, user and password",
-		strings.Replace(url, "postgres@", "postgres:x@", 1) + "&sslkey=/etc/key": "parameter sslkey",
-		"postgres://a:b@127.0.0.1:1/x":                                           "may not send to Postgres at 127.0.0.1:1",
-		"postgres://a:b@" + server.Addr + "/x?host=/run":                         "two hosts",
+		strings.Replace(url, "hexdag@", "hexdag:x@", 1) + "&sslkey=/etc/key": "parameter sslkey",
+		"postgres://a:b@127.0.0.1:1/x":                                       "may not send to Postgres at 127.0.0.1:1",
+		"postgres://a:b@" + server.Address() + "/x?host=/run":                "two hosts",
 	} {
 		s.write(t, "own.yaml", "kind: Pipeline\nmetadata: {name: own}\nspec:\n  ports:\n    database: {adapter: postgres, config: {url: '"+url+"'}}\n  nodes: []\n")
 		_, err := h.Load(t.Context(), s.path("own.yaml"), host.LoadOptions{})
@@ -101,7 +101,7 @@ func TestFileStorage(t *testing.T) {
 
 // TestVectorSearch: what one node keeps another finds, in each adapter.
 func TestVectorSearch(t *testing.T) {
-	server := testserver.NewVectorPostgres(t)
+	server := testserver.VectorDatabases(t)
 	for spec, lasts := range map[string]bool{
 		"  tenant: acme\n": false,
 		"  ports: {vector_search: {adapter: hnsw, config: {metric: euclidean, max_vectors: 10}}}\n":      false,

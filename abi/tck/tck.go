@@ -136,7 +136,7 @@ func Groups(checks []Check) []Group {
 
 // checkManifest holds the probe to the manifest that README.md gives it.
 func checkManifest(wasm []byte) []Check {
-	checks := []Check{{Group: "manifest", Name: "is embedded"}, {Group: "manifest", Name: "has the tool with its schema"}, {Group: "manifest", Name: "requests what the probe calls"}}
+	checks := []Check{{Group: "manifest", Name: "is embedded"}, {Group: "manifest", Name: "has the tool with its schema"}, {Group: "manifest", Name: "requests what the probe calls"}, {Group: "manifest", Name: "has the operation with its guard"}}
 	m, err := abi.ReadManifest(wasm)
 	if err != nil || m == nil {
 		for i := range checks {
@@ -146,6 +146,9 @@ func checkManifest(wasm []byte) []Check {
 	}
 	if !slices.ContainsFunc(m.Tools, func(t abi.Tool) bool { return t.Name == "probe" && len(t.InputSchema) > 0 }) {
 		checks[1].Problems = []string{"there is no tool probe with an input_schema"}
+	}
+	if !slices.ContainsFunc(m.Operations, func(o abi.Operation) bool { return o.Name == "probe.play" && slices.Equal(o.Guards, []string{"name"}) }) {
+		checks[3].Problems = []string{"there is no operation probe.play with the guard name"}
 	}
 	for _, op := range []string{"database.query", "clock.read", "random.read"} {
 		if !slices.ContainsFunc(m.Capabilities, func(c abi.Capability) bool { return c.Op == op }) {

@@ -31,7 +31,7 @@ func TestVectorsCoverTheABI(t *testing.T) {
 	for _, do := range strings.Fields("get sum kind text int bool keys keysum count set setint setraw remove append body bodyat copybody call log now elapsed random escape remember continue replace skip deny fail retry") {
 		missing["do "+do] = true
 	}
-	for _, p := range abi.Points()[:6] {
+	for _, p := range append(abi.Points()[:6], abi.PortCall) {
 		missing["point "+string(p)] = true
 	}
 	for v := abi.Continue; v <= abi.Error; v++ {
@@ -114,6 +114,7 @@ func probe(t *testing.T) []byte {
 	t.Helper()
 	wasm, err := abi.EmbedManifest([]byte("\x00asm\x01\x00\x00\x00"), &abi.Manifest{
 		Name: "probe", Version: "1.0.0", Tools: []abi.Tool{{Name: "probe", InputSchema: []byte(`{}`)}},
+		Operations:   []abi.Operation{{Name: "probe.play", Guards: []string{"name"}}},
 		Capabilities: []abi.Capability{{Op: "database.query"}, {Op: "clock.read"}, {Op: "random.read"}},
 	})
 	if err != nil {
@@ -138,7 +139,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("closed %v, told of %d, passed %d of %d", closed, told, Passed(checks), len(checks))
 	}
 	groups := Groups(checks)
-	if groups[0].Name != "manifest" || len(groups) != 13 {
+	if groups[0].Name != "manifest" || len(groups) != 14 {
 		t.Errorf("%d groups, first %s", len(groups), groups[0].Name)
 	}
 }
@@ -161,7 +162,7 @@ func TestEveryDifferenceIsSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range checks[3:] {
+		for _, c := range checks[4:] {
 			if !strings.Contains(strings.Join(c.Problems, "\n"), tc.says) {
 				t.Errorf("%s: %s/%s: %q", name, c.Group, c.Name, c.Problems)
 			}
@@ -223,7 +224,7 @@ func TestManifestIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if checks := checkManifest(wasm); !checks[0].Pass() || checks[1].Pass() || len(checks[2].Problems) != 3 {
+	if checks := checkManifest(wasm); !checks[0].Pass() || checks[1].Pass() || len(checks[2].Problems) != 3 || checks[3].Pass() {
 		t.Errorf("%+v", checks)
 	}
 }

@@ -278,6 +278,9 @@ func (n *node) array(keyword, at string) {
 			if err != nil {
 				n.fail(at, err.Error())
 			}
+			if f, err := strconv.ParseFloat(v.Text, 64); err == nil && v.Kind == hexdag.KindNumber {
+				v.Text = strconv.FormatFloat(f, 'g', -1, 64) // 1 and 1.0 are one number
+			}
 			if seen[v] {
 				n.say("has an element twice")
 				return

@@ -1,5 +1,5 @@
 // Command rate-limit is a hook before port calls that lets a number of calls
-// through in a time, evenly, with a burst at once.
+// through in a time, with a burst at once.
 //
 // Configuration:
 //
@@ -10,14 +10,13 @@
 //	each    "tenant" or "principal": whose calls are counted together; "tenant"
 //	name    limits with different names are apart; "rate"
 //
-// There is a limit for each operation. What it keeps is one number, when the calls so
-// far would have ended at an even pace (the generic cell rate algorithm), in the memory
-// port, changed by compare-and-swap alone. The memory port is what there is for that:
-// a lock port is not part of this host yet. Where many change the number at the same
-// time, a call that loses five times in a row is taken for one that is too early.
+// There is a limit for each operation: a semaphore of the lock port with as many permits as
+// the burst. A call takes one and never gives it back; it ends by itself after the time in which the pace
+// lets as many calls through as the burst has. So in no window of that time are there more, over all
+// processes that share the lock port, and no clock but the port's has a say.
 //
-// It fails closed: without its memory or its clock there is no call. It cannot hook
-// the memory port, which it calls itself.
+// It fails closed: without the lock port there is no call. It cannot hook the lock port, which
+// it calls itself.
 package main
 
 import (
@@ -37,32 +36,30 @@ func limit(c *hexdag.PortCall) hexdag.Verdict {
 	if err != nil {
 		return hexdag.Fail("rate_limit", err.Error())
 	}
-	const tries = 5
-	for range tries {
-		waitUS, done, err := l.take()
-		switch {
-		case err != nil:
-			return hexdag.FailWith(err)
-		case waitUS > 0:
-			return l.tooEarly(waitUS)
-		case done:
-			return hexdag.Continue()
-		}
+	waitMS, err := l.take()
+	switch {
+	case err != nil:
+		return hexdag.FailWith(err)
+	case waitMS == 0:
+		return hexdag.Continue()
 	}
-	return l.tooEarly(l.intervalUS)
+	return l.tooEarly(waitMS)
 }
 
-// limiter is a limit, in microseconds.
+// limiter is a limit: so many permits, each of which is taken for a time.
 type limiter struct {
-	key         string
-	intervalUS  int64 // between calls at an even pace
-	toleranceUS int64 // how far ahead of the pace calls may be
-	wait        bool
+	name    string
+	permits int64
+	ttlMS   int64
+	wait    bool
 }
 
 type configError string
 
 func (e configError) Error() string { return string(e) }
+
+// shortest is the shortest time for which the lock port gives a permit.
+const shortest = 10
 
 func newLimiter(c *hexdag.PortCall) (*limiter, error) {
 	op, config := c.Op(), hexdag.Config()
@@ -70,58 +67,49 @@ func newLimiter(c *hexdag.PortCall) (*limiter, error) {
 	burst := config.Int("/burst", calls)
 	const most = 1_000_000_000
 	switch {
-	case strings.HasPrefix(op, "memory."):
+	case strings.HasPrefix(op, "lock."):
 		return nil, configError("it cannot hook " + op + ", in which it keeps its limits")
 	case calls < 1 || perMS < 1 || burst < 1 || calls > most || perMS > most || burst > calls:
 		return nil, configError("config: calls and per_ms are positive integers, burst is one up to calls")
 	}
-	l := &limiter{key: config.String("/name"), intervalUS: max(1, perMS*1000/calls), wait: config.Bool("/wait", false)}
-	l.toleranceUS = l.intervalUS * (burst - 1)
-	if l.key == "" {
-		l.key = "rate"
+	l := &limiter{name: config.String("/name"), permits: burst, ttlMS: (burst*perMS + calls - 1) / calls, wait: config.Bool("/wait", false)}
+	if l.ttlMS < shortest {
+		return nil, configError("config: burst is too small for so many calls: it is to take at least 10 ms of the pace")
 	}
-	l.key += "/" + op
+	if l.name == "" {
+		l.name = "rate"
+	}
+	l.name += "/" + op
 	switch each := config.String("/each"); each {
 	case "", "tenant":
 	case "principal":
-		l.key += "/" + c.Run().String("/principal")
+		l.name += "/" + c.Run().String("/principal")
 	default:
 		return nil, configError("config: each is tenant or principal")
 	}
 	return l, nil
 }
 
-// take takes a place. waitUS is how long to wait where it is too early; not done
-// means that another call came between.
-func (l *limiter) take() (waitUS int64, done bool, err error) {
-	now, err := hexdag.Now()
-	if err != nil {
-		return 0, false, err
+// take takes a permit. waitMS is how long to wait where none is free.
+func (l *limiter) take() (waitMS int64, err error) {
+	reply, err := hexdag.NewCall("lock.acquire").String("/name", l.name).Int("/permits", l.permits).
+		JSON("/ttl", seconds(l.ttlMS)).Int("/timeout", 0).Bool("/detached", true).Do()
+	if err != nil || reply.Bool("/acquired", false) {
+		return 0, err
 	}
-	now /= 1000
-	reply, err := hexdag.NewCall("memory.get").String("/key", l.key).Do()
-	if err != nil {
-		return 0, false, err
-	}
-	found, old := reply.Bool("/found", false), reply.Raw("/value")
-	paced := max(now, reply.Int("/value", 0))
-	if ahead := paced - now; ahead > l.toleranceUS {
-		return ahead - l.toleranceUS, false, nil
-	}
-	// Once all that was taken is behind, no number is as good as this one.
-	ttl := (l.toleranceUS+l.intervalUS)/1_000_000 + 1
-	call := hexdag.NewCall("memory.compare_and_swap").String("/key", l.key).Int("/value", paced+l.intervalUS).Int("/ttl", ttl)
-	if found {
-		call = call.JSON("/expected", old)
-	}
-	reply, err = call.Do()
-	return 0, err == nil && reply.Bool("/swapped", false), err
+	return max(1, reply.Int("/retry_after_ms", l.ttlMS/l.permits)), nil
 }
 
-func (l *limiter) tooEarly(waitUS int64) hexdag.Verdict {
-	ms := min((waitUS+999)/1000, 3_600_000)
+// seconds writes milliseconds as a number of seconds.
+func seconds(ms int64) string {
+	part := strings.TrimRight(strconv.FormatInt(1000+ms%1000, 10)[1:], "0")
+	return strings.TrimSuffix(strconv.FormatInt(ms/1000, 10)+"."+part, ".")
+}
+
+func (l *limiter) tooEarly(waitMS int64) hexdag.Verdict {
+	ms := min(waitMS, 3_600_000)
 	if l.wait {
 		return hexdag.RetryAfter(uint32(ms))
 	}
-	return hexdag.Deny("rate_limited", "the limit "+l.key+" is reached: the next call may be made in "+strconv.FormatInt(ms, 10)+" ms")
+	return hexdag.Deny("rate_limited", "the limit "+l.name+" is reached: the next call may be made in "+strconv.FormatInt(ms, 10)+" ms")
 }

@@ -6,6 +6,8 @@
  *     attempts      how often a call is made at most, 2 to 10; 3
  *     delay_ms      the first delay; 200
  *     max_delay_ms  the longest; 10000
+ *     jitter        true: each delay is between its half and the whole, at random, so
+ *                   that calls which failed together do not come again together; true
  *     also          operations that may be done twice, beside those known
  *
  * Only what may be done twice is: a call that timed out may have been done. The
@@ -13,7 +15,8 @@
  * whose method is safe. A port that says "retry" has not begun, so that is tried
  * again whatever the operation.
  *
- * It asks for no capability: /attempt tells it how often the call was made. */
+ * /attempt tells it how often the call was made. It asks for random.read, for the jitter
+ * alone: where it is denied, because the caller may not draw either, delays are whole. */
 #include "../sdk/c/hexdag.h"
 
 /* setting reads an integer within bounds: 0 if it is something else. */
@@ -65,18 +68,28 @@ static int configured(const char *op) {
     return 0;
 }
 
+/* shortened is a delay with jitter. */
+static uint32_t shortened(uint32_t delay) {
+    uint32_t half = delay / 2, draw = UINT32_MAX;
+    if (hexdag_random(&draw, sizeof draw) != HEXDAG_OK) return delay;
+    return delay - half + (uint32_t)((uint64_t)half * draw >> 32);
+}
+
 HEXDAG_EXPORT(port_after) {
     int64_t attempts = 3, delay = 200, longest = 10000, attempt = 1;
+    int jitter = 1;
     char op[128], code[64];
     if (hexdag_get_text(HEXDAG_INPUT, "/error/code", code, sizeof code) < 0) return HEXDAG_CONTINUE;
     if (!setting("/attempts", 2, 10, &attempts)) return hexdag_fail("bad_config", "config: attempts is not an integer from 2 to 10");
     if (!setting("/delay_ms", 1, 3600000, &delay)) return hexdag_fail("bad_config", "config: delay_ms is not an integer from 1 to 3600000");
     if (!setting("/max_delay_ms", 1, 3600000, &longest)) return hexdag_fail("bad_config", "config: max_delay_ms is not an integer from 1 to 3600000");
+    if (hexdag_kind(HEXDAG_CONFIG, "/jitter") != HEXDAG_ABSENT && !hexdag_get_bool(HEXDAG_CONFIG, "/jitter", &jitter)) return hexdag_fail("bad_config", "config: jitter is true or false");
 
     if (!transient(code) || hexdag_get_text(HEXDAG_INPUT, "/op", op, sizeof op) < 0) return HEXDAG_CONTINUE;
     if (!hexdag_equal(code, "retry") && !known(op) && !configured(op)) return HEXDAG_CONTINUE;
     hexdag_get_int(HEXDAG_INPUT, "/attempt", &attempt);
     if (attempt >= attempts) return HEXDAG_CONTINUE;
     while (attempt-- > 1 && delay < longest) delay *= 2;
-    return hexdag_retry_after((uint32_t)(delay < longest ? delay : longest));
+    if (delay > longest) delay = longest;
+    return hexdag_retry_after(jitter ? shortened((uint32_t)delay) : (uint32_t)delay);
 }

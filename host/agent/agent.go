@@ -92,9 +92,18 @@ type Tools interface {
 	// name the first counts.
 	List() []Tool
 	// Call calls a tool of the list. Its error is told to the model, without the
-	// place that it is about, unless the context has ended.
+	// place that it is about, unless the context has ended, or it is a Stop.
 	Call(ctx context.Context, name string, args map[string]any) (kernel.Value, error)
 }
+
+// Stop is the error of a call that ends the loop: Run returns it.
+type Stop struct{ Err error }
+
+// Error says why.
+func (s *Stop) Error() string { return s.Err.Error() }
+
+// Unwrap returns the cause.
+func (s *Stop) Unwrap() error { return s.Err }
 
 // Tool describes a tool to a model.
 type Tool struct {
@@ -254,9 +263,12 @@ func (l *loop) call(ctx context.Context, call Call) error {
 		return nil
 	}
 	result, err := l.deps.Tools.Call(ctx, call.Name, args)
+	var stop *Stop
 	switch {
 	case ctx.Err() != nil:
 		return kernel.ContextError(ctx)
+	case errors.As(err, &stop):
+		return err
 	case err != nil:
 		l.state.failed(call.Name, told(err))
 	default:

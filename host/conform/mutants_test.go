@@ -33,6 +33,7 @@ var mutants = []mutant{
 	{"an error is a denial", sdk, "return hexdag_explain(HEXDAG_ERROR, code, reason);", "return hexdag_explain(HEXDAG_DENY, code, reason);", "verdicts"},
 	{"a verdict that is not legal", probe, `if (hexdag_equal(does, "replace")) *verdict = HEXDAG_REPLACE;`, `if (hexdag_equal(does, "replace")) *verdict = 17;`, "patches"},
 	{"replace where nothing was to be", probe, "*verdict = HEXDAG_CONTINUE;\n        if", "*verdict = HEXDAG_REPLACE;\n        if", "patches"},
+	{"a port that answers with a patch", probe, "HEXDAG_EXPORT(port_call) { return play(); }", "HEXDAG_EXPORT(port_call) { uint64_t v = play(); return v == HEXDAG_CONTINUE ? HEXDAG_REPLACE : v; }", "operations"},
 	{"true is written as a number", sdk, "HEXDAG_BOOL, value ? \"true\" : \"false\", value ? 4 : 5", "HEXDAG_JSON, value ? \"1\" : \"0\", 1", "writes"},
 	{"a text that looks like JSON becomes JSON", sdk, "HEXDAG_STRING, value, hexdag_strlen(value)", "value[0] == '{' ? HEXDAG_JSON : HEXDAG_STRING, value, hexdag_strlen(value)", "writes"},
 	{"a text ends at 4096 bytes", probe, "text_len = (uint32_t)r;", "text_len = (uint32_t)r > 4096 ? 4096 : (uint32_t)r;", "boundaries"},

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -24,17 +25,86 @@ func (w *worker) agent(ctx context.Context, b *pipeline.Agent, call *kernel.Node
 		with.Given = fields
 		return pipeline.ParseTemplate(prompt).Render(&with)
 	}
-	return agent.Run(ctx, spec, agent.Deps{Model: model{w, b}, Tools: toolbox{w, w.toolsOf(b)}, Render: render}, call.Input)
+	t := &turns{}
+	if w.from != nil {
+		t.before, t.waited = w.from.Turns, begun{w.from.Steps, w.from.Begun}
+	}
+	result, err := agent.Run(ctx, spec, agent.Deps{Model: model{w, b, t}, Tools: toolbox{w, w.toolsOf(b), t}, Render: render}, call.Input)
+	return result, w.betweenTurns(err, call, t)
+}
+
+// betweenTurns has an agent wait for an approval that its model or a tool needs: it
+// goes on with that, and is told all that came before again.
+func (w *worker) betweenTurns(err error, call *kernel.NodeCall, t *turns) error {
+	if err == nil || t.lost() {
+		return err
+	}
+	var body *stopped
+	if !errors.As(err, &body) {
+		err = &stopped{error: err}
+	}
+	err = w.suspended(err, call)
+	var s *suspension
+	if errors.As(err, &s) {
+		s.progress.Turns, s.progress.Begun = t.done, body != nil
+	}
+	return err
+}
+
+// turns are what an agent has been told, in order: before it waited, and in all.
+type turns struct {
+	before []Turn
+	waited begun
+	done   []Turn
+	size   int
+}
+
+// begun is what a tool has done that waited, if one did.
+type begun struct {
+	steps []kernel.Step
+	yes   bool
+}
+
+// maxTurnBytes is how much of what an agent was told is kept for it to go on from.
+const maxTurnBytes = 8 << 20
+
+func (t *turns) lost() bool { return t.size > maxTurnBytes }
+
+// again returns what the agent was told at this point before it waited.
+func (t *turns) again() (Turn, bool) {
+	if len(t.done) >= len(t.before) {
+		return Turn{}, false
+	}
+	turn := t.before[len(t.done)]
+	t.add(turn)
+	return turn, true
+}
+
+func (t *turns) add(turn Turn) {
+	if turn.Answer != nil {
+		t.size += len(*turn.Answer)
+	}
+	if t.size += kernel.SizeOf(turn.Value); t.lost() {
+		t.done = nil
+		return
+	}
+	t.done = append(t.done, turn)
 }
 
 // model is the run's model as an agent asks it.
 type model struct {
 	w *worker
 	b *pipeline.Agent
+	t *turns
 }
 
 // Complete implements agent.Model.
 func (m model) Complete(ctx context.Context, messages []agent.Message) (string, error) {
+	if turn, told := m.t.again(); told && turn.Answer != nil {
+		return *turn.Answer, nil
+	} else if told {
+		return "", diverged()
+	}
 	turns := make([]any, len(messages))
 	for i, message := range messages {
 		turns[i] = map[string]any{"role": message.Role, "content": message.Content}
@@ -49,19 +119,25 @@ func (m model) Complete(ctx context.Context, messages []agent.Message) (string, 
 	}
 	answer, _ := reply.Value.(map[string]any)
 	text, _ := answer["content"].(string)
+	m.t.add(Turn{Answer: &text, Labels: reply.Labels})
 	return text, nil
+}
+
+func diverged() error {
+	return &kernel.Error{Code: kernel.CodeFailed, What: "the agent cannot go on from where it waited for an approval", Why: "it does something else than it did before, when it was told the same", Fix: "run the pipeline again; the pipeline has changed meanwhile"}
 }
 
 // offered is a tool under the name that the agent knows it by: service:tool.
 type offered struct {
 	agent.Tool
-	call func(ctx context.Context, args map[string]any) (kernel.Value, error)
+	call func(ctx context.Context, args map[string]any, before begun) (kernel.Value, error)
 }
 
 // toolbox is what an agent may call, and nothing else.
 type toolbox struct {
 	w     *worker
 	tools []offered
+	t     *turns
 }
 
 // List implements agent.Tools.
@@ -75,11 +151,35 @@ func (t toolbox) List() []agent.Tool {
 
 // Call implements agent.Tools.
 func (t toolbox) Call(ctx context.Context, name string, args map[string]any) (kernel.Value, error) {
+	if turn, told := t.t.again(); told {
+		switch {
+		case turn.Tool != name:
+			return nil, &agent.Stop{Err: diverged()}
+		case turn.Failed != nil:
+			return nil, turn.Failed
+		}
+		return turn.Value, nil
+	}
+	v, err := t.call(ctx, name, args)
+	if kernel.CodeOf(err) == kernel.CodeApproval {
+		return nil, &agent.Stop{Err: err}
+	}
+	turn := Turn{Tool: name, Value: v, Labels: t.w.flow.Labels()}
+	if err != nil {
+		turn.Value, turn.Failed = nil, failureOf(err)
+	}
+	t.t.add(turn)
+	return v, err
+}
+
+func (t toolbox) call(ctx context.Context, name string, args map[string]any) (kernel.Value, error) {
 	i := slices.IndexFunc(t.tools, func(o offered) bool { return o.Name == name })
 	if i < 0 {
 		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no tool " + kernel.Quote(name)}
 	}
-	return t.tools[i].call(ctx, args)
+	before := t.t.waited
+	t.t.waited = begun{} // only that one has begun
+	return t.tools[i].call(ctx, args, before)
 }
 
 // toolsOf returns the tools that an agent names, or, where it names none, those
@@ -136,12 +236,30 @@ func (w *worker) moduleTools(m *extension.Module, owner, wanted string) []offere
 		name := t.Name
 		tools = append(tools, offered{
 			Tool: agent.Tool{Name: owner + ":" + name, Description: t.Description, Parameters: parametersOf(t)},
-			call: func(ctx context.Context, args map[string]any) (kernel.Value, error) {
-				return m.CallTool(ctx, name, args, w.n.Name, w.caller())
+			call: func(ctx context.Context, args map[string]any, before begun) (kernel.Value, error) {
+				return w.moduleTool(ctx, m, name, args, before)
 			},
 		})
 	}
 	return tools
+}
+
+// moduleTool calls a tool that the model has chosen: governance is asked about it, with
+// all that the conversation has learned, and the conversation learns what the tool
+// answers.
+func (w *worker) moduleTool(ctx context.Context, m *extension.Module, name string, args map[string]any, before begun) (kernel.Value, error) {
+	call := &kernel.PortCall{Op: m.Name() + "." + name, Args: args, Node: w.n.Name, Caller: w.caller()}
+	reply, err := w.door.CallTool(ctx, call, before.yes, func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+		flow := kernel.NewFlow(w.flow.Labels())
+		ctx = kernel.WithFlow(ctx, flow)
+		v, err := stoppable(ctx, before.steps, func() (kernel.Value, error) { return m.CallTool(ctx, name, call.Args, w.n.Name, w.caller()) })
+		w.flow.Join(flow.Labels())
+		return &kernel.PortReply{Value: v, Labels: flow.Labels()}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return reply.Value, nil
 }
 
 // parametersOf reads a tool's parameters from its schema.
@@ -165,8 +283,8 @@ func parametersOf(t abi.Tool) []agent.Parameter {
 
 // entityTools let an agent see and move entities of the types that it names.
 func (w *worker) entityTools(types []string) []offered {
-	guarded := func(op string) func(ctx context.Context, args map[string]any) (kernel.Value, error) {
-		return func(ctx context.Context, args map[string]any) (kernel.Value, error) {
+	guarded := func(op string) func(ctx context.Context, args map[string]any, _ begun) (kernel.Value, error) {
+		return func(ctx context.Context, args map[string]any, _ begun) (kernel.Value, error) {
 			entity, _ := args["entity"].(string)
 			if !slices.Contains(types, entity) {
 				return nil, &kernel.Error{Code: kernel.CodeDenied, What: "this agent may not reach entities of type " + kernel.Quote(entity), Why: "it names entities: " + strings.Join(types, ", "), Fix: "add it there"}

@@ -19,7 +19,11 @@ const maxIterations = 1_000_000
 
 // composite runs a composite_node.
 func (w *worker) composite(ctx context.Context, b *pipeline.Composite, call *kernel.NodeCall) (kernel.Value, error) {
-	c := &composite{worker: w, b: b, call: call, scope: w.scope(call.Input)}
+	c := &composite{worker: w, b: b, call: call, scope: w.scope(call.Input), labels: w.flow.Labels(), now: &Progress{}}
+	if w.from != nil {
+		c.now.Branch, c.now.State, c.labels = w.from.Branch, w.from.State, w.from.Given // by now the flow has what the bodies learned, too
+	}
+	c.now.Given = c.labels
 	switch b.Mode {
 	case pipeline.IfElse:
 		return c.ifElse(ctx)
@@ -38,6 +42,9 @@ type composite struct {
 	b     *pipeline.Composite
 	call  *kernel.NodeCall
 	scope *pipeline.Scope
+	// labels are those of what the node was given, as its bodies are given it.
+	labels *kernel.Labels
+	now    *Progress // how far it has come
 }
 
 // holds evaluates a condition. What cannot be evaluated does not hold.
@@ -50,7 +57,12 @@ func (c *composite) holds(ctx context.Context, condition *pipeline.Condition, ex
 }
 
 func (c *composite) ifElse(ctx context.Context) (kernel.Value, error) {
-	met, _ := c.holds(ctx, c.b.Condition, nil)
+	met := c.branch(func() int {
+		if ok, _ := c.holds(ctx, c.b.Condition, nil); ok {
+			return 0
+		}
+		return 1
+	}) == 0
 	body, branch := c.b.Body, "if"
 	if !met {
 		body, branch = c.b.Else, "else"
@@ -59,8 +71,27 @@ func (c *composite) ifElse(ctx context.Context) (kernel.Value, error) {
 	if body == nil {
 		return outcome(map[string]any{"condition_met": met}, metadata), nil
 	}
-	result, err := c.runBody(ctx, body, body.Name, nil)
+	result, err := c.once(ctx, body)
 	return outcome(result, metadata), err
+}
+
+// branch is which branch is taken, or was taken before the node waited.
+func (c *composite) branch(choose func() int) int {
+	if c.now.Branch == nil {
+		taken := choose()
+		c.now.Branch = &taken
+	}
+	return *c.now.Branch
+}
+
+// once runs a body that runs once.
+func (c *composite) once(ctx context.Context, body *pipeline.Inner) (kernel.Value, error) {
+	one := c.before(0)
+	c.runBody(ctx, one, body, body.Name, nil, c.labels)
+	if one.paused() {
+		return nil, c.pause([]*BodyProgress{one})
+	}
+	return one.Result, one.err
 }
 
 func outcome(result kernel.Value, metadata map[string]any) kernel.Value {
@@ -69,15 +100,23 @@ func outcome(result kernel.Value, metadata map[string]any) kernel.Value {
 
 // choose runs the first branch of a switch whose condition holds, or names it.
 func (c *composite) choose(ctx context.Context) (kernel.Value, error) {
-	matched := -1
 	evaluations := make([]any, 0, len(c.b.Branches))
-	for i, branch := range c.b.Branches {
-		ok, _ := c.holds(ctx, branch.Condition, nil)
-		evaluations = append(evaluations, ok)
-		if ok && matched < 0 {
-			if matched = i; branch.Body != nil {
-				break
+	matched := c.branch(func() int {
+		matched := -1
+		for i, branch := range c.b.Branches {
+			ok, _ := c.holds(ctx, branch.Condition, nil)
+			evaluations = append(evaluations, ok)
+			if ok && matched < 0 {
+				if matched = i; branch.Body != nil {
+					break
+				}
 			}
+		}
+		return matched
+	})
+	for i := range c.b.Branches { // as they were before the node waited
+		if c.from != nil && (i <= matched || matched < 0) {
+			evaluations = append(evaluations, i == matched)
 		}
 	}
 	metadata := map[string]any{
@@ -96,7 +135,7 @@ func (c *composite) choose(ctx context.Context) (kernel.Value, error) {
 	if body == nil {
 		return outcome(nil, metadata), nil
 	}
-	result, err := c.runBody(ctx, body, body.Name, nil)
+	result, err := c.once(ctx, body)
 	return outcome(result, metadata), err
 }
 
@@ -147,19 +186,23 @@ func (c *composite) iterate(ctx context.Context, count int, vars func(i int) map
 	if count > maxIterations {
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "node " + kernel.Quote(c.n.Name) + " has too many items", Why: fmt.Sprintf("%d, the limit is %d", count, maxIterations), Fix: "split them over several runs"}
 	}
-	results, failures := make([]any, count), make([]error, count)
+	bodies := make([]*BodyProgress, count)
 	going, stop := context.WithCancel(ctx)
 	defer stop()
 	one := func(i int) {
+		bodies[i] = c.before(i)
+		if bodies[i].Done {
+			return
+		}
 		if going.Err() != nil {
-			failures[i] = kernel.ContextError(going)
+			bodies[i].err = kernel.ContextError(going)
 			return
 		}
 		v := vars(i)
 		v["$index"], v[c.b.IndexVar], v["$total"] = kernel.Number(int64(i)), kernel.Number(int64(i)), kernel.Number(int64(count))
 		v["$is_first"], v["$is_last"] = i == 0, i == count-1
-		results[i], failures[i] = c.runBody(going, c.b.Body, fmt.Sprintf("%s[%d]", c.b.Body.Name, i), v)
-		if failures[i] != nil && c.b.FailFast {
+		c.runBody(going, bodies[i], c.b.Body, fmt.Sprintf("%s[%d]", c.b.Body.Name, i), v, c.labels)
+		if bodies[i].err != nil && c.b.FailFast {
 			stop()
 		}
 	}
@@ -167,10 +210,14 @@ func (c *composite) iterate(ctx context.Context, count int, vars func(i int) map
 	if ctx.Err() != nil { // whatever the iterations made of it
 		return nil, kernel.ContextError(ctx)
 	}
+	results, failures := outcomes(bodies)
 	if c.b.FailFast {
 		if err := firstOf(failures); err != nil {
 			return nil, err
 		}
+	}
+	if slices.ContainsFunc(bodies, (*BodyProgress).paused) {
+		return nil, c.pause(bodies)
 	}
 	return c.collected(ctx, results, failures, "exhausted", nil)
 }
@@ -221,14 +268,20 @@ func (c *composite) while(ctx context.Context) (kernel.Value, error) {
 	} else if fields, ok := initial.(map[string]any); ok {
 		state = fields
 	}
-	var results []any
-	var failures []error
+	if c.now.State != nil {
+		state = c.now.State
+	}
+	bodies := c.finished()
 	stoppedBy := "limit"
-	for i := range c.b.MaxIterations {
+	for i := len(bodies); i < c.b.MaxIterations; i++ {
 		if ctx.Err() != nil {
 			return nil, kernel.ContextError(ctx)
 		}
-		ok, err := c.holds(ctx, c.b.Condition, map[string]any{"state": state, "iteration": kernel.Number(int64(i))})
+		one := c.before(i)
+		ok, err := one.started(), error(nil) // then the condition held
+		if !ok {
+			ok, err = c.holds(ctx, c.b.Condition, map[string]any{"state": state, "iteration": kernel.Number(int64(i))})
+		}
 		if !ok {
 			stoppedBy = "condition"
 			if err != nil {
@@ -238,15 +291,20 @@ func (c *composite) while(ctx context.Context) (kernel.Value, error) {
 		}
 		index := kernel.Number(int64(i))
 		vars := map[string]any{"$index": index, c.b.IndexVar: index, "iteration": index, "state": state}
-		result, err := c.runBody(ctx, c.b.Body, fmt.Sprintf("%s[%d]", c.b.Body.Name, i), vars)
-		if err != nil && c.b.FailFast {
-			return nil, err
+		c.runBody(ctx, one, c.b.Body, fmt.Sprintf("%s[%d]", c.b.Body.Name, i), vars, c.flow.Labels()) // the state can hold what earlier iterations learned
+		bodies = append(bodies, one)
+		if one.paused() {
+			c.now.State = state
+			return nil, c.pause(bodies)
 		}
-		results, failures = append(results, result), append(failures, err)
-		if state, err = c.update(state, result, vars, i); err != nil {
+		if one.err != nil && c.b.FailFast {
+			return nil, one.err
+		}
+		if state, err = c.update(state, one.Result, vars, i); err != nil {
 			return nil, err
 		}
 	}
+	results, failures := outcomes(bodies)
 	return c.collected(ctx, results, failures, stoppedBy, state)
 }
 
@@ -333,8 +391,9 @@ func (c *composite) key(i int, result kernel.Value) string {
 	return fmt.Sprint(i)
 }
 
-// runBody runs a body once, on what the node is given with vars over it.
-func (c *composite) runBody(ctx context.Context, body *pipeline.Inner, name string, vars map[string]any) (kernel.Value, error) {
+// runBody runs a body once, on what the node is given with vars over it, or goes on
+// with it, and notes in one what came of it. labels are those of what it is given.
+func (c *composite) runBody(ctx context.Context, one *BodyProgress, body *pipeline.Inner, name string, vars map[string]any, labels *kernel.Labels) {
 	fields, isObject := c.call.Input.(map[string]any)
 	input := make(map[string]any, len(fields)+len(vars))
 	maps.Copy(input, fields)
@@ -346,29 +405,46 @@ func (c *composite) runBody(ctx context.Context, body *pipeline.Inner, name stri
 	if observed {
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.BodyStarted, Node: c.n.Name, Body: name})
 	}
-	result, err := c.inner(ctx, body, name, input)
-	if observed {
-		event := &kernel.Event{Type: kernel.BodyCompleted, Node: c.n.Name, Body: name}
-		if err != nil {
+	one.waits = nil
+	if body.Function != nil {
+		c.innerFunction(ctx, one, body.Function, input, labels)
+	} else {
+		c.inner(ctx, one, body, name, input, labels)
+	}
+	c.flow.Join(one.Labels)
+	one.Done = one.err == nil && !one.paused()
+	if observed && !one.paused() {
+		event := &kernel.Event{Type: kernel.BodyCompleted, Node: c.n.Name, Body: name, Labels: one.Labels}
+		if one.err != nil {
 			event.Type = kernel.BodyFailed
-			errors.As(err, &event.Error)
+			errors.As(one.err, &event.Error)
 		}
 		kernel.Emit(ctx, event)
 	}
-	return result, err
 }
 
-func (c *composite) inner(ctx context.Context, body *pipeline.Inner, name string, input map[string]any) (kernel.Value, error) {
-	if body.Function != nil {
-		if err := c.g.r.acquire(ctx); err != nil {
-			return nil, err
-		}
-		defer c.g.r.release()
-		changed := *c.call
-		changed.Input, changed.Message = input, nil
-		return c.function(ctx, body.Function, &changed)
+// innerFunction runs a body that is a function.
+func (c *composite) innerFunction(ctx context.Context, one *BodyProgress, f *pipeline.Function, input map[string]any, labels *kernel.Labels) {
+	if one.err = c.g.r.acquire(ctx); one.err != nil {
+		return
 	}
+	defer c.g.r.release()
+	changed := *c.call
+	changed.Input, changed.Message = input, nil
+	part := &worker{g: c.g, n: c.n, site: c.site, from: &Progress{Steps: one.Steps}}
+	part.flow.Set(labels)
+	one.Result, one.err = part.function(kernel.WithFlow(ctx, &part.flow), f, &changed)
+	one.Labels = part.flow.Labels()
+	var s *suspension
+	if errors.As(part.suspended(one.err, &changed), &s) {
+		one.waits, one.Steps, one.err = s.waits, s.progress.Steps, nil
+	}
+}
+
+// inner runs a body of nodes.
+func (c *composite) inner(ctx context.Context, one *BodyProgress, body *pipeline.Inner, name string, input map[string]any, labels *kernel.Labels) {
 	g := c.g.r.graph(body.Graph, input)
+	g.inputLabels = labels
 	g.body = c.n.Name + "/" + name
 	if c.b.Nodes > 0 {
 		g.at = c.b.Nodes
@@ -376,22 +452,44 @@ func (c *composite) inner(ctx context.Context, body *pipeline.Inner, name string
 	if c.b.NodeTimeout > 0 {
 		g.timeout = c.b.NodeTimeout
 	}
+	g.resume(one.resumption())
 	g.run(ctx)
-	if err := g.failure(ctx); err != nil {
-		return nil, err
+	one.Nodes, one.NodeLabels, one.Inside = nil, nil, nil
+	if one.err = g.failure(ctx); one.err != nil {
+		one.Labels = g.all().Join(labels)
+		return
+	}
+	if len(g.waits) > 0 {
+		one.pause(g)
+		return
 	}
 	if len(body.Output) > 0 {
-		return body.Results(g), nil
+		one.Result, one.Labels = body.Results(g), g.all()
+		return
 	}
-	return g.last(), nil
+	one.Result, one.Labels = g.last()
 }
 
-// last returns the result of the last declared node that was not skipped.
-func (g *graph) last() kernel.Value {
+// last returns the result of the last declared node that was not skipped, with its
+// labels and those of what decided that it is the last.
+func (g *graph) last() (kernel.Value, *kernel.Labels) {
+	var labels *kernel.Labels
 	for i, n := range slices.Backward(g.Nodes) {
+		if g.labels != nil {
+			labels = labels.Join(g.labels[i])
+		}
 		if g.state[i] == finished {
-			return g.results[n.Index]
+			return g.results[n.Index], labels
 		}
 	}
-	return nil
+	return nil, labels
+}
+
+// all returns the labels of all results together.
+func (g *graph) all() *kernel.Labels {
+	var labels *kernel.Labels
+	for _, l := range g.labels {
+		labels = labels.Join(l)
+	}
+	return labels
 }

@@ -20,6 +20,7 @@ type Engine struct {
 	modules   map[string]*extension.Module
 	functions map[string]Function
 	hooks     []NodeHook
+	relabel   func(pipeline, node string) kernel.Relabel
 	slots     chan struct{} // bounds the nodes that run at once, over all runs
 }
 
@@ -52,11 +53,16 @@ type Options struct {
 	Modules   map[string]*extension.Module
 	Functions map[string]Function // by the name that fn: gives them
 	Hooks     []NodeHook          // the first is outermost
+	// Relabel says what a node of a pipeline may take off its answer; nil: nothing.
+	Relabel func(pipeline, node string) kernel.Relabel
 }
 
 // New returns an engine.
 func New(opts Options) *Engine {
-	return &Engine{door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
+	if opts.Relabel == nil {
+		opts.Relabel = func(string, string) kernel.Relabel { return kernel.Relabel{} }
+	}
+	return &Engine{relabel: opts.Relabel, door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
 }
 
 // Status is how a run ended.
@@ -78,16 +84,23 @@ type Result struct {
 	RunID       string                  `json:"run_id"`
 	NodeResults map[string]kernel.Value `json:"node_results"`
 	Output      map[string]kernel.Value `json:"output"`
-	Error       *kernel.Error           `json:"error"`
-	Waits       []Wait                  `json:"waits,omitempty"` // of a suspended run
-	Usage       kernel.UsageSnapshot    `json:"usage"`
-	Counters    map[string]int64        `json:"counters,omitempty"`
-	Err         error                   `json:"-"`
+	// Labels are those of node results that are untrusted or not public.
+	Labels   map[string]*kernel.Labels `json:"labels,omitempty"`
+	Error    *kernel.Error             `json:"error"`
+	Waits    []Wait                    `json:"waits,omitempty"` // of a suspended run
+	Usage    kernel.UsageSnapshot      `json:"usage"`
+	Counters map[string]int64          `json:"counters,omitempty"`
+	Err      error                     `json:"-"`
+	// Progress is what the nodes of a suspended run that wait for something inside go on from.
+	Progress map[string]*Progress `json:"-"`
 }
 
 // Wait is an event that a suspended run waits for.
 type Wait struct {
-	Node      string        `json:"node"`
+	Node string `json:"node"`
+	// Path leads to what waits inside of the node: the body's number, then a node of it,
+	// and so on.
+	Path      []string      `json:"path,omitempty"`
 	EventKey  string        `json:"event_key"`
 	Timeout   time.Duration `json:"timeout_ns,omitempty"` // 0 means none
 	OnTimeout string        `json:"on_timeout,omitempty"`
@@ -96,9 +109,11 @@ type Wait struct {
 
 // Resumption is what a run that was suspended goes on with.
 type Resumption struct {
-	Results map[string]kernel.Value // of the nodes that are done
-	Waits   []Wait                  // what it still waits for
-	Expired []Wait                  // what came too late
+	Results  map[string]kernel.Value   // of the nodes that are done
+	Labels   map[string]*kernel.Labels // of these results
+	Progress map[string]*Progress      // of the nodes that waited for something inside
+	Waits    []Wait                    // what it still waits for
+	Expired  []Wait                    // what came too late
 }
 
 // Run runs a plan to its end. It never panics and always returns a result;
@@ -119,7 +134,8 @@ func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Valu
 	for _, m := range p.engine.modules { // a run keeps to the versions that it began with
 		m.BeginRun(rc)
 	}
-	defer p.engine.endRun(ctx, rc.RunID)
+	defer p.engine.endRun(ctx, rc)
+	defer rc.End(context.WithoutCancel(ctx))
 	r := &run{Plan: p, context: rc, started: time.Now(), limit: make(chan struct{}, p.Concurrency)}
 	return r.execute(ctx, input, from)
 }
@@ -132,9 +148,12 @@ type timeoutError struct {
 
 func (e timeoutError) Error() string { return "timeout of " + e.of + " is " + e.d.String() }
 
-// endRun closes the instances that modules keep for a run.
-func (e *Engine) endRun(ctx context.Context, run string) {
+// endRun closes the instances that modules keep for a run, and gives the locks back that it still holds.
+func (e *Engine) endRun(ctx context.Context, run *kernel.RunContext) {
 	for _, m := range e.modules {
-		m.EndRun(ctx, run)
+		m.EndRun(ctx, run.RunID)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	_ = run.Leases.Release(ctx) // what is not given back ends by itself
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,11 +16,15 @@ import (
 // is touched by the goroutine of run alone.
 type graph struct {
 	*pipeline.Graph
-	r       *run
-	input   kernel.Value
-	body    string        // the composite that it is a body of, for events; "" at the top
-	at      int           // how many nodes of it run at once
-	timeout time.Duration // of nodes that name none; 0 means none
+	r      *run
+	input  kernel.Value
+	labels []*kernel.Labels // of the results; nil while none has any
+	given  pipeline.Given
+	// inputLabels are those of the input.
+	inputLabels *kernel.Labels
+	body        string        // the composite that it is a body of, for events; "" at the top
+	at          int           // how many nodes of it run at once
+	timeout     time.Duration // of nodes that name none; 0 means none
 
 	results  []kernel.Value
 	state    []nodeState
@@ -29,7 +35,7 @@ type graph struct {
 	waves    []waveState
 	waits    []Wait
 	failures []nodeFailure
-	given    pipeline.Given
+	progress map[string]*Progress // of the nodes that wait, and of those that go on
 }
 
 type nodeState uint8
@@ -74,6 +80,55 @@ func (g *graph) Result(name string) (kernel.Value, bool) {
 	return g.results[n.Index], true
 }
 
+// reads returns the labels of what a node is given and of what decides that it runs.
+func (g *graph) reads(n *pipeline.Node) *kernel.Labels {
+	if g.labels == nil && g.inputLabels == nil {
+		return nil
+	}
+	nodes, input := n.Reads()
+	var l *kernel.Labels
+	if input {
+		l = g.inputLabels
+	}
+	return l.Join(g.joined(nodes))
+}
+
+// joined returns the labels of results together.
+func (g *graph) joined(nodes []int) *kernel.Labels {
+	var l *kernel.Labels
+	if g.labels != nil {
+		for _, i := range nodes {
+			l = l.Join(g.labels[i])
+		}
+	}
+	return l
+}
+
+func (g *graph) label(i int, l *kernel.Labels) {
+	if l == nil && g.labels == nil {
+		return
+	}
+	if g.labels == nil {
+		g.labels = make([]*kernel.Labels, len(g.Nodes))
+	}
+	g.labels[i] = l
+}
+
+// labelled returns the labels of the results that have any, by node.
+func (g *graph) labelled() map[string]*kernel.Labels {
+	var all map[string]*kernel.Labels
+	for i, l := range g.labels {
+		if l == nil || g.state[i] == pending {
+			continue
+		}
+		if all == nil {
+			all = map[string]*kernel.Labels{}
+		}
+		all[g.Nodes[i].Name] = l
+	}
+	return all
+}
+
 // values returns the results of the nodes that are done, by name.
 func (g *graph) values() map[string]kernel.Value {
 	values := make(map[string]kernel.Value, g.done)
@@ -95,8 +150,10 @@ func (g *graph) resume(from *Resumption) {
 	for _, w := range from.Waits {
 		if n := g.Node(w.Node); n != nil {
 			g.state[n.Index] = waiting
+			g.label(n.Index, from.Labels[w.Node])
 		}
 	}
+	g.progress = maps.Clone(from.Progress)
 	for _, w := range from.Expired {
 		g.expire(w)
 	}
@@ -106,6 +163,7 @@ func (g *graph) resume(from *Resumption) {
 			if isSkipped(v) {
 				g.state[i] = skipped
 			}
+			g.label(i, from.Labels[n.Name])
 			g.done++
 			g.waves[n.Wave-1].left--
 		}
@@ -127,7 +185,7 @@ func (g *graph) resume(from *Resumption) {
 // expire ends a wait for which no event came in time.
 func (g *graph) expire(w Wait) {
 	n := g.Node(w.Node)
-	if n == nil {
+	if n == nil || g.state[n.Index] == finished || slices.ContainsFunc(g.failures, func(f nodeFailure) bool { return f.node == n }) {
 		return
 	}
 	err := &kernel.Error{Code: kernel.CodeTimeout, What: "no event " + kernel.Quote(w.EventKey) + " came for node " + kernel.Quote(w.Node), Where: at(n), Why: "its timeout is " + w.Timeout.String(), Fix: "send it in time, or name a node in on_timeout"}
@@ -146,7 +204,9 @@ type ended struct {
 	output   kernel.Value
 	err      error
 	duration time.Duration
-	skip     string // why it was skipped
+	skip     string         // why it was skipped
+	labels   *kernel.Labels // of what it was given, and then of its output
+	from     *Progress      // what it goes on from; nil: from the start
 }
 
 // run starts nodes as they become ready until all are done or one has failed.
@@ -166,14 +226,14 @@ func (g *graph) run(ctx context.Context) {
 			}
 			// What is alone, or takes no time, needs no goroutine.
 			if g.running == 0 && len(g.ready) == 0 || g.isLight(n) {
-				g.finish(ctx, g.work(ctx, n, given))
+				g.finish(ctx, g.work(ctx, given, e))
 				continue
 			}
 			if done == nil {
 				done = make(chan ended, g.at)
 			}
 			g.running++
-			owned.Go(func() { done <- g.work(ctx, n, given) })
+			owned.Go(func() { done <- g.work(ctx, given, e) })
 		}
 		if g.running == 0 {
 			return
@@ -186,7 +246,7 @@ func (g *graph) run(ctx context.Context) {
 
 // isLight reports whether a node only computes, and not for long.
 func (g *graph) isLight(n *pipeline.Node) bool {
-	if len(g.r.sites[n].hooks) > 0 {
+	if len(g.r.sites[n].hooks) > 0 || n.Lock != nil {
 		return false
 	}
 	switch b := n.Body.(type) {
@@ -204,7 +264,13 @@ func (g *graph) prepare(ctx context.Context, n *pipeline.Node) (given kernel.Val
 	if w := &g.waves[n.Wave-1]; w.started.IsZero() {
 		w.started = time.Now()
 	}
+	if p := g.progress[n.Name]; p != nil { // it goes on with what it was given
+		e.labels, e.from = p.Labels, p
+		return p.Input, e, false
+	}
+	e.labels = g.reads(n)
 	if deps := n.Dependencies(); len(deps) > 0 && g.allSkipped(deps) {
+		e.labels = e.labels.Join(g.joined(deps))
 		e.skip, e.output = upstreamSkipped, skipValue(upstreamSkipped, true)
 		e.err = criticalSkip(n, e.skip)
 		return nil, e, true
@@ -307,8 +373,8 @@ func (g *graph) finish(ctx context.Context, e ended) {
 	var s *suspension
 	switch {
 	case errors.As(e.err, &s):
-		g.waits = append(g.waits, s.wait)
-		g.state[n.Index], g.results[n.Index] = waiting, s.setup
+		g.wait(n, s)
+		g.label(n.Index, e.labels)
 		g.emitNode(ctx, kernel.NodeCompleted, e, nil)
 		return
 	case e.err != nil && !g.handled(ctx, &e):
@@ -320,11 +386,13 @@ func (g *graph) finish(ctx context.Context, e ended) {
 		}
 	default:
 		g.state[n.Index] = finished
+		delete(g.progress, n.Name)
 		if e.err == nil {
 			g.emitNode(ctx, kernel.NodeCompleted, e, nil)
 		}
 	}
 	g.results[n.Index] = e.output
+	g.label(n.Index, e.labels)
 	g.done++
 	for _, next := range n.Dependents() {
 		if g.missing[next]--; g.missing[next] == 0 {
@@ -335,6 +403,19 @@ func (g *graph) finish(ctx context.Context, e ended) {
 	if w.left--; w.left == 0 && g.r.observed() {
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.WaveCompleted, Wave: n.Wave, DurationMS: milliseconds(time.Since(w.started)), Body: g.body})
 	}
+}
+
+// wait notes what a node waits for, and how far it came.
+func (g *graph) wait(n *pipeline.Node, s *suspension) {
+	g.waits = append(g.waits, s.waits...)
+	g.state[n.Index], g.results[n.Index] = waiting, s.setup
+	if s.progress == nil {
+		return
+	}
+	if g.progress == nil {
+		g.progress = map[string]*Progress{}
+	}
+	g.progress[n.Name] = s.progress
 }
 
 // handled reports whether a failed node has a handler, and turns its error into
@@ -363,7 +444,7 @@ func (g *graph) emitNode(ctx context.Context, what kernel.EventType, e ended, fa
 	if !g.r.observed() {
 		return
 	}
-	event := &kernel.Event{Type: what, Node: e.node.Name, Kind: e.node.Kind, Wave: e.node.Wave, DurationMS: milliseconds(e.duration), Result: e.output, Error: failure, Body: g.body}
+	event := &kernel.Event{Type: what, Node: e.node.Name, Kind: e.node.Kind, Wave: e.node.Wave, DurationMS: milliseconds(e.duration), Result: e.output, Error: failure, Body: g.body, Labels: e.labels}
 	if failure != nil {
 		event.Result, event.Reason = nil, string(failure.Code)
 	}

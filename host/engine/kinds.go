@@ -149,12 +149,27 @@ func pick(list []any, which string) kernel.Value {
 func (w *worker) reduce(ctx context.Context, f *pipeline.Function, list []any, call *kernel.NodeCall) (kernel.Value, error) {
 	changed := *call
 	changed.Input, changed.Message = map[string]any{"items": list}, nil
-	return w.function(ctx, f, &changed)
+	return w.inside(ctx, func(ctx context.Context) (kernel.Value, error) { return w.function(ctx, f, &changed) })
+}
+
+// inside runs what is a part of the node: the node learns what it learns, and what
+// may be taken off its answer is not taken off the node's.
+func (w *worker) inside(ctx context.Context, part func(ctx context.Context) (kernel.Value, error)) (kernel.Value, error) {
+	flow := kernel.NewFlow(w.flow.Labels())
+	defer func() { w.flow.Join(flow.Labels()) }()
+	return part(kernel.WithFlow(ctx, flow))
 }
 
 // function runs a module's node_run or tool, or a function of the program's.
 func (w *worker) function(ctx context.Context, f *pipeline.Function, call *kernel.NodeCall) (kernel.Value, error) {
-	return w.g.r.engine.Call(ctx, f, call)
+	if _, own := w.g.r.engine.functions[f.String()]; own {
+		return w.g.r.engine.Call(ctx, f, call)
+	}
+	var before []kernel.Step
+	if w.from != nil {
+		before = w.from.Steps
+	}
+	return stoppable(ctx, before, func() (kernel.Value, error) { return w.g.r.engine.Call(ctx, f, call) })
 }
 
 // Call runs a function on behalf of the run that ctx carries.

@@ -16,13 +16,30 @@ type worker struct {
 	g *graph
 	n *pipeline.Node
 	*site
+	flow    kernel.Flow
+	learned kernel.FlowContext // of flow; here, so that it takes no allocation
+	from    *Progress          // what it goes on from; nil: from the start
 }
 
-// work runs a node that is due. Only nodes that do something themselves count
-// against the bounds of what runs at once: a composite waits for its bodies.
-func (g *graph) work(ctx context.Context, n *pipeline.Node, given kernel.Value) ended {
-	w := &worker{g: g, n: n, site: g.r.sites[n]}
-	e := ended{node: n}
+// work runs a node that is due, while the run holds the node's lock. One that waits for a lock takes no place among
+// those that run at once: whoever holds the lock may need it.
+func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
+	w := &worker{g: g, n: e.node, site: g.r.sites[e.node], from: e.from}
+	w.flow.Set(e.labels)
+	if w.n.Lock == nil {
+		return w.work(ctx, given, e)
+	}
+	e.err = g.r.locked(ctx, w.door, w.n.Lock, w.scope(given), w.n.Name, func(ctx context.Context) error {
+		e = w.work(ctx, given, e)
+		return e.err
+	})
+	return e
+}
+
+// work does a node's work. Only nodes that do something themselves count against the
+// bounds of what runs at once: a composite waits for its bodies.
+func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
+	g, n := w.g, w.n
 	if !g.isLight(n) {
 		if _, composite := n.Body.(*pipeline.Composite); !composite {
 			if e.err = g.r.acquire(ctx); e.err != nil {
@@ -30,12 +47,17 @@ func (g *graph) work(ctx context.Context, n *pipeline.Node, given kernel.Value) 
 			}
 			defer g.r.release()
 		}
+		w.learned = kernel.FlowContext{Context: ctx, Flow: &w.flow}
+		ctx = &w.learned
 	}
 	if g.r.observed() {
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeStarted, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Dependencies: n.DependsOn, Body: g.body})
 	}
 	started := time.Now()
 	e.output, e.err = w.attempts(ctx, given)
+	if e.labels = w.flow.Labels(); e.err == nil {
+		e.labels = w.relabel.Of(e.labels)
+	}
 	e.duration = time.Since(started)
 	return e
 }
@@ -129,9 +151,13 @@ func (w *worker) hooked(ctx context.Context, call *kernel.NodeCall, i int) (kern
 		return w.execute(ctx, call)
 	}
 	hook := w.hooks[i]
-	v, err := hook.Hook.BeforeNode(ctx, call)
-	if v, err = w.judge(ctx, hook, call, v, err); err != nil {
-		return nil, err
+	var v kernel.Verdict
+	var err error
+	if w.from == nil { // else they have had their say
+		v, err = hook.Hook.BeforeNode(ctx, call)
+		if v, err = w.judge(ctx, hook, call, v, err); err != nil {
+			return nil, err
+		}
 	}
 	switch v.Action {
 	case kernel.Skip:
@@ -183,8 +209,11 @@ func (w *worker) judge(ctx context.Context, hook *NodeHook, call *kernel.NodeCal
 // execute does what the node is for, and holds the answer to the node's schema.
 func (w *worker) execute(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 	v, err := w.body(ctx, call)
-	if err != nil || w.n.Output == nil {
-		return v, w.untilApproved(err)
+	if err != nil {
+		return v, w.suspended(err, call)
+	}
+	if w.n.Output == nil {
+		return v, nil
 	}
 	if _, agent := w.n.Body.(*pipeline.Agent); agent {
 		return v, nil // the loop has held it to the schema, or has given up on one

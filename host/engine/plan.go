@@ -23,8 +23,9 @@ type Plan struct {
 
 // site is where a node runs: through which door, and inside which hooks.
 type site struct {
-	door  *ports.Door
-	hooks []*NodeHook
+	door    *ports.Door
+	hooks   []*NodeHook
+	relabel kernel.Relabel // what the operator lets the node take off its answer
 }
 
 // Doors are a pipeline's ways to its ports. The zero value is the engine's own.
@@ -43,7 +44,7 @@ func (e *Engine) Plan(p *pipeline.Pipeline, doors Doors, hooks []NodeHook) (*Pla
 	plan := &Plan{Pipeline: p, engine: e, door: doors.Pipeline, sites: map[*pipeline.Node]*site{}}
 	c := checker{engine: e, pipeline: p}
 	p.Walk(func(n *pipeline.Node) {
-		s := &site{door: doors.Pipeline}
+		s := &site{door: doors.Pipeline, relabel: e.relabel(p.Name, n.Name)}
 		if d := doors.Kinds[n.Kind]; d != nil {
 			s.door = d
 		}
@@ -115,6 +116,9 @@ func (c *checker) check(n *pipeline.Node, door *ports.Door) {
 		if !slices.Contains(door.Ops(), op) {
 			c.add(at(n), kernel.CodePipeline, "missing required port '"+port+"'", "configure it: ports: {"+port+": {adapter: ...}}")
 		}
+	}
+	if n.Lock != nil {
+		needs(opAcquire, "lock")
 	}
 	switch b := n.Body.(type) {
 	case *pipeline.LLM, *pipeline.Agent:

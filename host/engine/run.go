@@ -31,6 +31,7 @@ func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption)
 		kernel.Emit(ctx, event)
 	}
 	g := r.graph(r.Graph, input)
+	g.inputLabels = r.context.InputLabels
 	var err error
 	if r.Input != nil && from == nil {
 		if err = r.Input.Check(input); err != nil {
@@ -39,8 +40,10 @@ func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption)
 	}
 	if err == nil {
 		g.resume(from)
-		g.run(ctx)
-		err = g.failure(ctx)
+		err = r.locked(ctx, r.door, r.Lock, &pipeline.Scope{Input: input}, "", func(ctx context.Context) error {
+			g.run(ctx)
+			return g.failure(ctx)
+		})
 	}
 	return r.conclude(ctx, g, err)
 }
@@ -57,10 +60,10 @@ func worded(err error, code kernel.Code, what string, where kernel.Where) error 
 }
 
 func (r *run) conclude(ctx context.Context, g *graph, err error) *Result {
-	res := &Result{Status: Completed, RunID: r.context.RunID, NodeResults: g.values(), Err: err}
+	res := &Result{Status: Completed, RunID: r.context.RunID, NodeResults: g.values(), Labels: g.labelled(), Err: err}
 	res.Output = r.Output(g)
 	if res.Err == nil && len(g.waits) > 0 {
-		res.Status, res.Waits = Suspended, g.waits
+		res.Status, res.Waits, res.Progress = Suspended, g.waits, g.progress
 	}
 	if res.Err == nil && res.Status == Completed && r.OutputType != nil {
 		r.checkOutput(res)

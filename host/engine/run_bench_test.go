@@ -47,13 +47,16 @@ func BenchmarkRun(b *testing.B) {
 		text     string
 		hooks    []NodeHook
 		observed bool
+		labelled bool
 	}{
-		{"chain-of-functions", nodes(n, true, "function_node", "fn: pass"), nil, false},
-		{"chain-of-functions-observed", nodes(n, true, "function_node", "fn: pass"), nil, true},
-		{"chain-of-functions-hooked", nodes(n, true, "function_node", "fn: pass"), hooked, false},
-		{"chain-of-expressions", nodes(n, true, "expression_node", "expressions: {x: x + 1}"), nil, false},
-		{"wide-functions", nodes(n, false, "function_node", "fn: pass"), nil, false},
-		{"wide-data", nodes(n, false, "data_node", "output: {a: 1}"), nil, false},
+		{"chain-of-functions", nodes(n, true, "function_node", "fn: pass"), nil, false, false},
+		{"chain-of-functions-observed", nodes(n, true, "function_node", "fn: pass"), nil, true, false},
+		{"chain-of-functions-labelled", nodes(n, true, "function_node", "fn: pass"), nil, false, true},
+		{"chain-of-functions-hooked", nodes(n, true, "function_node", "fn: pass"), hooked, false, false},
+		{"chain-of-expressions", nodes(n, true, "expression_node", "expressions: {x: x + 1}"), nil, false, false},
+		{"chain-of-expressions-labelled", nodes(n, true, "expression_node", "expressions: {x: x + 1}"), nil, false, true},
+		{"wide-functions", nodes(n, false, "function_node", "fn: pass"), nil, false, false},
+		{"wide-data", nodes(n, false, "data_node", "output: {a: 1}"), nil, false, false},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			p, err := pipeline.Parse("b.yaml", []byte(c.text), pipeline.Options{})
@@ -67,8 +70,15 @@ func BenchmarkRun(b *testing.B) {
 			}
 			events := 0
 			b.ReportAllocs()
+			labels, err := kernel.NewLabels(kernel.Untrusted, kernel.Secret, "input")
+			if err != nil {
+				b.Fatal(err)
+			}
 			for b.Loop() {
 				rc := &kernel.RunContext{RunID: "r", Started: time.Now()}
+				if c.labelled {
+					rc.InputLabels = labels
+				}
 				if c.observed {
 					rc.Observer = func(*kernel.Event) { events++ }
 				}

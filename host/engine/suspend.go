@@ -9,13 +9,14 @@ import (
 	"github.com/hexdag/hexdag/host/pipeline"
 )
 
-// suspension is how a wait_node ends: no failure, and no result yet.
+// suspension is how a node ends that waits: no failure, and no result yet.
 type suspension struct {
-	wait  Wait
-	setup kernel.Value // what its setup answered
+	waits    []Wait
+	setup    kernel.Value // what a wait_node's setup answered
+	progress *Progress    // of a node that waits for something inside; nil for a wait_node
 }
 
-func (s *suspension) Error() string { return "waits for " + s.wait.EventKey }
+func (s *suspension) Error() string { return "waits for " + s.waits[0].EventKey }
 
 // wait runs a wait_node: the run goes on without what depends on it, and then
 // ends as suspended.
@@ -26,26 +27,87 @@ func (w *worker) wait(ctx context.Context, b *pipeline.Wait, call *kernel.NodeCa
 	}
 	var setup kernel.Value
 	if b.Setup != nil {
-		if setup, err = w.function(ctx, b.Setup, call); err != nil {
+		setup, err = w.inside(ctx, func(ctx context.Context) (kernel.Value, error) { return w.function(ctx, b.Setup, call) })
+		if err != nil {
 			return nil, err
 		}
 	}
-	return nil, &suspension{wait: Wait{Node: call.Name, EventKey: key, Timeout: b.Timeout, OnTimeout: b.OnTimeout, Since: time.Now().UTC()}, setup: setup}
+	return nil, &suspension{waits: []Wait{{Node: call.Name, EventKey: key, Timeout: b.Timeout, OnTimeout: b.OnTimeout, Since: time.Now().UTC()}}, setup: setup}
 }
 
-// untilApproved has the run wait for an approval that a node's call needs: the node
-// runs anew when the run is resumed. That does nothing twice where the call is all that
-// the node does. Any other node fails, and so does one that no run can go on from: in a
-// body, or in a run that another has started and waits for.
-func (w *worker) untilApproved(err error) error {
-	var needed *kernel.ApprovalNeeded
-	if kernel.CodeOf(err) != kernel.CodeApproval || !errors.As(err, &needed) || w.g.body != "" || w.g.r.context.ParentRunID != "" {
+// stopped is the error of a body in a module that has to wait for an approval, with
+// what it has done.
+type stopped struct {
+	error
+	steps []kernel.Step
+}
+
+func (s *stopped) Unwrap() error { return s.error }
+
+// stoppable runs a body in a module, and stops it where a call of its own needs an
+// approval, whatever the module makes of that. before is what it did before it
+// waited. Where too much was done to be kept, the error is the approval's alone.
+func stoppable(ctx context.Context, before []kernel.Step, body func() (kernel.Value, error)) (kernel.Value, error) {
+	flow := kernel.FlowFrom(ctx)
+	if flow == nil {
+		return body()
+	}
+	effects := kernel.Recall(before)
+	flow.Effects = effects
+	v, err := body()
+	flow.Effects = nil
+	why := effects.Stopped()
+	switch steps, kept := effects.Done(); {
+	case why == nil:
+		return v, err
+	case kernel.CodeOf(why) != kernel.CodeApproval:
+		return nil, why
+	case !kept:
+		return nil, &overgrown{why}
+	default:
+		return nil, &stopped{why, steps}
+	}
+}
+
+// overgrown is the error of a body that did too much before it needed an approval.
+type overgrown struct{ error }
+
+func (o *overgrown) Unwrap() error { return o.error }
+
+// suspended has the run wait for an approval that a node needs: what it has done so
+// far is not done again when the run is resumed. A run that another has started and waits
+// for fails with the approval's id, as nobody would resume it; so does what has done too
+// much to be kept, or is a function in Go, which can do anything.
+func (w *worker) suspended(err error, call *kernel.NodeCall) error {
+	var s *suspension
+	if errors.As(err, &s) {
+		if s.progress != nil {
+			s.progress.Input, s.progress.Labels = call.Input, w.flow.Labels()
+		}
 		return err
 	}
+	var needed *kernel.ApprovalNeeded
+	var large *overgrown
+	if kernel.CodeOf(err) != kernel.CodeApproval || !errors.As(err, &needed) || errors.As(err, &large) || w.g.r.context.ParentRunID != "" {
+		return err
+	}
+	progress := &Progress{Input: call.Input, Labels: w.flow.Labels()}
+	var body *stopped
+	switch {
+	case errors.As(err, &body):
+		progress.Steps = body.steps
+	case !w.callsItself():
+		return err
+	}
+	now := time.Now().UTC()
+	return &suspension{waits: []Wait{{Node: w.n.Name, EventKey: needed.EventKey(), Timeout: needed.Expires.Sub(now), Since: now}}, progress: progress}
+}
+
+// callsItself reports whether a call of a port is all that the node does.
+func (w *worker) callsItself() bool {
 	switch w.n.Body.(type) {
 	case *pipeline.ServiceCall, *pipeline.APICall, *pipeline.LLM, *pipeline.Transition:
-		now := time.Now().UTC()
-		return &suspension{wait: Wait{Node: w.n.Name, EventKey: needed.EventKey(), Timeout: needed.Expires.Sub(now), Since: now}}
+		return true
 	}
-	return err
+	return false
 }

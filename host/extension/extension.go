@@ -26,6 +26,7 @@ type Spec struct {
 	Digest string // "sha256:..." pins the bytes; "" takes what is there
 	Config kernel.Value
 	Grants []abi.Capability
+	Labels Labels
 	Limits sandbox.Limits
 	Static rewrite.Options // zero fields mean the defaults
 	// Isolation is what of the module's state one call can leave to the next; ""
@@ -45,6 +46,7 @@ type version struct {
 	owner  *Module
 	rights kernel.ModuleRights
 	tools  map[string]tool
+	ops    map[string]operation
 	users  int  // runs and calls that hold it, and the module while it is current
 	closed bool // both are guarded by the owner's mutex
 }
@@ -98,8 +100,14 @@ func (m *version) link() error {
 	if err := m.checkRights(); err != nil {
 		return err
 	}
+	if err := m.checkLabels(); err != nil {
+		return err
+	}
 	m.rights = kernel.ModuleRights{Name: m.Name(), Digest: m.Digest(), Check: m.check}
-	return m.compileTools()
+	if err := m.compileTools(); err != nil {
+		return err
+	}
+	return m.compileOperations()
 }
 
 func (m *version) requests() []abi.Capability {
@@ -198,17 +206,25 @@ func (m *version) compileTools() error {
 	for _, t := range m.Manifest().Tools {
 		compiled := tool{Tool: t}
 		var err error
-		if compiled.input, err = compileSchema(t.InputSchema); err == nil {
-			compiled.output, err = compileSchema(t.OutputSchema)
-		}
-		if err != nil {
-			return &kernel.Error{Code: kernel.CodeModuleInvalid, What: "tool " + kernel.Quote(t.Name) + " has a schema that cannot be used", Why: kernel.Quote(err.Error()),
-				Fix: "correct it in manifest.json; it is JSON Schema 2020-12", Err: err}
+		if compiled.input, compiled.output, err = compileSchemas("tool "+kernel.Quote(t.Name), t.InputSchema, t.OutputSchema); err != nil {
+			return err
 		}
 		compiled.parameters = parameters(t.InputSchema)
 		m.tools[t.Name] = compiled
 	}
 	return nil
+}
+
+// compileSchemas compiles what a tool or an operation takes and gives.
+func compileSchemas(of string, in, out []byte) (input, output *schema.Schema, err error) {
+	if input, err = compileSchema(in); err == nil {
+		output, err = compileSchema(out)
+	}
+	if err != nil {
+		return nil, nil, &kernel.Error{Code: kernel.CodeModuleInvalid, What: of + " has a schema that cannot be used", Why: kernel.Quote(err.Error()),
+			Fix: "correct it in manifest.json; it is JSON Schema 2020-12", Err: err}
+	}
+	return input, output, nil
 }
 
 // parameters returns the names of a schema's properties.

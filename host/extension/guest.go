@@ -56,7 +56,10 @@ func (h *guestHost) Clock(ctx context.Context, id abi.ClockID) (int64, error) {
 	if run != nil && run.Clock != nil {
 		now = run.Clock
 	}
-	t := now()
+	t, err := reading(ctx, now)
+	if err != nil {
+		return 0, err
+	}
 	h.trace.read(t)
 	switch {
 	case id == abi.ClockWall:
@@ -75,9 +78,35 @@ func (h *guestHost) Random(ctx context.Context, p []byte) error {
 	if run := kernel.RunFrom(ctx); run != nil && run.Entropy != nil {
 		source = run.Entropy
 	}
-	_, err := io.ReadFull(source, p)
+	drawn, err := effects(ctx).Draw(abi.OpRandom, func() ([]byte, error) {
+		_, err := io.ReadFull(source, p)
+		return p, err
+	})
+	copy(p, drawn)
 	h.trace.drew(p)
 	return err
+}
+
+// effects are those of the body that a call is made for; nil where nobody keeps them.
+func effects(ctx context.Context) *kernel.Effects {
+	if flow := kernel.FlowFrom(ctx); flow != nil {
+		return flow.Effects
+	}
+	return nil
+}
+
+// reading is what the clock says, or said before the body waited.
+func reading(ctx context.Context, now func() time.Time) (time.Time, error) {
+	fx := effects(ctx)
+	if fx == nil {
+		return now(), nil
+	}
+	text, err := fx.Draw(abi.OpClock, func() ([]byte, error) { return now().MarshalBinary() })
+	if err != nil {
+		return time.Time{}, err
+	}
+	var t time.Time
+	return t, t.UnmarshalBinary(text)
 }
 
 // maxNesting is how deep guests may call guests through the host: a hook on the
@@ -123,10 +152,12 @@ func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, 
 	if run := kernel.RunFrom(ctx); run != nil {
 		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets
 	}
+	m.owner.remind(ctx)
 	if m.owner.spec.Trace != nil {
 		host.trace = &Trace{Point: call.Point, Input: call.Input, Body: call.Body, Config: call.Config}
 	}
 	out, err := m.Call(ctx, call)
+	m.owner.remember(ctx)
 	m.owner.stats.add(out, err)
 	if host.trace != nil {
 		host.trace.Outcome, host.trace.Err = out, err

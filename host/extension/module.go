@@ -21,6 +21,7 @@ type Module struct {
 	door    *ports.Door
 	log     *slog.Logger
 	stats   stats
+	residue residue
 
 	reloading sync.Mutex
 
@@ -108,6 +109,13 @@ func (m *version) replaces(old *version) error {
 			lacks = "describes no tool " + kernel.Quote(name)
 		}
 	}
+	for name, was := range old.ops {
+		if is, ok := m.ops[name]; !ok {
+			lacks = "describes no operation " + kernel.Quote(name)
+		} else if !slices.Equal(is.Guards, was.Guards) {
+			lacks = "gives operation " + kernel.Quote(name) + " other guards" // by which it was granted
+		}
+	}
 	if lacks == "" {
 		return nil
 	}
@@ -149,6 +157,7 @@ func (m *Module) EndRun(ctx context.Context, run string) {
 	v, ok := m.runs[run]
 	delete(m.runs, run)
 	m.mu.Unlock()
+	m.residue.forget(run)
 	if ok {
 		v.EndRun(ctx, run)
 		m.release(ctx, v)

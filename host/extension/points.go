@@ -116,12 +116,13 @@ func (m *Module) needOne(points ...abi.Point) error {
 		Fix: "use it for one of those, or export the function"}
 }
 
-func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel.Verdict, error) {
+func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (verdict kernel.Verdict, err error) {
 	v := h.m.hold(ctx)
 	defer h.m.release(ctx, v)
 	if !v.Has(abi.NodeBefore) {
 		return kernel.Verdict{}, nil
 	}
+	defer func() { v.judged(ctx, &verdict, err) }()
 	message := nodeMessage(ctx, call)
 	out, err := v.callEncoded(ctx, abi.NodeBefore, call.Name, principal(ctx), message.Value, message.Text, nil)
 	if err != nil {
@@ -130,12 +131,13 @@ func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel
 	return v.verdict(abi.NodeBefore, out)
 }
 
-func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output kernel.Value, failure error) (kernel.Verdict, error) {
+func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output kernel.Value, failure error) (verdict kernel.Verdict, err error) {
 	v := h.m.hold(ctx)
 	defer h.m.release(ctx, v)
 	if !v.Has(abi.NodeAfter) {
 		return kernel.Verdict{}, nil
 	}
+	defer func() { v.judged(ctx, &verdict, err) }()
 	message := behind(nodeMessage(ctx, call), "output", output)
 	if failure != nil {
 		message = behind(nodeMessage(ctx, call), "error", problem(failure))
@@ -160,11 +162,7 @@ func (m *Module) PortHook() (kernel.PortHook, error) {
 // portMessage is a port's call as a before-hook reads it.
 func portMessage(ctx context.Context, call *kernel.PortCall) *kernel.Message {
 	if call.Message == nil {
-		chain := call.Caller.Chain()
-		names := make([]any, len(chain))
-		for i, name := range chain {
-			names[i] = name
-		}
+		names := chain(call.Caller)
 		run := runMessage(ctx)
 		attempt := kernel.Number(int64(max(call.Attempt, 1)))
 		m := &kernel.Message{Value: map[string]any{"run": run.Value, "node": call.Node, "op": call.Op, "chain": names, "args": call.Args, "attempt": attempt}}
@@ -172,6 +170,16 @@ func portMessage(ctx context.Context, call *kernel.PortCall) *kernel.Message {
 		call.Message = m
 	}
 	return call.Message
+}
+
+// chain is on whose behalf a call is made, outermost first.
+func chain(caller kernel.Caller) []any {
+	names := caller.Chain()
+	values := make([]any, len(names))
+	for i, name := range names {
+		values[i] = name
+	}
+	return values
 }
 
 // behind returns a before-hook's message with what an after-hook sees beside it.
@@ -237,10 +245,33 @@ func (m *Module) Invoke(ctx context.Context, i Invocation) (*sandbox.Outcome, er
 	return v.enter(ctx, "", principal(ctx), call)
 }
 
-// RunNode runs the module as the body of a node.
-func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
+// May returns nil if the module requests, and was granted, an operation with these
+// arguments; else an error that says which of the two is missing.
+func (m *Module) May(op string, args map[string]string) error {
+	return m.latest().rights.Check(op, args)
+}
+
+// Observe tells the module of an event, on behalf of whoever subscribed it. It is the
+// attempt'th time, from 1. The verdict is Continue, Deny (never again) or RetryAfter.
+func (m *Module) Observe(ctx context.Context, caller kernel.Caller, event kernel.Value, attempt int) (kernel.Verdict, error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
+	message := map[string]any{"run": runMessage(ctx).Value, "event": event, "attempt": kernel.Number(int64(attempt))}
+	out, err := v.call(ctx, abi.Observe, "", caller, message, nil)
+	if err != nil {
+		return kernel.Verdict{}, err
+	}
+	return v.verdict(abi.Observe, out)
+}
+
+// CanObserve returns an error if the module does not export observe.
+func (m *Module) CanObserve() error { return m.needOne(abi.Observe) }
+
+// RunNode runs the module as the body of a node.
+func (m *Module) RunNode(ctx context.Context, call *kernel.NodeCall) (answer kernel.Value, err error) {
+	v := m.hold(ctx)
+	defer m.release(ctx, v)
+	defer func() { v.answered(ctx, "", err) }()
 	message := nodeMessage(ctx, call)
 	out, err := v.callEncoded(ctx, abi.NodeRun, call.Name, principal(ctx), message.Value, message.Text, nil)
 	if err != nil {
@@ -263,9 +294,10 @@ func (m *version) described() []abi.Tool {
 
 // CallTool calls one of the module's tools on behalf of a caller. Arguments and
 // result are held to the tool's schemas.
-func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, node string, caller kernel.Caller) (kernel.Value, error) {
+func (m *Module) CallTool(ctx context.Context, name string, args kernel.Value, node string, caller kernel.Caller) (answer kernel.Value, err error) {
 	v := m.hold(ctx)
 	defer m.release(ctx, v)
+	defer func() { v.answered(ctx, name, err) }()
 	return v.callTool(ctx, name, args, node, caller)
 }
 

@@ -30,7 +30,8 @@ type site struct {
 	mu      sync.Mutex
 	calls   []kernel.PortCall
 	records []kernel.AuditRecord
-	decide  func(req *kernel.AccessRequest) kernel.Decision // nil allows
+	decide  func(req *kernel.AccessRequest) kernel.Decision      // nil allows
+	again   func(ctx context.Context) (*kernel.PortReply, error) // in place of test.echo
 }
 
 // logbook keeps lines as they were logged, without the escapes that slog's own
@@ -47,7 +48,7 @@ func (l *logbook) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	runtime, err := sandbox.New(context.Background(), sandbox.Options{})
 	if err != nil {
@@ -62,7 +63,10 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-func (s *site) echo(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+func (s *site) echo(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	if s.again != nil {
+		return s.again(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, *call)
@@ -84,7 +88,7 @@ func (s *site) Authorize(_ context.Context, req *kernel.AccessRequest) (kernel.D
 }
 
 // capabilities reads capabilities as an operator writes them.
-func capabilities(t *testing.T, list ...any) []abi.Capability {
+func capabilities(t testing.TB, list ...any) []abi.Capability {
 	t.Helper()
 	caps := make([]abi.Capability, len(list))
 	for i, v := range list {
@@ -103,7 +107,7 @@ func topic(pattern string) map[string]any {
 }
 
 // load loads bytes with a manifest, whose name it fills in.
-func (s *site) load(t *testing.T, wasm []byte, manifest *abi.Manifest, spec extension.Spec) (*extension.Module, error) {
+func (s *site) load(t testing.TB, wasm []byte, manifest *abi.Manifest, spec extension.Spec) (*extension.Module, error) {
 	t.Helper()
 	if manifest != nil {
 		manifest.Name, manifest.Version = "guest", "1.0.0"

@@ -17,6 +17,9 @@ type PortCall struct {
 	Body   []byte         // raw bytes beside the arguments
 	Node   string         // the node that the call is made for, if any
 	Caller Caller
+	// Labels are what the arguments carry, beside what the flow of the context has; nil
+	// adds nothing. To the operation they are all that the call carries.
+	Labels *Labels
 	// Attempt, from 1, is which attempt of the call it is for the hook that looks at it.
 	Attempt int
 	// Message is the call as hooks in modules read it, made once for all of them;
@@ -34,6 +37,8 @@ type Message struct {
 type PortReply struct {
 	Value Value
 	Body  []byte
+	// Labels are what the reply carries beside what went into the call; nil adds nothing.
+	Labels *Labels
 }
 
 // Caller is the chain of those on whose behalf a call is made: the run's

@@ -45,6 +45,8 @@ const (
 	CodeArguments   Code = "port.arguments"   // arguments that the operation does not take
 	CodeNotFound    Code = "port.not_found"
 	CodeRetry       Code = "retry"
+	CodeLockHeld    Code = "lock.held"         // somebody else holds it
+	CodeLockLost    Code = "lock.lost"         // it is no longer held; a later holder may have written
 	CodeAudit       Code = "audit.unavailable" // an audited action was refused because it could not be recorded
 	CodeInternal    Code = "internal"
 

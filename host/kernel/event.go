@@ -64,6 +64,7 @@ type Event struct {
 	DurationMS   float64  `json:"duration_ms,omitempty"`
 	Result       Value    `json:"result,omitempty"`
 	Error        *Error   `json:"error,omitempty"`
+	Labels       *Labels  `json:"labels,omitempty"` // of a node's result, or of what went into a call and came of it
 
 	Body      string  `json:"body,omitempty"` // inline, inline[i], or a file
 	EventKey  string  `json:"event_key,omitempty"`

@@ -36,11 +36,16 @@ type Resource struct {
 
 // Scope is the circumstance of a request.
 type Scope struct {
-	RunID    string            `json:"run_id,omitempty"`
-	Pipeline string            `json:"pipeline,omitempty"`
-	Node     string            `json:"node,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Usage    UsageSnapshot     `json:"usage"`
+	RunID    string `json:"run_id,omitempty"`
+	Pipeline string `json:"pipeline,omitempty"`
+	Node     string `json:"node,omitempty"`
+	// Labels are what whoever started the run said of it, and integrity and
+	// confidentiality of what goes into the call.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Sources are where what goes into the call comes from, as far as it is untrusted or
+	// not public.
+	Sources []string      `json:"sources,omitempty"`
+	Usage   UsageSnapshot `json:"usage"`
 }
 
 // Effect is the outcome of a decision.
@@ -125,7 +130,7 @@ type Authorizer interface {
 // AuditRecord is one line of the audit log.
 type AuditRecord struct {
 	Time      string   `json:"time"` // RFC 3339, UTC, nanoseconds
-	Kind      string   `json:"kind"` // "decision", "call", "module", "run", "note", "shadow", "log"
+	Kind      string   `json:"kind"` // "decision", "call", "module", "policy", "run", "note", "shadow", "log"
 	RunID     string   `json:"run_id,omitempty"`
 	Tenant    string   `json:"tenant,omitempty"`
 	Principal string   `json:"principal,omitempty"`
@@ -139,7 +144,24 @@ type AuditRecord struct {
 	Digest    string   `json:"digest,omitempty"` // SHA-256 of the arguments, or of the module
 	Detail    string   `json:"detail,omitempty"`
 	Revision  string   `json:"revision,omitempty"` // of the policy that decided
+	Labels    *Labels  `json:"labels,omitempty"`   // of what went into the call
 	Masked    []string `json:"masked,omitempty"`   // JSON pointers to what was removed, of the record and of /args
+	// SubjectType, Context and Args are of decisions alone: what else was asked, so that it can be
+	// asked again. The context is without what the record has already; Args, without what is masked, is
+	// nil unless the host keeps arguments.
+	SubjectType string          `json:"subject_type,omitempty"`
+	Context     *Scope          `json:"context,omitempty"`
+	Args        *map[string]any `json:"args,omitempty"`
+	// Commitments are to what was removed, by the pointers in Masked: see package commitment.
+	Commitments map[string]string `json:"commitments,omitempty"`
+	// Openings are what opens Commitments. They are kept apart from the record.
+	Openings []Opening `json:"-"`
+}
+
+// Opening is what it takes, beside the value, to check a commitment.
+type Opening struct {
+	Commitment string `json:"commitment"`
+	Salt       string `json:"salt"` // base64
 }
 
 // Auditor records. An action whose record cannot be written must not happen.

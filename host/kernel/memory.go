@@ -11,22 +11,24 @@ import (
 type RunMemory struct {
 	mu     sync.Mutex
 	values map[string]Value
+	labels map[string]*Labels
 	size   int
 }
 
 // maxRunMemory is how many bytes of JSON a run may keep.
 const maxRunMemory = 8 << 20
 
-// Get returns a value.
-func (m *RunMemory) Get(key string) (Value, bool) {
+// Get returns a value and its labels.
+func (m *RunMemory) Get(key string) (Value, *Labels, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, ok := m.values[key]
-	return v, ok
+	return v, m.labels[key], ok
 }
 
-// Set keeps values; either all of them or, with CodeLimit, none.
-func (m *RunMemory) Set(values map[string]Value) error {
+// Set keeps values and the labels of those that have any; either all of them or, with
+// CodeLimit, none.
+func (m *RunMemory) Set(values map[string]Value, labels map[string]*Labels) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	size := m.size
@@ -48,15 +50,26 @@ func (m *RunMemory) Set(values map[string]Value) error {
 		m.values = map[string]Value{}
 	}
 	maps.Copy(m.values, values)
+	for key := range values {
+		delete(m.labels, key)
+	}
+	for key, l := range labels {
+		if _, kept := values[key]; kept && l != nil {
+			if m.labels == nil {
+				m.labels = map[string]*Labels{}
+			}
+			m.labels[key] = l
+		}
+	}
 	m.size = size
 	return nil
 }
 
-// Snapshot returns all that is kept.
-func (m *RunMemory) Snapshot() map[string]Value {
+// Snapshot returns all that is kept, and the labels of what has any.
+func (m *RunMemory) Snapshot() (map[string]Value, map[string]*Labels) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	snapshot := make(map[string]Value, len(m.values))
 	maps.Copy(snapshot, m.values)
-	return snapshot
+	return snapshot, maps.Clone(m.labels)
 }

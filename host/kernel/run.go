@@ -33,11 +33,33 @@ type RunContext struct {
 	Spending Spending  // of the pipeline's limits
 	Caps     CapSet    // what the run may do at all
 	Kept     RunMemory // pipeline_memory
+	Leases   Leases    // the locks that it holds
 	// Door does the run's calls of ports; set for as long as it runs.
 	Door     PortFunc
 	counters counters
 	calls    counters
+	endings  endings
 	message  atomic.Pointer[runMessage]
+	labels   atomic.Pointer[map[string]string]
+	// InputLabels are those of the run's input.
+	InputLabels *Labels
+}
+
+// LabelsFor returns the run's labels as policies read them, with those of what goes
+// into a call. Whoever has them does not change them.
+func (r *RunContext) LabelsFor(l *Labels) map[string]string {
+	if l == nil {
+		if known := r.labels.Load(); known != nil {
+			return *known
+		}
+	}
+	labels := make(map[string]string, len(r.Labels)+2)
+	maps.Copy(labels, r.Labels)
+	labels[LabelIntegrity], labels[LabelConfidentiality] = string(l.Integrity()), string(l.Confidentiality())
+	if l == nil {
+		r.labels.Store(&labels)
+	}
+	return labels
 }
 
 // ExecutionContext is the name that RunContext had in hexDAG.
@@ -167,6 +189,11 @@ func Emit(ctx context.Context, e *Event) {
 
 // ContextError returns why ctx is done, as an Error.
 func ContextError(ctx context.Context) error {
+	var lost *Error
+	if errors.As(context.Cause(ctx), &lost) && lost.Code == CodeLockLost {
+		again := *lost // the caller's own
+		return &again
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &Error{Code: CodeTimeout, What: "the time is up", Why: context.Cause(ctx).Error(), Err: ctx.Err()}
 	}

@@ -78,22 +78,22 @@ func TestAccessors(t *testing.T) {
 func TestRunMemoryIsBounded(t *testing.T) {
 	var m RunMemory
 	big := strings.Repeat("x", maxRunMemory/2)
-	if err := m.Set(map[string]Value{"a": big}); err != nil {
+	if err := m.Set(map[string]Value{"a": big}, nil); err != nil {
 		t.Fatal(err)
 	}
-	err := m.Set(map[string]Value{"b": "small", "c": big})
+	err := m.Set(map[string]Value{"b": "small", "c": big}, nil)
 	if CodeOf(err) != CodeLimit || !strings.Contains(err.Error(), "8388608") {
 		t.Errorf("%v", err)
 	}
-	if _, there := m.Get("b"); there {
+	if _, _, there := m.Get("b"); there {
 		t.Error("half of an update was kept")
 	}
 	for range 5 { // in place of the old value, not beside it
-		if err := m.Set(map[string]Value{"a": big}); err != nil {
+		if err := m.Set(map[string]Value{"a": big}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := m.Set(map[string]Value{"f": func() {}}); CodeOf(err) != CodeArguments {
+	if err := m.Set(map[string]Value{"f": func() {}}, nil); CodeOf(err) != CodeArguments {
 		t.Errorf("%v", err)
 	}
 }

@@ -28,7 +28,7 @@ func (s sources) same(other sources) bool { return maps.Equal(s, other) }
 const maxFiles = 10_000
 
 // outputs are folders in which toolchains keep what they make.
-var outputs = []string{"node_modules", "target", "zig-out", "build", "dist"}
+var outputs = []string{"node_modules", "vendor", "target", "zig-out", "build", "dist"}
 
 // look lists the files below dir, but for what is made of them. It compares dates
 // rather than wait for events of the system: those are lost on some file systems.

@@ -97,7 +97,7 @@ func TestRoundsFollowChanges(t *testing.T) {
 	if r := b.looks(3); r != nil {
 		t.Errorf("a round without a change: %+v", r)
 	}
-	for _, name := range []string{"out.wasm", ".git/x", "node_modules/a.js", ".swp"} {
+	for _, name := range []string{"out.wasm", ".git/x", "node_modules/a.js", "sdk/js/engine/vendor/a.c", "sdk/js/engine/target/a.o", ".swp"} {
 		b.write(name, "x")
 		if r := b.looks(3); r != nil {
 			t.Errorf("a round after a change of %s", name)

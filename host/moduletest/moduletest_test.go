@@ -14,6 +14,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/redteam/probe"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/testenv"
+	"github.com/hexdag/hexdag/host/toolchain"
 )
 
 // puppet is a guest that does what its configuration says.
@@ -238,5 +240,50 @@ func TestClockAndRandomness(t *testing.T) {
 	c.Clock, c.Random = nil, []byte("ab")
 	if r := run(c); len(r.Problems) != 2 || !strings.Contains(r.Problems[0], "add clock") || !strings.Contains(r.Problems[1], "add random_base64") {
 		t.Errorf("without time and randomness: %q", r.Problems)
+	}
+}
+
+// TestOperations: an operation of a port is held to its schemas, and may call those of
+// ports that no host has by itself, as far as the manifest asks for them.
+func TestOperations(t *testing.T) {
+	testenv.NeedClang(t)
+	file := filepath.Join(t.TempDir(), "probe.wasm")
+	if err := toolchain.Build(t.Context(), "../../guests/sdk/c/probe", file, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	wasm, err := os.ReadFile(file)
+	if err == nil {
+		wasm, err = abi.RemoveCustomSections(wasm, func(name string) bool { return name == abi.ManifestSection })
+	}
+	if err == nil {
+		wasm, err = abi.EmbedManifest(wasm, &abi.Manifest{
+			Name: "greeter", Version: "1.0.0", Operations: []abi.Operation{{Name: "greetings.greet", InputSchema: []byte(`{"required": ["name"]}`), OutputSchema: []byte(`{"type": "object"}`)}},
+			Capabilities: []abi.Capability{{Op: "weather.now", Args: map[string][]string{"city": {"B*"}}}, {Op: "weather.all"}, {Op: abi.OpClock}, {Op: abi.OpRandom}},
+		})
+	}
+	if err == nil {
+		err = os.WriteFile(file, wasm, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openFile(t, file)
+	const object, text = `{"do": "set", "doc": "output", "at": "/a", "kind": "null", "value": "null"}`, `{"do": "set", "doc": "output", "at": "", "kind": "string", "value": "x"}`
+	const bern = `"calls": [{"op": "weather.now", "args": {"city": "Bern"}, "reply": {"sky": "blue"}}], `
+	for name, tc := range map[string]struct{ op, args, steps, calls, problem string }{
+		"as described":         {"greetings.greet", `{"name": "Ada"}`, object, "", ""},
+		"arguments":            {"greetings.greet", `{}`, object, "", "the case's arguments do not fit the schema"},
+		"result":               {"greetings.greet", `{"name": "Ada"}`, text, "", "the result do not fit the schema"},
+		"a misspelt operation": {"greetings.greeet", `{"name": "Ada"}`, object, "", "no operation greetings.greeet: did you mean greetings.greet?"},
+		"another port":         {"greetings.greet", `{"name": "Ada"}`, object + `, {"do": "call", "op": "weather.now", "args": [["/city", "string", "Bern"]]}`, bern, ""},
+		"what it does not ask": {"greetings.greet", `{"name": "Ada"}`, object + `, {"do": "call", "op": "weather.now", "args": [["/city", "string", "Paris"]]}`, "", "weather.now"},
+	} {
+		r, err := s.Run(t.Context(), read(t, `{"point": "port_call", "input": {"op": "`+tc.op+`", "args": `+tc.args+`}, "config": {"steps": [`+tc.steps+`]}, `+tc.calls+`"expect": {"verdict": "continue"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := strings.Join(r.Problems, "\n"); r.Passed() != (tc.problem == "") || !strings.Contains(all, tc.problem) {
+			t.Errorf("%s: %s", name, all)
+		}
 	}
 }

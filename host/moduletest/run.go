@@ -19,6 +19,7 @@ import (
 // Suite is a module that cases are run against. It is safe for concurrent use.
 type Suite struct {
 	tools  []abi.Tool
+	ops    []abi.Operation
 	live   bool
 	module *extension.Module
 }
@@ -36,13 +37,6 @@ type Options struct {
 
 // Open checks a module and grants it what its manifest requests. The caller closes the suite.
 func Open(ctx context.Context, file string, opts Options) (*Suite, error) {
-	ops := opts.Ops
-	if !opts.Live {
-		ops = mocked(ops)
-	}
-	if err := opts.Door.Register(ops...); err != nil {
-		return nil, err
-	}
 	wasm, err := extension.ReadFile(file, 0)
 	if err != nil {
 		return nil, err
@@ -54,10 +48,31 @@ func Open(ctx context.Context, file string, opts Options) (*Suite, error) {
 		return nil, &kernel.Error{Code: kernel.CodeModuleInvalid, What: "the module's manifest cannot be read", Where: kernel.Where{File: file}, Why: kernel.Quote(err.Error()), Fix: "mend manifest.json and build the module again", Err: err}
 	}
 	if manifest != nil {
-		spec.Grants, s.tools = manifest.Capabilities, manifest.Tools
+		spec.Grants, s.tools, s.ops = manifest.Capabilities, manifest.Tools, manifest.Operations
+	}
+	ops := opts.Ops
+	if !opts.Live {
+		ops = mocked(append(ops, elsewhere(ops, spec.Grants)...))
+	}
+	if err := opts.Door.Register(ops...); err != nil {
+		return nil, err
 	}
 	s.module, err = extension.Load(ctx, opts.Runtime, opts.Door, slog.New(slog.DiscardHandler), spec)
 	return s, err
+}
+
+// elsewhere are the operations that a module requests of ports that no host has by
+// itself: another module's, with the arguments by which it asks for them.
+func elsewhere(known []ports.Op, requests []abi.Capability) []ports.Op {
+	var ops []ports.Op
+	for _, r := range requests {
+		op := ports.Op{Name: r.Op, Guards: slices.Sorted(maps.Keys(r.Args))}
+		same := func(o ports.Op) bool { return o.Port() == op.Port() }
+		if r.Op != abi.OpClock && r.Op != abi.OpRandom && !slices.ContainsFunc(known, same) && !slices.ContainsFunc(ops, func(o ports.Op) bool { return o.Name == op.Name }) {
+			ops = append(ops, op)
+		}
+	}
+	return ops
 }
 
 // Close frees the module.
@@ -99,8 +114,11 @@ func (s *Suite) Run(ctx context.Context, c *Case) (*Result, error) {
 		return r, nil
 	}
 	r.compare()
-	if c.Point == abi.ToolCall {
+	switch c.Point {
+	case abi.ToolCall:
 		r.Problems = append(r.Problems, s.toolProblems(c, r.Trace)...)
+	case abi.PortCall:
+		r.Problems = append(r.Problems, s.operationProblems(c, r.Trace)...)
 	}
 	return r, nil
 }
@@ -147,9 +165,28 @@ func (s *Suite) toolProblems(c *Case, t *extension.Trace) []string {
 		}
 		return []string{"the manifest describes no tool " + kernel.Quote(name) + ": " + kernel.DidYouMean(name, names)}
 	}
-	problems := violation("the case's arguments", s.tools[i].InputSchema, c.Input["args"])
+	return violations(s.tools[i].InputSchema, s.tools[i].OutputSchema, c, t)
+}
+
+// operationProblems holds an operation of a port to its schemas, as a host does.
+func (s *Suite) operationProblems(c *Case, t *extension.Trace) []string {
+	name, _ := c.Input["op"].(string)
+	i := slices.IndexFunc(s.ops, func(o abi.Operation) bool { return o.Name == name })
+	if i < 0 {
+		names := make([]string, len(s.ops))
+		for i, op := range s.ops {
+			names[i] = op.Name
+		}
+		return []string{"the manifest describes no operation " + kernel.Quote(name) + ": " + kernel.DidYouMean(name, names)}
+	}
+	return violations(s.ops[i].InputSchema, s.ops[i].OutputSchema, c, t)
+}
+
+// violations are of the schemas of what a case calls.
+func violations(input, output json.RawMessage, c *Case, t *extension.Trace) []string {
+	problems := violation("the case's arguments", input, c.Input["args"])
 	if t.Err == nil && t.Outcome.Verdict == abi.Continue {
-		problems = append(problems, violation("the result", s.tools[i].OutputSchema, t.Outcome.Output)...)
+		problems = append(problems, violation("the result", output, t.Outcome.Output)...)
 	}
 	return problems
 }
@@ -167,7 +204,7 @@ func violation(what string, text json.RawMessage, v kernel.Value) []string {
 		}
 	}
 	if err != nil {
-		return []string{what + " do not fit the tool's schema: " + kernel.Quote(err.Error())}
+		return []string{what + " do not fit the schema: " + kernel.Quote(err.Error())}
 	}
 	return nil
 }

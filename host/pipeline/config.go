@@ -26,9 +26,20 @@ type Config struct {
 	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
 
+	Audit         AuditSpec
+	Triggers      []TriggerSpec
+	Subscriptions []SubscriptionSpec
+
 	TenantLimits TenantLimits
 	RunLimits    RunLimits
+	Labels       RunLabels
 	Static       rewrite.Options // what modules' bytes are held to; zero fields mean the defaults
+}
+
+// AuditSpec says what the audit log keeps, and where.
+type AuditSpec struct {
+	Arguments bool   // of what governance is asked, and not their digest alone
+	Salts     string // the file of the salts of what is masked; "" means beside the log
 }
 
 // Price is what the tokens of the models cost whose names match a pattern.
@@ -44,6 +55,7 @@ type ModuleSpec struct {
 	Digest string
 	Config kernel.Value
 	Grants []abi.Capability
+	Labels ModuleLabels
 	Limits sandbox.Limits
 	Static rewrite.Options // zero fields mean the defaults
 	// Isolation is what of its state one call can leave to the next; "" means nothing.
@@ -112,8 +124,15 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	if state := spec.Text("state"); state != "" {
 		c.State = c.resolve(state)
 	}
+	if audit := spec.Member("audit"); audit != nil {
+		if c.Audit.Arguments = audit.Flag("arguments"); audit.Get("salts") != nil {
+			c.Audit.Salts = c.resolve(audit.Text("salts"))
+		}
+		audit.Rest()
+	}
 	c.readLimits(spec)
 	c.Ports = r.readPorts(spec.Get("ports"))
+	c.Labels = r.readRunLabels(spec.Member("labels"))
 	c.Env, c.Endpoints = spec.Texts("env"), spec.Texts("endpoints")
 	c.Prices = r.readPrices(spec.Member("prices"))
 	if modules := spec.Member("modules"); modules != nil {
@@ -124,6 +143,8 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		}
 	}
 	r.readHooks(c, spec.Items("hooks"))
+	r.readTriggers(c, spec.Items("triggers"))
+	r.readSubscriptions(c, spec.Items("subscriptions"))
 	spec.Rest("logging", "orchestrator", "limits", "caps", "plugins", "mcp_permissions")
 }
 
@@ -149,6 +170,7 @@ func (r *reader) readModule(c *Config, name string, s *source.Section) ModuleSpe
 		}
 		m.Grants = append(m.Grants, g)
 	}
+	m.Labels = r.readModuleLabels(s.Member("labels"))
 	m.Limits, m.Static = readCallLimits(s), readStatic(s).Or(c.Static)
 	m.Isolation = r.isolation(s)
 	m.Dialect = sandbox.Dialect(s.Text("dialect"))

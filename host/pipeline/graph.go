@@ -24,6 +24,7 @@ func (n *Node) visit(f func(Reference)) {
 	if n.When != nil {
 		n.When.visit(f)
 	}
+	n.Lock.visit(f)
 	if n.Body != nil {
 		n.Body.visit(f)
 	}
@@ -221,7 +222,9 @@ func (c *connector) settle(n *Node) {
 		}
 	}
 	if n.Body != nil {
-		n.Body.visit(func(ref Reference) { n.names = append(n.names, ref.Path[0]) })
+		note := func(ref Reference) { n.names = append(n.names, ref.Path[0]) }
+		n.Body.visit(note)
+		n.Lock.visit(note)
 		slices.Sort(n.names)
 		n.names = slices.Compact(n.names)
 	}
@@ -279,6 +282,7 @@ func (c *connector) finish() {
 		if n.mapping != nil && !n.strict {
 			n.ancestors = c.ancestorsOf(n)
 		}
+		c.flows(n)
 	}
 }
 

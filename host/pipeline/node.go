@@ -26,6 +26,7 @@ type Node struct {
 	Critical    bool          // to be skipped is to fail
 	Required    []string      // fields of what it is given that must not be null
 	Hooks       []string      // modules around this node, outermost first
+	Lock        *Lock         // what it holds while it works; may be nil
 	Input       *types.Object // what it is given is held to; may be nil
 	Output      *types.Object // what it answers is held to; may be nil
 	Body        Body
@@ -42,6 +43,9 @@ type Node struct {
 	names     []string // what its body names first in paths
 	ancestors []string // all that it depends on, however indirectly; for a mapping that adds
 	services  []string
+
+	reads      []int // see Reads
+	readsInput bool
 }
 
 // Dependencies returns the indexes of the nodes that this one waits for.
@@ -281,6 +285,7 @@ func (r *reader) readCommon(n *Node) {
 		n.Timeout = s.Seconds("timeout")
 	}
 	n.OnError, n.Critical, n.Required, n.Hooks = s.Text("on_error"), s.Flag("critical"), s.Texts("required_inputs"), s.Texts("hooks")
+	n.Lock = r.readLock(s.Get("lock"))
 	if v := s.Get("when"); v != nil {
 		n.When = r.condition(v, "when")
 	}

@@ -34,6 +34,7 @@ type Pipeline struct {
 	Timeout     time.Duration // of a run; 0 means none
 	Limits      kernel.Limits
 	Caps        kernel.CapSet
+	Lock        *Lock         // what a run holds while it works; may be nil
 	Input       *types.Object // what the run's input is held to; may be nil
 	OutputType  *types.Object // what the output is held to; may be nil
 

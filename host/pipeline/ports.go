@@ -16,6 +16,7 @@ type PortSpec struct {
 	Pool       []PortSpec // not empty: these serve the port, by the strategy
 	Strategy   string     // round_robin or failover
 	Middleware []MiddlewareSpec
+	Labels     *PortLabels // nil: nothing is said of them
 	Where      kernel.Where
 }
 
@@ -60,6 +61,7 @@ func (r *reader) readPort(s *source.Section) PortSpec {
 	if v := s.Get("middleware"); v != nil {
 		spec.Middleware = append(spec.Middleware, r.readMiddleware(v)...)
 	}
+	spec.Labels = r.readPortLabels(s.Member("labels"))
 	s.Rest()
 	return spec
 }

@@ -35,6 +35,7 @@ func (r *reader) readPipeline(s *source.Section) *Pipeline {
 	r.readOrchestrator(pl, spec.Member("orchestrator"))
 	r.readAllPorts(pl, spec)
 	pl.output = r.readOutput(pl, spec)
+	r.checkLocks(pl)
 	if len(r.List()) == before {
 		r.check(pl)
 	}
@@ -90,6 +91,7 @@ func (r *reader) readDefinitions(pl *Pipeline, spec *source.Section) {
 	pl.Machines = r.readMachines(spec.Member("state_machines"))
 	pl.Limits = r.readLimits(spec.Member("limits"))
 	pl.Caps = r.readCaps(spec.Member("caps"))
+	pl.Lock = r.readLock(spec.Get("lock"))
 	for _, item := range spec.Items("hooks") {
 		if h := r.Open(item, "a hook"); h != nil {
 			pl.Hooks = append(pl.Hooks, r.readHook(h))

@@ -192,6 +192,8 @@ func PortName(name string) string {
 	switch name {
 	case "api_call":
 		return "http"
+	case "event_bus":
+		return "eventbus"
 	case "data_store", "storage":
 		return "memory"
 	}

@@ -121,18 +121,40 @@ func (d *Door) CheckCapability(op string, args []string) error {
 // asks governance, lets the hooks decide, records, does it and charges the run.
 // Every refusal is recorded, too.
 func (d *Door) Call(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	flow := kernel.FlowFrom(ctx)
+	if flow != nil && flow.Effects != nil {
+		return flow.Effects.Do(flow, call, func() (*kernel.PortReply, error) { return d.enter(ctx, flow, call) })
+	}
+	return d.enter(ctx, flow, call)
+}
+
+func (d *Door) enter(ctx context.Context, flow *kernel.Flow, call *kernel.PortCall) (*kernel.PortReply, error) {
 	op, ok := d.ops[call.Op]
 	if !ok {
 		err := &kernel.Error{Code: kernel.CodeUnsupported, What: "there is no operation " + kernel.Quote(call.Op),
 			Why: "the ports that are configured offer " + strings.Join(d.Ops(), ", "), Fix: "configure the port, or correct the name"}
-		unknown := passage{Door: d, op: &Op{Name: kernel.Quote(call.Op)}, call: call}
+		unknown := passage{Door: d, op: &Op{Name: kernel.Quote(call.Op)}, call: call, flow: flow}
 		return nil, unknown.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
 	}
 	if run := kernel.RunFrom(ctx); run != nil {
 		run.Usage.PortCalls.Add(1)
 	}
 	call.Attempt = 1
-	c := passage{Door: d, op: op, call: call}
+	c := passage{Door: d, op: op, call: call, flow: flow}
+	return c.pass(ctx)
+}
+
+// CallTool does what a model has chosen to do: like the call of a port it is checked,
+// recorded and labelled, but no hook is around it. Governance is asked about the
+// action "module.tool" and the resource tool:module.tool.
+//
+// begun says that the tool had begun before its run waited for an approval of something
+// that the tool does: an approval of the tool itself was used then.
+func (d *Door) CallTool(ctx context.Context, call *kernel.PortCall, begun bool, do kernel.PortFunc) (*kernel.PortReply, error) {
+	unhooked := *d
+	unhooked.hooks = nil
+	call.Attempt = 1
+	c := passage{Door: &unhooked, op: &Op{Name: call.Op, tool: true, begun: begun, Func: do}, call: call, flow: kernel.FlowFrom(ctx)}
 	return c.pass(ctx)
 }
 
@@ -141,6 +163,7 @@ type passage struct {
 	*Door
 	op     *Op
 	call   *kernel.PortCall
+	flow   *kernel.Flow       // of whoever calls; may be nil
 	duties *obligation.Duties // of the decision that admitted the call; nil before
 }
 
@@ -153,10 +176,41 @@ func (p *passage) pass(ctx context.Context) (*kernel.PortReply, error) {
 	}
 	reply, err := p.hooked(ctx, guarded, 0)
 	if err == nil {
-		reply = p.masked(reply) // a hook's own reply, too
+		reply = p.labelled(guarded, p.masked(reply)) // a hook's own reply, too
 	}
 	p.emit(ctx, start, err)
 	return reply, err
+}
+
+// labels are those of what goes into the call.
+func (p *passage) labels() *kernel.Labels { return p.flow.Labels().Join(p.call.Labels) }
+
+// labelled returns the reply with what the operator and governance say of it, and has
+// the caller learn its labels.
+func (p *passage) labelled(guarded map[string]string, reply *kernel.PortReply) *kernel.PortReply {
+	labels := p.declared(guarded)
+	if labels = labels.Join(reply.Labels); labels == nil {
+		return reply
+	}
+	p.flow.Join(labels)
+	if labels == reply.Labels {
+		return reply
+	}
+	changed := *reply
+	changed.Labels = labels
+	return &changed
+}
+
+// declared are the labels of a reply whatever it holds.
+func (p *passage) declared(guarded map[string]string) *kernel.Labels {
+	var labels *kernel.Labels
+	if !p.op.Labels.silent() {
+		labels = p.op.Labels.of(p.resource(guarded))
+	}
+	if p.duties != nil {
+		labels = labels.Join(p.duties.Labels.From("policy"))
+	}
+	return labels
 }
 
 // admit is the check of the chain: request, grant, policy. What it allows is on
@@ -200,6 +254,9 @@ func (p *passage) decide(ctx context.Context, guarded map[string]string) ([]kern
 	}
 	switch {
 	case decision.Effect == kernel.Approve, decision.Effect == kernel.Allow && p.duties.Approval != nil:
+		if p.op.begun {
+			return append([]kernel.Reason{{ID: "hexdag.approval", Msg: "it was approved before it waited"}}, decision.Reasons...), nil
+		}
 		approved, err := p.approve(ctx, req, decision)
 		return append(approved, decision.Reasons...), err
 	case decision.Effect != kernel.Allow:
@@ -212,7 +269,7 @@ func (p *passage) decide(ctx context.Context, guarded map[string]string) ([]kern
 func (p *passage) capable(ctx context.Context) error {
 	run := kernel.RunFrom(ctx)
 	c := kernel.CapabilityOf(p.op.Name)
-	if run == nil || c == "" || run.Caps.Allows(c) {
+	if run == nil || c == "" || p.op.tool || run.Caps.Allows(c) {
 		return nil
 	}
 	return &kernel.Error{Code: kernel.CodeDenied, What: "the run may not call " + p.op.Name, Why: "caps of the pipeline, or of the run that started it, deny " + string(c), Fix: "remove " + string(c) + " from spec.caps.deny, or add it to default_set"}
@@ -247,6 +304,9 @@ func (p *passage) refuse(ctx context.Context, guarded map[string]string, err err
 
 // resource returns what the call is about: its first guarded argument.
 func (p *passage) resource(guarded map[string]string) kernel.Resource {
+	if p.op.tool {
+		return kernel.Resource{Type: "tool", ID: p.op.Name}
+	}
 	r := kernel.Resource{Type: p.op.Port()}
 	if len(p.op.Guards) > 0 {
 		r.ID = guarded[p.op.Guards[0]]
@@ -259,7 +319,7 @@ func (p *passage) question(ctx context.Context, guarded map[string]string) *kern
 		Subject:  SubjectOf(ctx, p.call.Caller),
 		Action:   kernel.Act{Name: p.op.Name, Args: p.call.Args},
 		Resource: p.resource(guarded),
-		Context:  ScopeOf(ctx, p.call.Node),
+		Context:  scopeOf(ctx, p.call.Node, p.labels()),
 	}
 }
 
@@ -279,22 +339,26 @@ func SubjectOf(ctx context.Context, caller kernel.Caller) kernel.Subject {
 
 // ScopeOf returns the circumstance of a call: its run, node, labels and usage.
 func ScopeOf(ctx context.Context, node string) kernel.Scope {
+	return scopeOf(ctx, node, kernel.FlowFrom(ctx).Labels())
+}
+
+func scopeOf(ctx context.Context, node string, labels *kernel.Labels) kernel.Scope {
 	run := kernel.RunFrom(ctx)
 	if run == nil {
 		return kernel.Scope{Node: node}
 	}
-	return kernel.Scope{RunID: run.RunID, Pipeline: run.PipelineName, Node: node, Labels: run.Labels, Usage: run.Usage.Snapshot()}
+	return kernel.Scope{RunID: run.RunID, Pipeline: run.PipelineName, Node: node, Labels: run.LabelsFor(labels), Sources: labels.Sources(), Usage: run.Usage.Snapshot()}
 }
 
 func (p *passage) record(ctx context.Context, guarded map[string]string, effect kernel.Effect, reasons []kernel.Reason, result string) error {
 	r := &kernel.AuditRecord{
 		Kind: "call", Principal: p.call.Caller.Principal, Chain: p.call.Caller.Chain(), Node: p.call.Node,
-		Action: p.op.Name, Resource: p.resource(guarded).ID, Effect: effect, Reasons: reasons, Result: result, Digest: p.digest(),
+		Action: p.op.Name, Resource: p.resource(guarded).ID, Effect: effect, Reasons: reasons, Result: result, Digest: p.digest(), Labels: p.labels(),
 	}
 	if run := kernel.RunFrom(ctx); run != nil {
 		r.RunID, r.Tenant = run.RunID, run.Tenant
 	}
-	p.duties.MaskRecord(r)
+	p.duties.MaskRecord(r, p.call.Args)
 	if err := p.auditor.Audit(ctx, r); err != nil {
 		return &kernel.Error{Code: kernel.CodeAudit, What: p.op.Name + " was refused", Why: "it cannot be recorded: " + err.Error(),
 			Fix: "make room for the audit log, or mend its folder", Err: err}
@@ -315,7 +379,7 @@ func (p *passage) digest() string {
 }
 
 func (p *passage) emit(ctx context.Context, start time.Time, err error) {
-	e := &kernel.Event{Type: kernel.PortCalled, Node: p.call.Node, Op: p.op.Name, Status: "ok", DurationMS: float64(time.Since(start).Microseconds()) / 1000}
+	e := &kernel.Event{Type: kernel.PortCalled, Node: p.call.Node, Op: p.op.Name, Status: "ok", DurationMS: float64(time.Since(start).Microseconds()) / 1000, Labels: p.labels()}
 	if n := len(p.call.Caller.Modules); n > 0 {
 		e.Module = p.call.Caller.Modules[n-1].Name
 	}

@@ -22,6 +22,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
 	"github.com/hexdag/hexdag/host/ports/database"
 	"github.com/hexdag/hexdag/host/ports/database/memdb"
+	"github.com/hexdag/hexdag/host/ports/eventbus"
+	"github.com/hexdag/hexdag/host/ports/eventbus/membus"
 	"github.com/hexdag/hexdag/host/ports/filestorage"
 	"github.com/hexdag/hexdag/host/ports/filestorage/blobfiles"
 	"github.com/hexdag/hexdag/host/ports/governance"
@@ -29,6 +31,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/httpport"
 	"github.com/hexdag/hexdag/host/ports/llm"
 	"github.com/hexdag/hexdag/host/ports/llm/mockllm"
+	"github.com/hexdag/hexdag/host/ports/lock"
+	"github.com/hexdag/hexdag/host/ports/lock/memlock"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
 	"github.com/hexdag/hexdag/host/ports/metrics"
@@ -72,7 +76,8 @@ func everyOp(t *testing.T) []ports.Op {
 	}
 	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
-		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), secrets.Ops(), vectorsearch.New(memvectors.New(vectors.Cosine), vectors.Cosine, vectorsearch.Options{}).Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops())
+		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), secrets.Ops(), vectorsearch.New(memvectors.New(vectors.Cosine), vectors.Cosine, vectorsearch.Options{}).Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops(), lock.New(memlock.New(), lock.Options{}).Ops(),
+		eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil))
 }
 
 // A port that is not among everyOp would go untested: the sources are the witness.
@@ -339,11 +344,16 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"artifacts.delete": middleware.Repeatable, "artifacts.list": middleware.Repeatable, "artifacts.retrieve": middleware.Repeatable, "artifacts.store": middleware.Repeatable,
 		"database.describe_table": middleware.Cacheable, "database.insert": middleware.Once, "database.list_tables": middleware.Cacheable, "database.query": middleware.Cacheable,
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
+		"eventbus.publish": middleware.Once, "eventbus.replay": middleware.Repeatable, "eventbus.subscribe": middleware.Once, "eventbus.topics": middleware.Repeatable, "eventbus.unsubscribe": middleware.Repeatable,
 		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
+		"lock.acquire": middleware.Once, "lock.holder": middleware.Repeatable, "lock.is_locked": middleware.Repeatable, "lock.release": middleware.Once, "lock.renew": middleware.Repeatable,
 		"vector_search.upsert": middleware.Repeatable, "vector_search.search": middleware.Repeatable, "vector_search.delete": middleware.Repeatable, "vector_search.describe": middleware.Repeatable,
 		"secret.get": middleware.Repeatable, "secret.use": middleware.Repeatable, "file_storage.read": middleware.Repeatable, "file_storage.write": middleware.Repeatable, "file_storage.stat": middleware.Repeatable, "file_storage.delete": middleware.Repeatable, "file_storage.list": middleware.Repeatable,
 		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.query": middleware.Repeatable, "memory.set": middleware.Repeatable,
+	}
+	if e := middleware.EffectOf("eventbus.publish", map[string]any{"id": "x"}); e != middleware.Repeatable {
+		t.Error("publishing again under the same id: ", e)
 	}
 	if diff := cmp.Diff(want, effects); diff != "" {
 		t.Errorf("an operation is new, or has another effect: add it to EffectOf, and here (-want +got)\n%s", diff)

@@ -18,7 +18,7 @@ func (p *passage) hooked(ctx context.Context, guarded map[string]string, i int) 
 		i++
 	}
 	if i == len(p.hooks) {
-		return p.perform(ctx)
+		return p.perform(ctx, guarded)
 	}
 	hook := p.hooks[i]
 	for attempt := 1; ; attempt++ {
@@ -83,8 +83,11 @@ func (p *passage) around(ctx context.Context, guarded map[string]string, hook Re
 		return nil, max(v.Delay, time.Millisecond), nil
 	case kernel.Replace:
 		replaced := &kernel.PortReply{Value: v.Value, Body: v.Body}
-		if v.Body == nil && reply != nil {
-			replaced.Body = reply.Body
+		if reply != nil {
+			replaced.Labels = reply.Labels
+			if v.Body == nil {
+				replaced.Body = reply.Body
+			}
 		}
 		return replaced, 0, nil
 	}
@@ -141,16 +144,24 @@ func (p *passage) denied(ctx context.Context, guarded map[string]string, hook, r
 }
 
 // perform does the operation and charges the run for it.
-func (p *passage) perform(ctx context.Context) (*kernel.PortReply, error) {
+func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kernel.PortReply, error) {
 	if err := p.countCall(ctx); err != nil {
 		return nil, err
 	}
 	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
-	reply, err := Metered(*p.op)(ctx, p.call)
+	call := p.call
+	if labels := p.labels(); labels != call.Labels {
+		carrying := *call
+		carrying.Labels = labels
+		call = &carrying
+	}
+	reply, err := Metered(*p.op)(ctx, call)
 	if err != nil {
+		p.flow.Join(p.declared(guarded)) // what an error says comes from there, too
 		return nil, err
 	}
+	reply = p.labelled(guarded, reply)
 	if p.op.Decides {
 		emitDecision(ctx, p.call, reply.Value)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -30,9 +31,45 @@ type Op struct {
 	// Decides marks an operation that is itself a question to governance: the
 	// door asks no second one.
 	Decides bool
+	// Labels are what the operator says of its replies.
+	Labels LabelRules
+	// tool marks a tool that a model has chosen.
+	tool, begun bool
 	// Func does the work. It honours its context, does not keep or change the
 	// arguments, and returns a *kernel.Error where it can say more than "failed".
 	Func kernel.PortFunc
+}
+
+// LabelRules say which labels replies carry: those of the first resource that matches,
+// or else the port's. The zero value has none.
+type LabelRules struct {
+	Port      *kernel.Labels
+	Resources []ResourceLabels
+}
+
+// ResourceLabels are the labels of what is read from the resources of a pattern, as
+// abi.Match has it.
+type ResourceLabels struct {
+	Pattern string
+	Labels  *kernel.Labels
+}
+
+// silent reports whether nothing is said of any reply.
+func (r *LabelRules) silent() bool { return r.Port == nil && len(r.Resources) == 0 }
+
+// of returns the labels of what comes from a resource, with it as their source.
+func (r *LabelRules) of(from kernel.Resource) *kernel.Labels {
+	labels := r.Port
+	for _, rule := range r.Resources {
+		if abi.Match(rule.Pattern, from.ID) {
+			labels = rule.Labels
+			break
+		}
+	}
+	if labels == nil {
+		return nil
+	}
+	return labels.From(strings.TrimSuffix(from.Type+":"+from.ID, ":"))
 }
 
 // Port returns the part of the name before the dot.

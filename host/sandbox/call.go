@@ -89,8 +89,8 @@ func (m *Module) Invoke(ctx context.Context, call Call, out *Outcome) error {
 	if m.dialect == Command {
 		call.Isolation = IsolateCall // whatever is asked for: it has ended when it has answered
 	}
-	if call.Isolation == IsolateRun && call.Run != "" {
-		return m.inRun(ctx, call, out)
+	if turn := (turnKey{m.pool, call.Run}); call.Isolation == IsolateRun && call.Run != "" && ctx.Value(turn) == nil {
+		return m.inRun(context.WithValue(ctx, turn, true), call, out)
 	}
 	i, err := m.take(ctx, out)
 	if err != nil {
@@ -106,6 +106,13 @@ func (m *Module) Invoke(ctx context.Context, call Call, out *Outcome) error {
 	}
 	m.give(ctx, i, call.Isolation != Shared)
 	return nil
+}
+
+// turnKey says that the call that leads here has its turn at the instance of a run: one
+// that leads back to the module would wait for it for ever, and gets another instance.
+type turnKey struct {
+	pool *pool
+	run  string
 }
 
 // inRun calls the instance of the run. After a trap the run gets another one.

@@ -25,6 +25,9 @@ func (i Isolation) Known() bool {
 	return i == "" || i == IsolateCall || i == IsolateRun || i == Shared
 }
 
+// Keeps reports whether one call can leave something to the next.
+func (i Isolation) Keeps() bool { return i == IsolateRun || i == Shared }
+
 // pool keeps a module's instances. Its gate bounds how many there are and how
 // many calls wait for one.
 type pool struct {

@@ -1,6 +1,6 @@
 // Package scaffold makes projects to begin with: a hook, a hook around port calls, a
-// tool or a node's body in one of several languages, or a policy. What it makes
-// builds, with the SDK beside it, and has tests that pass.
+// tool, a node's body or a port in one of several languages, or a policy. What it
+// makes builds, with the SDK beside it, and has tests that pass.
 //
 // Adding a language is a folder, templates/languages/LANGUAGE/KIND, and where its SDK
 // is not to be had from a registry, a line in sdks. What all languages have in
@@ -38,7 +38,8 @@ const (
 )
 
 // sdk is an SDK that projects carry with them, since no registry has it: an archive in
-// sdk/, made of the repository's folder guests/sdk/from by 'go test -update'.
+// sdk/, made of the repository's folder guests/sdk/from by 'go test -update'. A language
+// whose SDK needs another's takes the files of both, from "".
 type sdk struct {
 	lang string
 	from string
@@ -56,18 +57,31 @@ var sdks = []sdk{
 		return strings.HasPrefix(name, "build.zig") || strings.HasPrefix(name, "src/")
 	}},
 	{"assemblyscript", "assemblyscript", "sdk", func(name string) bool { return name == "package.json" || strings.HasPrefix(name, "assembly/") }},
+	{"javascript", "", "sdk", func(name string) bool {
+		return name == "c/hexdag.h" || slices.Contains([]string{"js/hexdag.js", "js/package.json", "js/engine/Cargo.toml", "js/engine/engine.c", "js/engine/src/none.rs"}, name)
+	}},
+	{"java", "java", "sdk", func(name string) bool { return strings.HasPrefix(name, "src/") }},
 }
+
+// fuel bounds what the cases of a new project may use, by its language: an engine that
+// interprets, or a runtime with a collector, uses more for the same.
+var fuel = map[string]int{"javascript": 1_000_000, "java": 500_000}
+
+const defaultFuel = 100_000
+
+// aliases are further names of languages.
+var aliases = map[string]string{"ts": "assemblyscript", "typescript": "assemblyscript", "js": "javascript", "cpp": "c", "c++": "c", "rs": "rust", "golang": "go"}
 
 // Project is what to make.
 type Project struct {
 	Kind string // of Kinds
-	Lang string // of Languages; "" means the first that there is of go and rego
+	Lang string // of Languages, or ts or js; "" means the first that there is of go and rego
 	Name string // of the module, by the manifest's rules
 	Dir  string // to make, or one that is empty
 }
 
 // point is the extension point that a kind of project begins with.
-var points = map[string]abi.Point{"hook": abi.NodeBefore, "porthook": abi.PortBefore, "tool": abi.ToolCall, "node": abi.NodeRun}
+var points = map[string]abi.Point{"hook": abi.NodeBefore, "porthook": abi.PortBefore, "tool": abi.ToolCall, "node": abi.NodeRun, "port": abi.PortCall}
 
 // Kinds lists the kinds of projects.
 func Kinds() []string {
@@ -112,14 +126,14 @@ func New(p Project) ([]string, error) {
 }
 
 func (p *Project) check() error {
-	if p.Kind == "port" {
-		return &kernel.Error{Code: kernel.CodeNotYet, What: "a port cannot be written as a module yet", Why: "this host does not call the extension point port_call", Fix: "write a hook around the port's calls ('hexdag new porthook'), which can answer in its place, or the port in Go"}
-	}
 	kinds := Kinds()
 	if !slices.Contains(kinds, p.Kind) {
 		return &kernel.Error{Code: kernel.CodeInput, What: "there is no project of the kind " + kernel.Quote(p.Kind), Why: kernel.DidYouMean(p.Kind, kinds), Fix: "name one of " + strings.Join(kinds, ", ")}
 	}
 	langs := Languages(p.Kind)
+	if named, ok := aliases[p.Lang]; ok {
+		p.Lang = named
+	}
 	if p.Lang == "" {
 		p.Lang = langs[0]
 		if slices.Contains(langs, "go") {
@@ -173,6 +187,10 @@ func (p *Project) file(made map[string][]byte, dir, name string) error {
 	if err != nil {
 		return err
 	}
+	limit := fuel[p.Lang]
+	if limit == 0 {
+		limit = defaultFuel
+	}
 	as, isTemplate := strings.CutSuffix(strings.ReplaceAll(name, "NAME", p.Name), suffix)
 	if isTemplate {
 		t, err := template.New(name).Option("missingkey=error").Parse(string(text))
@@ -180,7 +198,7 @@ func (p *Project) file(made map[string][]byte, dir, name string) error {
 			return err
 		}
 		var b bytes.Buffer
-		if err := t.Execute(&b, map[string]any{"Name": p.Name, "Kind": p.Kind, "Lang": p.Lang, "Point": string(points[p.Kind])}); err != nil {
+		if err := t.Execute(&b, map[string]any{"Name": p.Name, "Kind": p.Kind, "Lang": p.Lang, "Point": string(points[p.Kind]), "Fuel": limit}); err != nil {
 			return err
 		}
 		text = b.Bytes()

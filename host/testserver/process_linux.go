@@ -1,55 +1,44 @@
 package testserver
 
 import (
+	"bytes"
+	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
-// dieWithParent ends a server when the test's process ends, however that ends.
-func dieWithParent(cmd *exec.Cmd) {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
+// dieWithParent has a process end when the tests do, whichever way.
+func dieWithParent(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
+	if attr == nil {
+		attr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	attr.Pdeathsig = syscall.SIGKILL
+	return attr
 }
 
-// asServer has root run a program as the user that servers run as.
-func asServer(cmd *exec.Cmd) {
-	if id, ok := serverUser(); ok {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: id}
+// children returns the processes that a process started and that live.
+func children(pid int) []int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil
 	}
+	var all []int
+	for _, field := range strings.Fields(string(text)) {
+		if child, err := strconv.Atoi(field); err == nil {
+			all = append(append(all, child), children(child)...)
+		}
+	}
+	return all
 }
 
-// give makes a folder the server's.
-func give(dir string) error {
-	if id, ok := serverUser(); ok {
-		return os.Chown(dir, int(id.Uid), int(id.Gid))
+// gone reports whether a process is over, though nobody has asked for its exit code yet.
+func gone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
 	}
-	return nil
-}
-
-// serverUser returns who runs servers where that is not who runs the tests: the user
-// postgres, else nobody.
-func serverUser() (*syscall.Credential, bool) {
-	if os.Getuid() != 0 {
-		return nil, false
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil {
-			continue
-		}
-		gid, err := strconv.ParseUint(u.Gid, 10, 32)
-		if err == nil {
-			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, true
-		}
-	}
-	return nil, false
+	_, state, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')'):], []byte(" "))
+	return bytes.HasPrefix(state, []byte("Z"))
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -33,6 +35,30 @@ func IsMissing(err error) bool { return errors.Is(err, errMissing) }
 // maxShown bounds how much of what a compiler said an error repeats.
 const maxShown = 2000
 
+// uncoloured passes on what a compiler says without the colours of a terminal, which
+// Maven's has even where it is told not to.
+type uncoloured struct {
+	to    io.Writer
+	begun []byte // of a sequence whose end has not come
+}
+
+var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+const maxColour = 32 // bytes of a sequence
+
+func (u *uncoloured) Write(p []byte) (int, error) {
+	text := colour.ReplaceAll(slices.Concat(u.begun, p), nil)
+	u.begun = nil
+	if i := bytes.LastIndexByte(text, '\x1b'); i >= 0 && len(text)-i < maxColour && bytes.IndexFunc(text[i+1:], isEnd) < 0 {
+		text, u.begun = text[:i], bytes.Clone(text[i:])
+	}
+	_, err := u.to.Write(text)
+	return len(p), err
+}
+
+// isEnd reports whether a character cannot be within a sequence.
+func isEnd(r rune) bool { return r != '[' && r != ';' && (r < '0' || r > '9') }
+
 func run(ctx context.Context, cmd *exec.Cmd, dir string, log io.Writer) error {
 	cmd.Dir = dir
 	return runTo(ctx, cmd, log, true)
@@ -42,7 +68,7 @@ func run(ctx context.Context, cmd *exec.Cmd, dir string, log io.Writer) error {
 // standard error alone where its output is the caller's.
 func runTo(ctx context.Context, cmd *exec.Cmd, log io.Writer, both bool) error {
 	var said bytes.Buffer
-	cmd.Stderr = io.MultiWriter(log, &said)
+	cmd.Stderr = &uncoloured{to: io.MultiWriter(log, &said)}
 	if both {
 		cmd.Stdout = cmd.Stderr // one writer: the process's two streams take turns
 	}

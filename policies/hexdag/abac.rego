@@ -13,6 +13,7 @@
 #   that is not there fails in a rule that allows, and holds in one that does not.
 package hexdag.abac
 
+import data.hexdag.patterns
 import data.hexdag.ports
 
 # METADATA
@@ -21,33 +22,74 @@ rules := {"allow": allow, "approve": approve, "deny": deny}
 
 # METADATA
 # title: Rules that allow the request
+# description: |
+#   Of these and of those below, the first rule says it. The second comes to the same by
+#   the index that the host makes of data.abac when it loads it, if there is one.
 allow contains reason(rule) if {
+	not index
 	some rule in data.abac.rules
-	rule.effect == "allow"
+	effect(rule) == "allow"
 	concerns(rule)
-	every condition in object.get(rule, "when", []) {
-		holds(condition)
-	}
+	all_hold(rule)
+}
+
+allow contains reason(rule) if {
+	some [n, actions] in index.allow
+	some [m, resources] in actions[patterns.part(input.action.name, n)]
+	some rule in resources[patterns.part(ports.resource, m)]
+	all_hold(rule)
 }
 
 # METADATA
 # title: Rules that send the request to a person
 approve contains reason(rule) if {
+	not index
 	some rule in data.abac.rules
-	rule.effect == "approve"
+	effect(rule) == "approve"
 	concerns(rule)
-	every condition in object.get(rule, "when", []) {
-		may_hold(condition)
-	}
+	all_may_hold(rule)
+}
+
+approve contains reason(rule) if {
+	some [n, actions] in index.approve
+	some [m, resources] in actions[patterns.part(input.action.name, n)]
+	some rule in resources[patterns.part(ports.resource, m)]
+	all_may_hold(rule)
 }
 
 # METADATA
 # title: Rules that deny the request
 # description: A rule whose effect is none of the three is taken for one that denies.
 deny contains reason(rule) if {
+	not index
 	some rule in data.abac.rules
-	not object.get(rule, "effect", "deny") in {"allow", "approve"}
+	effect(rule) == "deny"
 	concerns(rule)
+	all_may_hold(rule)
+}
+
+deny contains reason(rule) if {
+	some [n, actions] in index.deny
+	some [m, resources] in actions[patterns.part(input.action.name, n)]
+	some rule in resources[patterns.part(ports.resource, m)]
+	all_may_hold(rule)
+}
+
+index := data.materialized["hexdag/abac/index"]
+
+# METADATA
+# title: The effect of a rule
+effect(rule) := rule.effect if rule.effect in ["allow", "approve"]
+
+effect(rule) := "deny" if not object.get(rule, "effect", "deny") in ["allow", "approve"]
+
+all_hold(rule) if {
+	every condition in object.get(rule, "when", []) {
+		holds(condition)
+	}
+}
+
+all_may_hold(rule) if {
 	every condition in object.get(rule, "when", []) {
 		may_hold(condition)
 	}
@@ -64,13 +106,15 @@ subject := object.union(object.get(data.abac, ["subjects", input.subject.id], {}
 
 resource := object.union(object.get(data.abac, ["resources", ports.resource], {}), input.resource)
 
-attribute(["subject"]) := subject
+attribute(path) := object.get(whose(path[0]), array.slice(path, 1, count(path)), null)
 
-attribute(path) := object.get(subject, array.slice(path, 1, count(path)), null) if path[0] == "subject"
+whose("subject") := subject
 
-attribute(path) := object.get(resource, array.slice(path, 1, count(path)), null) if path[0] == "resource"
+whose("resource") := resource
 
-attribute(path) := object.get(input, path, null) if path[0] in {"action", "context"}
+whose("action") := input.action
+
+whose("context") := input.context
 
 # An attribute that is not there is null: no condition has a value of null.
 operand(condition) := condition.value if not condition.as
@@ -98,7 +142,7 @@ told(condition) if {
 	takes(condition.is, left, right)
 }
 
-takes(operator, _, _) if operator in {"eq", "ne"}
+takes(operator, _, _) if operator in ["eq", "ne"]
 
 takes("in", _, right) if is_collection(right)
 
@@ -110,7 +154,7 @@ takes("prefix", left, right) if {
 }
 
 takes(operator, left, right) if {
-	operator in {"lt", "le", "gt", "ge"}
+	operator in ["lt", "le", "gt", "ge"]
 	is_number(left)
 	is_number(right)
 }
@@ -133,7 +177,8 @@ compare("prefix", left, right) if {
 }
 
 compare(operator, left, right) if {
-	takes(operator, left, right)
+	is_number(left)
+	is_number(right)
 	ordered(operator, left, right)
 }
 

@@ -1,6 +1,7 @@
 package hexdag.abac_test
 
 import data.hexdag.abac
+import data.materialize.hexdag.abac.index
 
 attributes := {
 	"subjects": {"ada": {"department": "sales", "level": 3, "groups": ["a", "b"], "type": "root"}},
@@ -16,8 +17,12 @@ request := {
 
 rule(effect, conditions) := {"id": "r", "effect": effect, "action": "database.*", "resource": "database:orders", "when": conditions}
 
+# Both ways to decide, which have to come to the same.
 decided(rule) := got if {
-	got := abac.rules with input as request with data.abac as object.union(attributes, {"rules": [rule]})
+	rules := object.union(attributes, {"rules": [rule]})
+	got := abac.rules with input as request with data.abac as rules
+	worked_out := index with data.abac as rules
+	got == abac.rules with input as request with data.abac as rules with data.materialized as {"hexdag/abac/index": worked_out}
 }
 
 # What holds, in a rule that allows; the same denies.

@@ -11,20 +11,22 @@ package hexdag.combine
 # description: |
 #   Denials override approvals, and these what is allowed; what no policy allows or
 #   sends to a person is denied. Obligations of all policies are kept, but with a denial.
-decision(parts) := document("deny", denials, set()) if {
-	denials := of(parts, "deny")
-	count(denials) > 0
-} else := document("approve", approvals, of(parts, "obligations")) if {
-	approvals := of(parts, "approve")
-	count(approvals) > 0
-} else := document("allow", grants, of(parts, "obligations")) if {
-	grants := of(parts, "allow")
-	count(grants) > 0
+decision(parts) := document("deny", of(parts, "deny"), set()) if {
+	any_of(parts, "deny")
+} else := document("approve", of(parts, "approve"), of(parts, "obligations")) if {
+	any_of(parts, "approve")
+} else := document("allow", of(parts, "allow"), of(parts, "obligations")) if {
+	any_of(parts, "allow")
 } else := document("deny", {{"id": "default.deny", "msg": "no rule allows this"}}, set())
 
 # METADATA
 # title: What all policies have of one kind
-of(parts, kind) := {one | some part in parts; some one in object.get(part, kind, set())}
+of(parts, kind) := {one | some part in parts; some one in part[kind]}
+
+any_of(parts, kind) if {
+	some part in parts
+	some _ in part[kind]
+}
 
 document(effect, reasons, obligations) := {"effect": effect, "reasons": sort(reasons)} if {
 	count(obligations) == 0

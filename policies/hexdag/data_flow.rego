@@ -1,21 +1,22 @@
 # METADATA
 # title: Data flow
 # description: |
-#   Keeps untrusted input from side effects, and secrets inside. The labels of what goes
-#   into a call are input.context.labels.integrity ("trusted" or "untrusted") and
-#   .confidentiality ("public", "internal" or "secret"); without one, or with another,
-#   they are taken for untrusted and secret. data.flow has outside: patterns of the actions or
-#   resources ("type:id") that leave the house, endorse: a list of {action, resource,
-#   principals} of side effects that untrusted input may have, declassify: the same for
-#   secrets, and harmless: patterns of actions without side effects beside those that
-#   only read.
+#   Keeps untrusted input from side effects, and secrets inside. The host tells the labels
+#   of what goes into a call as input.context.labels.integrity ("trusted" or "untrusted") and
+#   .confidentiality ("public", "internal" or "secret"), and where these come from as
+#   input.context.sources; without a label, or with another, what goes in is taken for untrusted
+#   and secret. data.flow has outside: patterns of the actions or resources ("type:id") that
+#   leave the house, endorse: a list of {action, resource, principals} of side effects that
+#   untrusted input may have, approve: the same for those that it may have if a person
+#   approves, declassify: the same for secrets, and harmless: patterns of actions without side
+#   effects beside those that only read.
 package hexdag.data_flow
 
 import data.hexdag.ports
 
 # METADATA
 # title: The policy, for hexdag.combine
-rules := {"deny": deny}
+rules := {"deny": deny, "approve": approve}
 
 default untrusted := true
 
@@ -52,7 +53,21 @@ deny contains {"id": "flow.untrusted", "msg": concat(" ", ["untrusted input must
 	untrusted
 	side_effect
 	not exempt(endorsements)
+	not exempt(approvals)
 }
+
+# METADATA
+# title: What a person decides
+approve contains {"id": "flow.approve", "msg": concat(" ", ["untrusted input reaches", input.action.name, concat("", ["(", concat(", ", sources), ")"])])} if {
+	untrusted
+	side_effect
+	not exempt(endorsements)
+	exempt(approvals)
+}
+
+default sources := []
+
+sources := input.context.sources if is_array(input.context.sources)
 
 deny contains {"id": "flow.secret", "msg": concat(" ", ["a secret must not leave through", input.action.name])} if {
 	secret
@@ -65,6 +80,10 @@ deny contains {"id": "flow.secret", "msg": concat(" ", ["a secret must not leave
 default endorsements := []
 
 endorsements := data.flow.endorse
+
+default approvals := []
+
+approvals := data.flow.approve
 
 default declassifications := []
 

@@ -6,6 +6,7 @@ flow := {
 	"outside": ["http.*", "llm:gpt-*"],
 	"harmless": ["metrics.*"],
 	"endorse": [{"action": "artifacts.store", "resource": "artifacts:draft-*", "principals": ["ada"]}],
+	"approve": [{"action": "calendar.invite", "principals": ["ada"]}, {"action": "artifacts.store", "principals": ["ada"]}],
 	"declassify": [{"action": "http.post", "principals": ["*"]}],
 }
 
@@ -34,7 +35,8 @@ test_deny[name] if {
 		"untrusted, harmless": {"input": call(untrusted, "metrics.count", {"type": "metrics", "id": "x"}), "want": set()},
 		"untrusted, written": {"input": call(untrusted, "refund.issue", {"type": "tool", "id": "refund.issue"}), "want": {"flow.untrusted"}},
 		"untrusted, endorsed": {"input": call(untrusted, "artifacts.store", file("draft-1")), "want": set()},
-		"untrusted, endorsed elsewhere": {"input": call(untrusted, "artifacts.store", file("final-1")), "want": {"flow.untrusted"}},
+		"untrusted, for a person to decide": {"input": call(untrusted, "artifacts.store", file("final-1")), "want": set()},
+		"untrusted, endorsed elsewhere": {"input": call(untrusted, "memory.set", file("draft-1")), "want": {"flow.untrusted"}},
 		"untrusted, endorsed for another": {
 			"input": object.union(call(untrusted, "artifacts.store", file("draft-1")), {"subject": {"id": "bob"}}),
 			"want": {"flow.untrusted"},
@@ -54,4 +56,25 @@ test_deny[name] if {
 test_without_data if {
 	got := data_flow.rules.deny with input as call(untrusted, "artifacts.store", file("draft-1"))
 	{r.id | some r in got} == {"flow.untrusted"}
+}
+
+test_approve[name] if {
+	some name, tc in {
+		"clean": {"input": call(clean, "calendar.invite", {"type": "tool", "id": "calendar.invite"}), "want": set()},
+		"untrusted": {"input": call(untrusted, "calendar.invite", {"type": "tool", "id": "calendar.invite"}), "want": {"flow.approve"}},
+		"endorsed": {"input": call(untrusted, "artifacts.store", file("draft-1")), "want": set()},
+		"of another": {
+			"input": object.union(call(untrusted, "calendar.invite", {"type": "tool", "id": "calendar.invite"}), {"subject": {"id": "bob"}}),
+			"want": set(),
+		},
+	}
+	got := data_flow.rules.approve with input as tc.input with data.flow as flow
+	{r.id | some r in got} == tc.want
+}
+
+test_sources_are_told if {
+	asked := object.union(call(untrusted, "calendar.invite", {"type": "tool", "id": "calendar.invite"}), {"context": {"sources": ["database:mails", "http:example.org"]}})
+	got := data_flow.rules.approve with input as asked with data.flow as flow
+	some reason in got
+	contains(reason.msg, "(database:mails, http:example.org)")
 }

@@ -43,9 +43,11 @@ is_module if input.subject.type == "module"
 # METADATA
 # title: The run's principal
 # description: The person or service that a run acts for, whoever makes the call.
-principal := input.subject.on_behalf_of[0] if is_module
+principal := person(input.subject)
 
-principal := input.subject.id if not is_module
+person(subject) := subject.on_behalf_of[0] if subject.type == "module"
+
+person(subject) := subject.id if not subject.type == "module"
 
 # METADATA
 # title: Modules that take part in the call
@@ -68,7 +70,9 @@ people contains caller if some caller in input.subject.on_behalf_of
 # METADATA
 # title: The resource
 # description: '"database:orders"; where one of the two is missing, it is empty.'
-resource := concat(":", [object.get(input, ["resource", "type"], ""), object.get(input, ["resource", "id"], "")])
+resource := whole if {
+	whole := concat(":", [input.resource.type, input.resource.id])
+} else := concat(":", [object.get(input, ["resource", "type"], ""), object.get(input, ["resource", "id"], "")])
 
 # METADATA
 # title: A grant covers the call

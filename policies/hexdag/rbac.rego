@@ -7,6 +7,7 @@
 #   bindings: {principal: [{role, tenant}]}, in which the tenant "*" is any.
 package hexdag.rbac
 
+import data.hexdag.patterns
 import data.hexdag.ports
 
 # METADATA
@@ -17,8 +18,14 @@ rules := {"allow": allow}
 # title: The roles that the principal is bound to, in the request's tenant
 direct contains binding.role if {
 	some binding in data.rbac.bindings[ports.principal]
-	binding.tenant in {"*", input.subject.tenant}
+	bound(binding.tenant)
 }
+
+bound("*") if input.subject.tenant
+
+bound(tenant) if tenant == input.subject.tenant
+
+index := data.materialized["hexdag/rbac/index"]
 
 # METADATA
 # title: The roles that the principal has, inherited ones among them
@@ -28,12 +35,27 @@ inherits[name] := object.get(role, "inherits", []) if some name, role in data.rb
 
 # METADATA
 # title: What a role of the principal allows
-allow contains {"id": "rbac.role", "msg": concat(" ", ["the role", role, "allows", input.action.name])} if {
+# description: |
+#   The first rule says it. The second comes to the same by the index that the host makes
+#   of data.rbac when it loads it, if there is one.
+allow contains reason(role) if {
+	not index
 	some role in roles
 	some grant in data.rbac.roles[role].allow
 	ports.matches(grant.action, input.action.name)
 	ports.matches(object.get(grant, "resource", "*"), ports.resource)
 }
+
+allow contains reason(via) if {
+	some [n, actions] in index.grants
+	some [m, resources] in actions[patterns.part(input.action.name, n)]
+	some via in resources[patterns.part(ports.resource, m)]
+	some binding in data.rbac.bindings[ports.principal]
+	bound(binding.tenant)
+	index.closed[binding.role][via]
+}
+
+reason(role) := {"id": "rbac.role", "msg": concat(" ", ["the role", role, "allows", input.action.name])}
 
 # METADATA
 # title: Permissions

@@ -1,6 +1,7 @@
 package hexdag.rbac_test
 
 import data.hexdag.rbac
+import data.materialize.hexdag.rbac.index
 
 roles := {
 	"viewer": {"allow": [{"action": "database.query", "resource": "database:orders*"}]},
@@ -41,6 +42,10 @@ test_allow[name] if {
 		},
 	}
 	got := rbac.rules.allow with input as tc.input with data.rbac as {"roles": roles, "bindings": bindings}
+	worked_out := index with data.rbac as {"roles": roles}
+	got == rbac.rules.allow with input as tc.input
+		with data.rbac as {"bindings": bindings}
+		with data.materialized as {"hexdag/rbac/index": worked_out}
 	count(got) == tc.want
 }
 

@@ -105,6 +105,36 @@ func (*ToolCall) Args() Doc { return Doc{docInput, "/args"} }
 // Result is where the tool puts what it gives.
 func (*ToolCall) Result() Doc { return Doc{id: docOutput} }
 
+// OperationCall is what port_call gets: an operation of a port to do.
+type OperationCall struct{}
+
+// OperationFunc handles port_call.
+type OperationFunc func(*OperationCall) Verdict
+
+// Serve runs the handler as an export does.
+func (f OperationFunc) Serve() uint64 {
+	if f == nil {
+		return Serve(unregistered)
+	}
+	return Serve(func() Verdict { return f(&OperationCall{}) })
+}
+
+// Payload is the whole message, and the request's raw bytes beside it.
+func (*OperationCall) Payload() Doc { return Doc{id: docInput} }
+
+// Run is the run's identity and usage: /run_id, /tenant, /usage/input_tokens, ...
+func (*OperationCall) Run() Doc { return Doc{docInput, "/run"} }
+
+// Op returns the operation, "port.method".
+func (*OperationCall) Op() string { return Doc{id: docInput}.String("/op") }
+
+// Args is the operation's arguments.
+func (*OperationCall) Args() Doc { return Doc{docInput, "/args"} }
+
+// Result is where the reply goes, and its raw bytes. Fail with the name of a status,
+// such as not_found, is what the caller gets in its place.
+func (*OperationCall) Result() Doc { return Doc{id: docOutput} }
+
 // GovernanceCall is what authorize, audit and permissions get.
 type GovernanceCall struct{}
 

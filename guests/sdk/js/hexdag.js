@@ -247,13 +247,13 @@ export class Call {
   input = new Doc(0, "/input");
   /** What a node gave, absent if it failed. A hook after a node may patch it. */
   output = new Doc(0, "/output");
-  /** The arguments of a port call or a tool. A hook before a port call may patch them. */
+  /** The arguments of a port call, a tool or an operation. A hook before a port call may patch them. */
   args = new Doc(0, "/args");
   /** What a port answered, absent if it failed. A hook after a port call may patch it. */
   reply = new Doc(0, "/reply");
   /** Why it failed: /code and /message; absent if it did not. */
   problem = new Doc(0, "/error");
-  /** Where a body, a tool or a hook that skips puts what it gives. */
+  /** Where a body, a tool, an operation of a port or a hook that skips puts what it gives. */
   result = new Doc(4);
 
   /** The node's name, the operation or the tool. */

@@ -85,6 +85,10 @@ func describe(a *host.Approval) string {
 	if a.Body != "" {
 		line("body", a.Body)
 	}
+	c := a.Request.Context
+	if labels, err := kernel.NewLabels(kernel.Integrity(c.Labels[kernel.LabelIntegrity]), kernel.Confidentiality(c.Labels[kernel.LabelConfidentiality]), c.Sources...); err == nil && labels != nil {
+		line("made of", "what is "+labels.String())
+	}
 	for _, r := range a.Reasons {
 		line("because", kernel.Quote(r.Msg)+" ["+kernel.Quote(r.ID)+"]")
 	}

@@ -55,6 +55,14 @@ func TestApprovals(t *testing.T) {
 	with("approvals", "list").wants(t, exitDone)
 	with("approvals", "list", "--all").wants(t, exitDone, id, "used", "by bob")
 
+	// Whoever answers sees whose words go into the call.
+	cli(t, "", "run", at("pipeline.yaml"), "--input", `"v"`, "--label", "integrity=untrusted,confidentiality=internal").wants(t, exitDone, "suspended")
+	third := pending()
+	with("approvals", "list").wants(t, exitDone, third, "made of   what is untrusted, internal (input)")
+	with("approvals", "deny", third, "--as", "bob").wants(t, exitDone, "denied")
+	with("resume", "--event", "hexdag.approval:"+third).refuses(t, exitDenied, "was not approved")
+	cli(t, "", "run", at("pipeline.yaml"), "--input", `"v"`, "--label", "integrity=low").refuses(t, exitBadInput, "there is no integrity low", "write trusted or untrusted")
+
 	cli(t, "", "run", at("pipeline.yaml"), "--input", `"v"`).wants(t, exitDone, "suspended")
 	second := pending()
 	if second == id {

@@ -14,7 +14,7 @@ import (
 
 func auditCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "audit", Short: "Check, prove and read audit logs", Args: cobra.NoArgs, RunE: help}
-	cmd.AddCommand(verifyCommand(), proveCommand(), exportCommand(), tailCommand())
+	cmd.AddCommand(verifyCommand(), proveCommand(), revealCommand(), eraseCommand(), exportCommand(), tailCommand())
 	return cmd
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,8 +48,8 @@ func prove(cmd *cobra.Command, args []string, key, known string) error {
 	var record int64
 	if len(args) == 2 {
 		var err error
-		if record, err = strconv.ParseInt(args[1], 10, 64); err != nil || record < 1 {
-			return &kernel.Error{Code: kernel.CodeInput, What: kernel.Quote(args[1]) + " is no record's number", Fix: "give a line of records.jsonl, from 1"}
+		if record, err = recordNumber(args[1]); err != nil {
+			return err
 		}
 	}
 	opts, err := auditOptions(key, known)
@@ -145,7 +144,7 @@ line: {"n": the record's number, "record": {...}}. Of a log that was changed not
 	f.Int64Var(&s.to, "to", 0, "the last record")
 	f.StringVar(&s.since, "since", "", "records of this time and later, as RFC 3339 has it")
 	f.StringVar(&s.until, "until", "", "records of before this time")
-	f.StringVar(&s.kind, "kind", "", "records of this kind: call, decision, module, run, note, shadow, log")
+	f.StringVar(&s.kind, "kind", "", "records of this kind: call, decision, module, policy, run, note, shadow, log")
 	f.StringVar(&s.effect, "effect", "", "records of this effect: allow, deny, approve")
 	f.StringVar(&s.action, "action", "", "records of actions that match this pattern")
 	f.StringVar(&s.run, "run", "", "records of this run")

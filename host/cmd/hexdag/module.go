@@ -40,6 +40,14 @@ func inspectCommand() *cobra.Command {
 	return cmd
 }
 
+// guarded are the arguments by which an operation can be granted.
+func guarded(guards []string) string {
+	if len(guards) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(guards, ", ") + ")"
+}
+
 func printModule(w io.Writer, m *host.ModuleInfo) error {
 	var b strings.Builder
 	row := func(name, text string) { fmt.Fprintf(&b, "%-14s %s\n", name, orNone(text)) }
@@ -70,6 +78,9 @@ func printModule(w io.Writer, m *host.ModuleInfo) error {
 	row("asks for", quoteAll(asks))
 	for _, t := range m.Tools {
 		row("tool", kernel.Quote(t.Name)+": "+kernel.Quote(t.Description))
+	}
+	for _, o := range m.Operations {
+		row("operation", kernel.Quote(o.Name)+guarded(o.Guards)+": "+kernel.Quote(o.Description))
 	}
 	l := m.Limits
 	row("limits", fmt.Sprintf("deadline %s, fuel %d, memory %s, document %d, body %d, host_calls %d,", l.Deadline, l.Fuel, mebibytes(l.Memory), l.Document, l.Body, l.HostCalls))

@@ -34,7 +34,7 @@ func TestModuleInspect(t *testing.T) {
 		File, Name, Version, Description, Digest, Dialect string
 		Size                                              int
 		Points, Imports, Exports                          []string
-		Tools, Capabilities                               []any
+		Tools, Operations, Capabilities                   []any
 		Limits                                            map[string]any
 		StaticLimits                                      map[string]any `json:"static_limits"`
 		Producers                                         []any
@@ -63,7 +63,7 @@ func TestModuleCall(t *testing.T) {
 		{"granted", "node_run", []string{"--config", `{"op": "metrics.count", "args": {"name": "good"}}`}, exitDone, []string{"1 host calls"}},
 		{"not granted", "node_run", []string{"--config", `{"op": "metrics.count", "args": {"name": "bad"}}`}, exitFailed, []string{"verdict  error", "not granted"}},
 		{"not requested", "node_run", []string{"--config", `{"op": "metrics.count", "args": {"name": "ugly"}}`}, exitFailed, []string{"verdict  error", "does not request it"}},
-		{"no operation", "node_run", []string{"--config", `{"op": "lock.acquire"}`}, exitFailed, []string{"verdict  error", "no operation lock.acquire"}},
+		{"no operation", "node_run", []string{"--config", `{"op": "drawer.open"}`}, exitFailed, []string{"verdict  error", "no operation drawer.open"}},
 		{"denied", "node_run", []string{"--config", `{"verdict": 3, "output": {"reason": "a\u001b[31m"}}`}, exitDenied, []string{"verdict  deny", `a\u001b[31m`}},
 		{"retry", "node_run", []string{"--config", `{"verdict": 4}`}, exitFailed, []string{"verdict  retry_after"}},
 	} {

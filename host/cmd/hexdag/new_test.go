@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/testenv"
@@ -20,11 +21,20 @@ var compilers = map[string]struct {
 	"c":              {onPath("clang-14"), "clang-14 lld-14"},
 	"rust":           {onPath("cargo"), "cargo, rustc and libstd-rust-dev-wasm32"},
 	"zig":            {func() bool { return onPath("zig")() || exec.Command("python3", "-c", "import ziglang").Run() == nil }, "Zig 0.17"},
-	"assemblyscript": {func() bool { _, err := os.Stat(npmModules); return err == nil }, "assemblyscript, from npm"},
+	"assemblyscript": {isThere(npmModules), "assemblyscript, from npm"},
+	"javascript":     {isThere(filepath.Join(quickJS, "vendor")), "QuickJS's source, from crates.io"},
+	"java":           {onPath("mvn"), "openjdk-17-jdk-headless maven"},
 }
 
 // npmModules is where "make toolchains" has npm install AssemblyScript's compiler.
 const npmModules = "../../../guests/sdk/assemblyscript/node_modules"
+
+// quickJS is where it has cargo put JavaScript's engine.
+const quickJS = "../../../guests/sdk/js/engine"
+
+func isThere(path string) func() bool {
+	return func() bool { _, err := os.Stat(path); return err == nil }
+}
 
 func onPath(program string) func() bool {
 	return func() bool { _, err := exec.LookPath(program); return err == nil }
@@ -35,8 +45,8 @@ func TestNew(t *testing.T) {
 	for _, kind := range host.ProjectKinds() {
 		for _, lang := range host.ProjectLanguages(kind) {
 			t.Run(kind+" "+lang, func(t *testing.T) {
-				if testing.Short() {
-					t.Skip("compiles")
+				if testing.Short() || testenv.Race {
+					t.Skip("compiles, for minutes, in seven languages")
 				}
 				if c, ok := compilers[lang]; ok && !c.there() {
 					testenv.Missing(t, c.what+"; run 'make toolchains'")
@@ -45,14 +55,12 @@ func TestNew(t *testing.T) {
 				r := cli(t, "", "new", kind, "my-"+kind, "--lang", lang, "--dir", dir)
 				r.wants(t, exitDone, "README.md", "next: hexdag ")
 				_, next, _ := strings.Cut(strings.TrimSpace(r.out), "next: hexdag ")
-				if lang == "assemblyscript" { // in place of npm install
-					modules, err := filepath.Abs(npmModules)
-					if err == nil {
-						err = os.Symlink(modules, filepath.Join(dir, "node_modules"))
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
+				switch lang {
+				case "assemblyscript": // in place of npm install
+					link(t, npmModules, filepath.Join(dir, "node_modules"))
+				case "javascript": // in place of cargo vendor
+					link(t, filepath.Join(quickJS, "vendor"), filepath.Join(dir, "sdk/js/engine/vendor"))
+					shareEngine(t, dir)
 				}
 				cli(t, "", strings.Fields(next)...).wants(t, exitDone, ", 0 failed")
 				switch lang {
@@ -73,9 +81,36 @@ func TestNew(t *testing.T) {
 	}
 }
 
+func link(t *testing.T, from, to string) {
+	t.Helper()
+	from, err := filepath.Abs(from)
+	if err == nil {
+		err = os.Symlink(from, to)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shareEngine has a project use what is compiled of the repository's engine, which is
+// the same: compiling it takes a quarter of a minute.
+func shareEngine(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(quickJS, "target"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link(t, filepath.Join(quickJS, "target"), filepath.Join(dir, "sdk/js/engine/target"))
+	old := time.Unix(0, 0)
+	for _, name := range []string{"js/engine/Cargo.toml", "js/engine/engine.c", "c/hexdag.h"} {
+		if err := os.Chtimes(filepath.Join(dir, "sdk", name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	cli(t, "", "new", "hook", "A").refuses(t, exitBadInput, "input.invalid", "lower-case")
-	cli(t, "", "new", "port", "a").refuses(t, exitBadInput, "pipeline.unsupported", "port_call", "hexdag new porthook")
+	cli(t, "", "new", "ports", "a").refuses(t, exitBadInput, "input.invalid", "did you mean port?")
 	cli(t, "", "new", "hook", "a", "--lang", "rego").refuses(t, exitBadInput, "input.invalid", "name one of ")
 	dir := t.TempDir()
 	cli(t, "", "new", "hook", "a", "--dir", filepath.Dir(dir)).refuses(t, exitFailed, "not empty")

@@ -10,15 +10,16 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Compile, test, explain, sign and evaluate policies", Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: "policy", Short: "Compile, test, explain, sign, evaluate and compare policies", Args: cobra.NoArgs, RunE: help}
 	cmd.AddCommand(policyBuildCommand(), policyEvalCommand(), policyTestCommand(), policyExplainCommand(), policyCheckCommand(), policyFmtCommand(),
-		policyBenchCommand(), policyListCommand(), policySignCommand(), policyVerifyCommand())
+		policyBenchCommand(), policyListCommand(), policySignCommand(), policyVerifyCommand(), policyImpactCommand())
 	return cmd
 }
 
 func policyBuildCommand() *cobra.Command {
 	var out string
 	var entrypoints []string
+	var portable bool
 	cmd := &cobra.Command{
 		Use:   "build DIR... -o FILE",
 		Short: "Compile Rego to WebAssembly",
@@ -28,7 +29,7 @@ FILE is an OPA bundle (.tar.gz), or the bare module where its name ends in .wasm
 What can be evaluated are the rules with entrypoint: true in their metadata.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			built, err := host.BuildPolicy(cmd.Context(), args, entrypoints, out)
+			built, err := host.BuildPolicy(cmd.Context(), args, entrypoints, out, portable)
 			if err != nil {
 				return err
 			}
@@ -38,6 +39,7 @@ What can be evaluated are the rules with entrypoint: true in their metadata.`,
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the file to write")
 	cmd.Flags().StringArrayVarP(&entrypoints, "entrypoint", "e", nil, "another rule that can be evaluated, as hexdag/authz/decision; may be repeated")
+	cmd.Flags().BoolVar(&portable, "portable", false, "leave the matching of patterns to the module, so that other runtimes of OPA's modules can run it; it is some ten times slower")
 	cobra.CheckErr(cmd.MarkFlagRequired("output"))
 	return cmd
 }

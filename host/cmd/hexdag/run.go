@@ -26,6 +26,8 @@ type runFlags struct {
 	record                   string
 	asJSON, tolerate, wait   bool
 	concurrency              int
+	labels                   map[string]string
+	reload                   time.Duration
 }
 
 func runCommand() *cobra.Command {
@@ -54,7 +56,9 @@ hexdag run pipeline.yaml --each tickets.jsonl`,
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&f.record, "record", "", "a folder for cases: the first call of every module at each extension point")
 	cmd.Flags().StringVar(&f.env, "env", "", "of several pipelines in FILE, the one with this metadata.namespace")
+	cmd.Flags().StringToStringVar(&f.labels, "label", nil, "NAME=VALUE, what is said of the run; integrity=untrusted and confidentiality=internal or secret are its input's labels")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "where the run waits for an event, stay until the time to wait is over")
+	cmd.Flags().DurationVar(&f.reload, "reload-policies", 0, "how often to look at the files of governance: once they change, calls are decided by the new rules")
 	cmd.MarkFlagsMutuallyExclusive("input", "each")
 	return cmd
 }
@@ -116,7 +120,18 @@ func withHost(cmd *cobra.Command, file string, f runFlags, use func(ctx context.
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
-	return use(ctx, h, read.System != nil)
+	if f.reload > 0 {
+		watching, stop := context.WithCancel(ctx)
+		var watcher sync.WaitGroup
+		watcher.Go(func() { h.WatchGovernance(watching, f.reload, nil) })
+		defer watcher.Wait()
+		defer stop()
+	}
+	after, err := listening(ctx, cmd, h)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(ctx, h, read.System != nil), after())
 }
 
 // configFor returns the configuration: the named one, hexdag.yaml beside the
@@ -138,7 +153,7 @@ func runOnce(ctx context.Context, cmd *cobra.Command, h *host.Host, p *host.Pipe
 		return err
 	}
 	recorder := &host.Recorder{}
-	opts := host.RunOptions{Recorder: recorder}
+	opts := host.RunOptions{Recorder: recorder, Labels: f.labels}
 	stop := func() {}
 	if !f.asJSON {
 		opts.Observer, stop = watch(cmd.ErrOrStderr(), p, 0)
@@ -216,7 +231,7 @@ func runSystem(ctx context.Context, cmd *cobra.Command, h *host.Host, file strin
 	if len(s.Machines) > 0 {
 		return moveEntity(ctx, cmd, s, input, recorder, f)
 	}
-	result := s.Run(ctx, input, host.RunOptions{Recorder: recorder})
+	result := s.Run(ctx, input, host.RunOptions{Recorder: recorder, Labels: f.labels})
 	if f.asJSON {
 		err = writeJSON(cmd.OutOrStdout(), struct {
 			*host.SystemResult
@@ -244,7 +259,7 @@ func moveEntity(ctx context.Context, cmd *cobra.Command, s *host.System, input a
 	if err != nil || move.Entity == "" || move.ID == "" || move.To == "" {
 		return &kernel.Error{Code: kernel.CodeInput, What: "this system follows entities, and the input moves none", Why: fmt.Sprint(err), Fix: `pass {"entity": ..., "entity_id": ..., "to_state": ..., "reason"?: ..., "payload"?: ...}`}
 	}
-	result, err := s.Transition(ctx, move, host.RunOptions{Recorder: recorder})
+	result, err := s.Transition(ctx, move, host.RunOptions{Recorder: recorder, Labels: f.labels})
 	if f.asJSON {
 		doc := struct {
 			Moved  bool          `json:"moved"`
@@ -313,7 +328,7 @@ func runEach(ctx context.Context, cmd *cobra.Command, p *host.Pipeline, f runFla
 		return err
 	}
 	defer lines.Close()
-	opts := host.BatchOptions{File: f.each, Concurrency: f.concurrency}
+	opts := host.BatchOptions{File: f.each, Concurrency: f.concurrency, RunOptions: host.RunOptions{Labels: f.labels}}
 	stop := func() {}
 	if f.asJSON {
 		opts.Recorder = host.Tell(eventLines(cmd.OutOrStdout()))

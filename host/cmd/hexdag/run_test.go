@@ -182,7 +182,7 @@ func TestRunEach(t *testing.T) {
 	run := []string{"run", at("pipeline.yaml"), "--each", file}
 	r := cli(t, "", run...)
 	r.wants(t, exitFailed, "5/5", "T-1", "completed", "5 lines in", "2 completed, 1 denied, 2 failed", "lines.jsonl:3", `T-\x1b[31m3`, "LLM calls", "hexdag audit verify "+at(".hexdag/audit"), at(".hexdag/artifacts"))
-	cli(t, "", append(run, "--tolerate-failures", "--concurrency", "1")...).wants(t, exitDone, "2 completed, 1 denied, 2 failed")
+	cli(t, "", append(run, "--tolerate-failures", "--concurrency", "1", "--reload-policies", "5ms")...).wants(t, exitDone, "2 completed, 1 denied, 2 failed")
 	cli(t, "", "run", at("pipeline.yaml"), "--each", at("no.jsonl")).refuses(t, exitBadInput, "no.jsonl")
 	cli(t, "", "run", at("pipeline.yaml"), "--each", filepath.Dir(file)).refuses(t, exitBadInput, "directory")
 }

@@ -65,7 +65,7 @@ func BenchmarkThousand(b *testing.B) {
 			b.Fatal(err)
 		}
 		p := loadWith(b, a.Wasm, policy.Options{Data: a.Data, Builtins: topdown.Builtins()})
-		load := rego.Load([]string{"../../../policies/hexdag/ports.rego", "../../../policies/hexdag/combine.rego", "../../../policies/hexdag/" + name + ".rego", dir}, nil)
+		load := rego.Load([]string{"../../../policies", dir}, nil)
 		b.Run(name+"/driver", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

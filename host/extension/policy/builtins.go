@@ -24,7 +24,8 @@ type builtin struct {
 	arity int
 	// call returns the result. Its error means "undefined", as a builtin's errors
 	// do in Rego, but for errLimit, which ends the evaluation.
-	call func(now time.Time, args []any) (any, error)
+	call  func(now time.Time, args []any) (any, error)
+	clock bool // it tells the time
 }
 
 // errLimit ends an evaluation. Were it "undefined", a policy could be made to see
@@ -36,16 +37,13 @@ var errOperand = errors.New("an operand has the wrong type")
 // hostBuiltins returns the builtins that policies may call, apart from those that
 // OPA compiles into the module. All are pure, and deterministic given the time.
 func hostBuiltins() map[string]builtin {
-	pure := func(arity int, f func(args []any) (any, error)) builtin {
-		return builtin{arity, func(_ time.Time, args []any) (any, error) { return f(args) }}
-	}
 	return map[string]builtin{
 		"sprintf":                  pure(2, sprintf),
 		"strings.any_prefix_match": pure(2, anyMatch(strings.HasPrefix)),
 		"strings.any_suffix_match": pure(2, anyMatch(strings.HasSuffix)),
 		"strings.count":            pure(2, stringsCount),
 		"crypto.sha256":            pure(1, cryptoSHA256),
-		"time.now_ns":              {0, timeNow},
+		"time.now_ns":              {0, timeNow, true},
 		"time.parse_rfc3339_ns":    pure(1, timeParseRFC3339),
 		"time.parse_duration_ns":   pure(1, timeParseDuration),
 		"time.date":                pure(1, timeDate),
@@ -53,6 +51,11 @@ func hostBuiltins() map[string]builtin {
 		"time.weekday":             pure(1, timeWeekday),
 		"time.add_date":            pure(4, timeAddDate),
 	}
+}
+
+// pure makes a builtin that has no use for the time.
+func pure(arity int, f func(args []any) (any, error)) builtin {
+	return builtin{arity: arity, call: func(_ time.Time, args []any) (any, error) { return f(args) }}
 }
 
 // Builtins returns the names of the builtins that the host offers to policies,
@@ -83,6 +86,9 @@ func (in *instance) builtin(ctx context.Context, id uint32, addresses []uint64) 
 	ext, added := in.externals[id]
 	if own && b.arity != len(addresses) || added && ext.Arity != len(addresses) || !own && !added {
 		in.stop(protocol(in.opts.Name, fmt.Sprintf("the policy calls a builtin %d with %d arguments", id, len(addresses)), "it declared none such"))
+	}
+	if in.timeless && b.clock {
+		in.stop(invalid(in.opts.Name, "a rule of package materialize asks for the time", "it is evaluated when data is loaded, not when something is decided", "take what depends on the time into the rules that decide"))
 	}
 	if added {
 		return in.external(ctx, ext, addresses)

@@ -2,9 +2,12 @@ package policy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -23,11 +26,20 @@ const (
 	maxPages = 1<<16 - 1
 	// startTimeout bounds making an instance, in which the data is parsed.
 	startTimeout = 10 * time.Second
+	// spare is how much more memory than its image an instance has room for.
+	spare = 4 * pageSize
+	// perByte is about how much memory a byte of data takes once it is parsed.
+	perByte = 24
 )
 
-// engine makes instances of one compiled module.
+// engine makes instances of one compiled module. Policies that differ in their data
+// share it.
 type engine struct {
 	opts    Options
+	digest  [sha256.Size]byte // of the module as it was given
+	paths   bool              // it has updates of data by path
+	users   atomic.Int64      // policies; none comes back once there are none
+	offered map[string]builtin
 	runtime wazero.Runtime
 	policy  wazero.CompiledModule
 	env     wazero.CompiledModule
@@ -54,7 +66,10 @@ func newEngine(ctx context.Context, wasm []byte, opts Options) (*engine, error) 
 	if len(wasm) > maxModule {
 		return nil, invalid(opts.Name, "the policy's module is too large", fmt.Sprintf("%d bytes, and the limit is %d", len(wasm), maxModule), "")
 	}
-	e := &engine{opts: opts, runtime: newRuntime(ctx, opts)}
+	opts.Data = nil // the policies have it
+	e := &engine{opts: opts, digest: sha256.Sum256(wasm), runtime: newRuntime(ctx, opts), offered: hostBuiltins()}
+	maps.Copy(e.offered, newPatterns().builtins())
+	e.users.Store(1)
 	if err := e.compile(ctx, wasm); err != nil {
 		e.close()
 		return nil, err
@@ -114,6 +129,7 @@ func (e *engine) checkImports() (minPages uint32, err error) {
 // wazero itself checks the signatures of imports, but not those of exports.
 func (e *engine) checkExports() error {
 	exports := e.policy.ExportedFunctions()
+	e.paths = hasPaths(exports)
 	for name, want := range map[string]struct{ params, results int }{
 		"opa_eval":         {7, 1},
 		"builtins":         {0, 1},
@@ -135,6 +151,21 @@ func (e *engine) checkExports() error {
 	return nil
 }
 
+// hasPaths reports whether a module has what ABI 1.3 added, and add_path and
+// remove_path, which are older and of no use without it.
+func hasPaths(exports map[string]api.FunctionDefinition) bool {
+	for name, want := range map[string]struct{ params, results int }{
+		"opa_value_add_path": {3, 1}, "opa_value_remove_path": {2, 1}, "opa_value_free": {1, 0},
+		"opa_heap_ptr_set": {1, 0}, "opa_heap_blocks_stash": {0, 0}, "opa_heap_blocks_restore": {0, 0},
+	} {
+		f, ok := exports[name]
+		if !ok || !allI32(f.ParamTypes(), want.params) || !allI32(f.ResultTypes(), want.results) {
+			return false
+		}
+	}
+	return true
+}
+
 func allI32(types []api.ValueType, n int) bool {
 	return len(types) == n && !slices.ContainsFunc(types, func(t api.ValueType) bool { return t != api.ValueTypeI32 })
 }
@@ -143,15 +174,14 @@ func notOPA(name, why string) error {
 	return invalid(name, "the module is not a policy that OPA compiled, for its ABI 1.2 or later", why, "build it with hexdag policy build")
 }
 
-// newInstance makes a memory of its own and a policy on it, without names, so
+// instantiate makes a memory of its own and a policy on it, without names, so
 // that one runtime holds many.
-func (e *engine) newInstance(ctx context.Context) (*instance, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	in := &instance{opts: &e.opts, fuel: startFuel} // the module's start function takes of it, too
+// Its memory has room, in bytes, before it moves.
+func (e *engine) instantiate(ctx context.Context, room uint64) (*instance, error) {
+	in := &instance{opts: &e.opts, offered: e.offered, fuel: startFuel} // the module's start function takes of it, too
 	ctx = in.context(ctx)
 	anonymous := wazero.NewModuleConfig().WithName("").WithStartFunctions()
-	env, err := e.runtime.InstantiateModule(ctx, e.env, anonymous)
+	env, err := e.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &memory{room: room}), e.env, anonymous)
 	if err != nil {
 		return nil, fmt.Errorf("policy: module env: %w", err)
 	}
@@ -170,12 +200,50 @@ func (e *engine) newInstance(ctx context.Context) (*instance, error) {
 		}
 		return nil, invalid(e.opts.Name, "the policy cannot be instantiated", kernel.Quote(err.Error()), "build it with hexdag policy build")
 	}
-	if err := in.start(ctx); err != nil {
+	in.bind()
+	if e.paths {
+		in.bindPaths()
+	}
+	return in, nil
+}
+
+// copyOf returns an instance like the one that an image was taken of.
+func (e *engine) copyOf(ctx context.Context, m *image) (*instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	in, err := e.instantiate(ctx, uint64(m.size)+spare)
+	if err != nil {
+		return nil, err
+	}
+	in.contract = m.contract
+	if err := in.restore(m); err != nil {
 		in.close()
 		return nil, err
 	}
 	return in, nil
 }
 
-// close frees everything that the engine made. Closing wazero's modules cannot fail.
+func (e *engine) compiledFrom(wasm []byte) bool { return e.digest == sha256.Sum256(wasm) }
+
+// retain adds a policy to those that use the engine, unless the last one is closed.
+func (e *engine) retain() bool {
+	for {
+		n := e.users.Load()
+		if n == 0 {
+			return false
+		}
+		if e.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release frees everything that the engine made once no policy uses it. Closing
+// wazero's modules cannot fail.
+func (e *engine) release() {
+	if e.users.Add(-1) == 0 {
+		e.close()
+	}
+}
+
 func (e *engine) close() { _ = e.runtime.Close(context.Background()) }

@@ -45,8 +45,9 @@ func instantiateMeter(ctx context.Context, rt wazero.Runtime) error {
 
 // setFuel gives a call of the module so much, whatever an earlier one left.
 func (in *instance) setFuel(fuel int64) {
-	in.fuel = fuel
-	in.fuelGlobal.Set(0)
+	first := min(slice, fuel)
+	in.fuel = fuel - first
+	in.fuelGlobal.Set(uint64(first)) // most decisions take no more, and never ask
 }
 
 // refill is the module's call for more fuel: left, below zero, is what it has

@@ -23,14 +23,15 @@ const maxNames = 1 << 20
 // uses it at a time. After a failure it is closed, never used again.
 type instance struct {
 	opts        *Options
+	offered     map[string]builtin // by the host, for in.builtins to be of
 	env, policy api.Module
 	memory      api.Memory
-	entrypoints map[string]int32
-	builtins    map[uint32]builtin
-	externals   map[uint32]Builtin
+	contract
 
 	// Looked up once: a look-up takes longer than a call.
-	evalFunc, malloc, parse, dump api.Function
+	evalFunc, malloc, parse, dump, heapGet api.Function
+
+	paths *pathFunctions // nil where the module has no updates of data by path
 
 	fuelGlobal api.MutableGlobal
 	fuel       int64 // what the module may still be given
@@ -43,6 +44,17 @@ type instance struct {
 	now        time.Time
 	input      []byte
 	evaluation *Evaluation // once a builtin asked for it
+	timeless   bool        // it has no time
+}
+
+// pathFunctions are the exports, of ABI 1.3, that change data in places.
+type pathFunctions struct{ add, remove, free, heapSet, stash, restore api.Function }
+
+// contract is what a module says of itself, the same for each of its instances.
+type contract struct {
+	entrypoints map[string]int32
+	builtins    map[uint32]builtin
+	externals   map[uint32]Builtin
 }
 
 type instanceKey struct{}
@@ -55,16 +67,30 @@ func (in *instance) context(ctx context.Context) context.Context {
 
 func instanceFrom(ctx context.Context) *instance { return ctx.Value(instanceKey{}).(*instance) }
 
-// start brings the instance to where evaluations begin: data parsed, heap marked.
-func (in *instance) start(ctx context.Context) error {
+// bind looks up what the driver calls.
+func (in *instance) bind() {
 	in.fuelGlobal = in.policy.ExportedGlobal(rewrite.ExportFuel).(api.MutableGlobal)
-	if err := in.checkVersion(); err != nil {
-		return err
-	}
 	in.evalFunc = in.policy.ExportedFunction("opa_eval")
 	in.malloc = in.policy.ExportedFunction("opa_malloc")
 	in.parse = in.policy.ExportedFunction("opa_value_parse")
 	in.dump = in.policy.ExportedFunction("opa_value_dump")
+	in.heapGet = in.policy.ExportedFunction("opa_heap_ptr_get")
+}
+
+// bindPaths looks up the functions of a module that the engine found to have them all.
+func (in *instance) bindPaths() {
+	in.paths = &pathFunctions{
+		add: in.policy.ExportedFunction("opa_value_add_path"), remove: in.policy.ExportedFunction("opa_value_remove_path"),
+		free: in.policy.ExportedFunction("opa_value_free"), heapSet: in.policy.ExportedFunction("opa_heap_ptr_set"),
+		stash: in.policy.ExportedFunction("opa_heap_blocks_stash"), restore: in.policy.ExportedFunction("opa_heap_blocks_restore"),
+	}
+}
+
+// start reads what the module says of itself.
+func (in *instance) start(ctx context.Context) error {
+	if err := in.checkVersion(); err != nil {
+		return err
+	}
 	if err := in.readBuiltins(ctx); err != nil {
 		return err
 	}
@@ -73,7 +99,7 @@ func (in *instance) start(ctx context.Context) error {
 		return err
 	}
 	in.entrypoints = ids
-	return in.loadData(ctx)
+	return nil
 }
 
 func (in *instance) checkVersion() error {
@@ -93,11 +119,10 @@ func (in *instance) readBuiltins(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	offered := hostBuiltins()
 	in.builtins = make(map[uint32]builtin, len(ids))
 	in.externals = map[uint32]Builtin{}
 	for name, id := range ids {
-		if b, ok := offered[name]; ok {
+		if b, ok := in.offered[name]; ok {
 			in.builtins[uint32(id)] = b
 			continue
 		}
@@ -131,18 +156,6 @@ func (in *instance) names(ctx context.Context, export string) (map[string]int32,
 	return ids, nil
 }
 
-// loadData parses the base document below the memory of evaluations.
-func (in *instance) loadData(ctx context.Context) (err error) {
-	if in.data, err = in.store(ctx, in.opts.Data); err != nil {
-		return err
-	}
-	if in.data == 0 {
-		return invalid(in.opts.Name, "the policy cannot parse its data", "opa_value_parse refused it", "")
-	}
-	in.heap, err = in.call(ctx, in.policy.ExportedFunction("opa_heap_ptr_get"))
-	return err
-}
-
 // store copies text into memory of the module's and has it parsed. It returns 0 if
 // it is not a value.
 func (in *instance) store(ctx context.Context, text []byte) (uint32, error) {
@@ -159,19 +172,23 @@ func (in *instance) store(ctx context.Context, text []byte) (uint32, error) {
 // eval runs an entrypoint and returns an array of results.
 func (in *instance) eval(ctx context.Context, entrypoint int32, input []byte) (kernel.Value, error) {
 	in.now, in.input, in.evaluation = in.opts.Now(ctx), input, nil
-	address, heap, err := in.placeInput(input)
+	return in.run(in.context(ctx), entrypoint, in.opts.Fuel, in.opts.Result)
+}
+
+// run is eval of the evaluation that is set.
+func (in *instance) run(ctx context.Context, entrypoint int32, fuel int64, most int) (kernel.Value, error) {
+	address, heap, err := in.placeInput(in.input)
 	if err != nil {
 		return nil, err
 	}
-	ctx = in.context(ctx)
-	in.setFuel(in.opts.Fuel)
+	in.setFuel(fuel)
 	const reserved, formatRego = 0, 1 // as JSON, a set's elements would have no order
 	result, err := in.call(ctx, in.evalFunc, reserved, uint64(uint32(entrypoint)), uint64(in.data),
-		uint64(address), uint64(len(input)), uint64(heap), formatRego)
+		uint64(address), uint64(len(in.input)), uint64(heap), formatRego)
 	if err != nil {
 		return nil, err
 	}
-	text, err := in.text(result, in.opts.Result)
+	text, err := in.text(result, most)
 	if err != nil {
 		return nil, err
 	}

@@ -97,38 +97,45 @@ func (o Options) whyRefused(name string) string {
 
 // Policy is a compiled policy with its data. It is safe for concurrent use.
 type Policy struct {
-	opts        Options
-	digest      string
-	entrypoints map[string]int32
-	engine      *engine
-	idle        chan *instance // one slot an instance; a nil has yet to be made
-	closeOnce   sync.Once
-	closed      chan struct{}
+	opts      Options
+	digest    string
+	engine    *engine
+	data      *document
+	*image                   // what its instances are made of
+	idle      chan *instance // one slot an instance; a nil has yet to be made
+	closeOnce sync.Once
+	closed    chan struct{}
 }
 
 // Load checks and compiles a module, and makes its first instance.
 func Load(ctx context.Context, wasm []byte, opts Options) (*Policy, error) {
 	opts = opts.withDefaults()
-	if err := checkData(opts); err != nil {
-		return nil, err
-	}
 	e, err := newEngine(ctx, wasm, opts)
 	if err != nil {
 		return nil, err
 	}
-	p := &Policy{
-		opts:   opts,
-		digest: digest(wasm, opts.Data),
-		engine: e,
-		idle:   make(chan *instance, opts.Instances),
-		closed: make(chan struct{}),
-	}
-	first, err := e.newInstance(ctx)
+	d, first, err := e.read(ctx, opts.Data)
 	if err != nil {
-		e.close()
+		e.release()
 		return nil, err
 	}
-	p.entrypoints = first.entrypoints
+	p, err := newPolicy(opts, e, d, first)
+	if err != nil {
+		e.release()
+	}
+	return p, err
+}
+
+// newPolicy returns a policy of which first is an instance. It has the caller's use of
+// the engine.
+func newPolicy(opts Options, e *engine, d *document, first *instance) (*Policy, error) {
+	m, err := first.capture()
+	if err != nil {
+		first.close()
+		return nil, err
+	}
+	opts.Data = nil
+	p := &Policy{opts: opts, digest: digest(e.digest, d.text), engine: e, data: d, image: m, idle: make(chan *instance, opts.Instances), closed: make(chan struct{})}
 	p.idle <- first
 	for range opts.Instances - 1 {
 		p.idle <- nil
@@ -151,36 +158,20 @@ func LoadFile(ctx context.Context, path string, opts Options) (*Policy, error) {
 	return Load(ctx, f.Wasm, opts)
 }
 
-// maxData bounds the JSON text of the base document: in the instance it takes
-// some twenty times its size.
-const maxData = 16 << 20
-
-func checkData(opts Options) error {
-	if len(opts.Data) > maxData {
-		return invalid(opts.Name, "the policy's data is too large",
-			fmt.Sprintf("%d bytes of JSON, and the limit is %d", len(opts.Data), maxData), "keep what decisions need, or pass it as input")
-	}
-	v, err := kernel.DecodeJSON(opts.Data)
-	if err != nil {
-		return invalid(opts.Name, "the policy's data cannot be read", kernel.Quote(err.Error()), "")
-	}
-	if _, ok := v.(map[string]any); !ok {
-		return invalid(opts.Name, "the policy's data is not a JSON object", "", "")
-	}
-	return nil
-}
-
-func digest(wasm, data []byte) string {
-	w, d := sha256.Sum256(wasm), sha256.Sum256(data)
-	both := sha256.Sum256(append(w[:], d[:]...))
+func digest(module [sha256.Size]byte, data []byte) string {
+	d := sha256.Sum256(data)
+	both := sha256.Sum256(append(module[:], d[:]...))
 	return hex.EncodeToString(both[:])
 }
 
-// Digest identifies the module and its data: a SHA-256, in hexadecimal.
+// Digest identifies the module and its data: a SHA-256, in hexadecimal. How the data
+// is written down is of no account.
 func (p *Policy) Digest() string { return p.digest }
 
-// Entrypoints returns the names that Eval takes, sorted.
-func (p *Policy) Entrypoints() []string { return slices.Sorted(maps.Keys(p.entrypoints)) }
+// Entrypoints returns the names that Eval takes, sorted, but for those that are materialized.
+func (p *Policy) Entrypoints() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(p.entrypoints)), func(name string) bool { return strings.HasPrefix(name, Materialize) })
+}
 
 // Eval evaluates an entrypoint and returns its value, in which sets are sorted
 // arrays. It is not defined if no rule gave one. A nil input is no input at all; json.RawMessage("null") is null.
@@ -196,16 +187,21 @@ func (p *Policy) Eval(ctx context.Context, entrypoint string, input any) (result
 	if err != nil {
 		return nil, false, err
 	}
+	return resultOf(p.opts.Name, answer)
+}
+
+// resultOf takes the value out of a module's answer.
+func resultOf(name string, answer kernel.Value) (result kernel.Value, defined bool, err error) {
 	results, ok := answer.([]any)
 	if !ok || len(results) > 1 {
-		return nil, false, protocol(p.opts.Name, "the policy's answer is not a list of one result", "")
+		return nil, false, protocol(name, "the policy's answer is not a list of one result", "")
 	}
 	if len(results) == 0 {
 		return nil, false, nil
 	}
 	bindings, _ := results[0].(map[string]any)
 	if result, defined = bindings["result"]; !defined {
-		return nil, false, protocol(p.opts.Name, "the policy's answer has no result", "")
+		return nil, false, protocol(name, "the policy's answer has no result", "")
 	}
 	return result, true, nil
 }
@@ -263,10 +259,10 @@ func (p *Policy) acquire(ctx context.Context) (*instance, error) {
 		return nil, ended(p.opts, ctx.Err(), "it waited for an instance")
 	}
 	if in == nil {
-		// Parsing much data may take longer than a decision may: the new instance
+		// Copying much data may take longer than a decision may: the new instance
 		// has a deadline of its own, so that a tight one does not starve the pool.
 		var err error
-		if in, err = p.engine.newInstance(context.WithoutCancel(ctx)); err != nil {
+		if in, err = p.engine.copyOf(context.WithoutCancel(ctx), p.image); err != nil {
 			p.idle <- nil
 			return nil, err
 		}
@@ -285,7 +281,7 @@ func (p *Policy) Close() error {
 		for range p.opts.Instances {
 			<-p.idle
 		}
-		p.engine.close()
+		p.engine.release()
 	})
 	return nil
 }

@@ -216,3 +216,69 @@ func covers(pattern any, value string) bool {
 	prefix, open := strings.CutSuffix(fmt.Sprint(pattern), "*")
 	return open && strings.HasPrefix(value, prefix) || pattern == value
 }
+
+// TestPartialIsNoGuess: where a decision is told without all of the request, it is the one that
+// the whole request gets.
+func TestPartialIsNoGuess(t *testing.T) {
+	inputs := 400
+	if testenv.Race || testing.Short() {
+		inputs = 60
+	}
+	lacking := map[string]func(q map[string]any){
+		"input.action.args": func(q map[string]any) { delete(q["action"].(map[string]any), "args") },
+		"input.context":     func(q map[string]any) { delete(q, "context") },
+		"input.resource":    func(q map[string]any) { delete(q, "resource") },
+		"input.subject.id":  func(q map[string]any) { delete(q["subject"].(map[string]any), "id") },
+	}
+	known, told := map[string]int{}, map[any]bool{}
+	for _, parts := range [][]string{{"rbac"}, {"abac", "rbac"}, {"agent_tools"}, {"rbac", "tenancy"}, stock()} {
+		dir := composed(t, parts, stockData)
+		opa := prepare(t, "data.hexdag.authz.decision", rego.Load([]string{"../../../policies", dir}, nil))
+		partial, err := regoc.NewPartial(t.Context(), regoc.Source{Dirs: []string{dir}}, "hexdag/authz/decision")
+		if err != nil {
+			t.Fatal(err)
+		}
+		random := rand.New(rand.NewPCG(11, uint64(len(parts))))
+		for range inputs / 5 {
+			whole, err := kernel.ToValue(access(random))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for ref, remove := range lacking {
+				text, err := kernel.EncodeJSON(whole)
+				if err != nil {
+					t.Fatal(err)
+				}
+				less, err := kernel.DecodeJSON(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if q := less.(map[string]any); !isObject(q["action"]) || !isObject(q["subject"]) {
+					continue
+				}
+				remove(less.(map[string]any))
+				v, sure, err := partial.Eval(t.Context(), less, []string{ref}, testTime())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !sure {
+					continue
+				}
+				known[ref]++
+				if diff := cmp.Diff(opa(whole), v); diff != "" {
+					t.Fatalf("%v without %s, %v: -whole +told\n%s", parts, ref, whole, diff)
+				}
+				told[v.(map[string]any)["effect"]] = true
+			}
+		}
+	}
+	if known["input.action.args"] == 0 || known["input.context"] == 0 || !told["allow"] || !told["deny"] {
+		t.Errorf("too little is told to say anything: %v, %v", known, told)
+	}
+	t.Log(known)
+}
+
+func isObject(v any) bool {
+	_, ok := v.(map[string]any)
+	return ok
+}

@@ -60,23 +60,36 @@ func (p *termParser) value(depth int) (any, error) {
 	if depth > kernel.MaxDepth {
 		return nil, p.errorf("nests deeper than %d", kernel.MaxDepth)
 	}
-	switch {
-	case p.take("null"):
-		return nil, nil
-	case p.take("true"):
-		return true, nil
-	case p.take("false"):
-		return false, nil
-	case p.take("set()"):
-		return set{}, nil
-	case p.take("["):
-		return p.array(depth)
-	case p.take("{"):
-		return p.braces(depth)
-	case p.at < len(p.text) && p.text[p.at] == '"':
+	p.space()
+	if p.at == len(p.text) {
+		return nil, p.errorf("a value is due")
+	}
+	switch p.text[p.at] {
+	case '"':
 		return p.string()
+	case '{':
+		p.at++
+		return p.braces(depth)
+	case '[':
+		p.at++
+		return p.array(depth)
+	case 'n':
+		return nil, p.word("null")
+	case 't':
+		return true, p.word("true")
+	case 'f':
+		return false, p.word("false")
+	case 's':
+		return set{}, p.word("set()")
 	}
 	return p.number()
+}
+
+func (p *termParser) word(word string) error {
+	if !p.take(word) {
+		return p.errorf("a value is due")
+	}
+	return nil
 }
 
 func (p *termParser) array(depth int) (any, error) {
@@ -144,12 +157,19 @@ func newSet(items []any) set {
 
 func (p *termParser) string() (any, error) {
 	start := p.at
+	plain := true // nothing to unescape, or to refuse
 	for p.at++; p.at < len(p.text); p.at++ {
-		switch p.text[p.at] {
-		case '\\':
+		switch c := p.text[p.at]; {
+		case c == '\\':
 			p.at++
-		case '"':
+			plain = false
+		case c < ' ' || c >= utf8.RuneSelf:
+			plain = false
+		case c == '"':
 			p.at++
+			if plain {
+				return p.text[start+1 : p.at-1], nil
+			}
 			var s string
 			if err := json.Unmarshal([]byte(p.text[start:p.at]), &s); err != nil {
 				return nil, p.errorf("%v", err)

@@ -16,6 +16,9 @@
 // which is also what everybody saw meanwhile. What earlier handlers did is not
 // undone. If the process dies, the claim ends by itself. Of several
 // transitions that begin in the same state, in however many processes, one happens.
+//
+// A change by a run that holds locks is refused where the entity was changed under a larger
+// token of one of them: the run is a stale holder. An entity that is cleaned up takes what it has seen with it.
 package entitystate
 
 import (
@@ -62,6 +65,9 @@ type Options struct {
 	// Guard reports whether an edge's guard holds. An error blocks the
 	// transition, too.
 	Guard func(ctx context.Context, guard string, c *Change) (bool, error)
+	// Changed, if set, is told of every transition that has happened, as {entity_type,
+	// entity_id, from_state, to_state}, with its reason and payload.
+	Changed func(ctx context.Context, c *Change)
 	// Claim is how long handlers have; 0 means ten minutes.
 	Claim time.Duration
 	// Now is the time; nil means time.Now.
@@ -138,8 +144,37 @@ func (s *States) Register(ctx context.Context, tenant, entity, id, initial strin
 	if machine != nil && !has(machine, initial) {
 		return "", &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%s/%s cannot begin in %s", quote(entity), quote(id), quote(initial)), Why: "it is no state of its machine", Fix: "leave it out for " + quote(machine.Initial), Err: ErrInvalidTransition}
 	}
-	r := newRecord(initial, s.opts.Now())
-	return initial, s.memory.Set(ctx, scope(tenant), key(entity, id), r.value(), 0)
+	return initial, s.begin(ctx, tenant, entity, id, initial)
+}
+
+// registerTries is how often a registration that others come before is tried.
+const registerTries = 8
+
+// begin keeps the record of an entity that begins, anew or not: what was seen of locks stays.
+func (s *States) begin(ctx context.Context, tenant, entity, id, initial string) error {
+	for range registerTries {
+		r := newRecord(initial, s.opts.Now())
+		old, value, err := s.load(ctx, tenant, entity, id)
+		switch {
+		case err == nil:
+			r.Fences = old.Fences
+		case !errors.Is(err, ErrNotRegistered) && value == nil:
+			return err
+		}
+		if r, err = r.under(ctx); err != nil {
+			return err
+		}
+		var done bool
+		if value == nil {
+			done, err = s.memory.Create(ctx, scope(tenant), key(entity, id), r.value(), 0)
+		} else {
+			done, err = s.memory.CompareAndSwap(ctx, scope(tenant), key(entity, id), value, r.value(), 0)
+		}
+		if done || err != nil {
+			return err
+		}
+	}
+	return &kernel.Error{Code: kernel.CodeRetry, What: fmt.Sprintf("%s/%s was not registered", quote(entity), quote(id)), Why: "others change it all the time", Fix: "try again", Err: ErrStale}
 }
 
 // State returns an entity's state.
@@ -174,6 +209,9 @@ func (s *States) Cleanup(ctx context.Context, tenant, entity, id string) (*Summa
 	if err != nil {
 		return nil, err
 	}
+	if _, err := r.under(ctx); err != nil {
+		return nil, err
+	}
 	found, err := s.memory.Delete(ctx, scope(tenant), key(entity, id))
 	if err == nil && !found {
 		err = notRegistered(entity, id)
@@ -184,7 +222,7 @@ func (s *States) Cleanup(ctx context.Context, tenant, entity, id string) (*Summa
 	return &Summary{FinalState: r.State, Lifetime: s.opts.Now().Sub(r.Created), Transitions: r.Transitions}, nil
 }
 
-// load returns an entity's record, and the value that it was read from.
+// load returns an entity's record, and the value that it was read from, also where that is no record.
 func (s *States) load(ctx context.Context, tenant, entity, id string) (*record, kernel.Value, error) {
 	if err := checkNames(entity, id); err != nil {
 		return nil, nil, err
@@ -198,7 +236,7 @@ func (s *States) load(ctx context.Context, tenant, entity, id string) (*record, 
 	}
 	r, err := parseRecord(value)
 	if err != nil {
-		return nil, nil, &kernel.Error{Code: kernel.CodeFailed, What: "the state of " + quote(entity) + "/" + quote(id) + " cannot be read", Why: kernel.Quote(err.Error()), Fix: "register it anew", Err: err}
+		return nil, value, &kernel.Error{Code: kernel.CodeFailed, What: "the state of " + quote(entity) + "/" + quote(id) + " cannot be read", Why: kernel.Quote(err.Error()), Fix: "register it anew", Err: err}
 	}
 	return r, value, nil
 }

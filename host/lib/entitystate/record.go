@@ -1,6 +1,7 @@
 package entitystate
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -29,6 +30,38 @@ type record struct {
 	Transitions int64     `json:"transitions"`
 	History     []Entry   `json:"history"`
 	Claim       *claim    `json:"claim,omitempty"`
+	// Fences are the largest tokens of locks that the entity was changed under, at most maxFences.
+	Fences []fence `json:"fences,omitempty"`
+}
+
+// fence is a lock's token.
+type fence struct {
+	Lock  string `json:"lock"`
+	Token uint64 `json:"token"`
+}
+
+// maxFences is how many locks' tokens are kept: those that were used last.
+const maxFences = 16
+
+// under returns the record with the tokens of the locks that ctx's run holds, or why it may not be changed.
+func (r *record) under(ctx context.Context) (*record, error) {
+	held, err := kernel.FencesFrom(ctx)
+	if err != nil || len(held) == 0 {
+		return r, err
+	}
+	fences := slices.Clone(r.Fences)
+	for _, f := range held {
+		if i := slices.IndexFunc(fences, func(known fence) bool { return known.Lock == f.Lock }); i >= 0 {
+			if seen := fences[i].Token; seen > f.Token {
+				return nil, kernel.Stale(f, seen)
+			}
+			fences = slices.Delete(fences, i, i+1)
+		}
+		fences = append(fences, fence{Lock: f.Lock, Token: f.Token})
+	}
+	copied := *r
+	copied.Fences = fences[max(0, len(fences)-maxFences):]
+	return &copied, nil
 }
 
 // claim says that a transition is under way.
@@ -45,7 +78,7 @@ func newRecord(initial string, now time.Time) *record {
 // changed returns the record after a change.
 func (r *record) changed(c *Change, now time.Time) *record {
 	history := slices.Concat(r.History, []Entry{{From: c.From, To: c.To, At: now.UTC(), Reason: c.Reason}})
-	return &record{State: c.To, Created: r.Created, Transitions: r.Transitions + 1, History: history[max(0, len(history)-MaxHistory):]}
+	return &record{State: c.To, Created: r.Created, Transitions: r.Transitions + 1, Fences: r.Fences, History: history[max(0, len(history)-MaxHistory):]}
 }
 
 // claimed returns the record with a claim in place of the one that it may have.

@@ -28,6 +28,9 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 	if err != nil {
 		return err
 	}
+	if before, err = before.under(ctx); err != nil {
+		return err
+	}
 	c.From = before.State
 	now := s.opts.Now()
 	if err := s.allowed(ctx, before, c, now); err != nil {
@@ -38,8 +41,14 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 			return err
 		}
 	}
+	if before, err = before.under(ctx); err != nil { // a lock may have been lost meanwhile
+		return err
+	}
 	if err := s.swap(ctx, c, value, before.changed(c, s.opts.Now())); err != nil {
 		return err
+	}
+	if s.opts.Changed != nil {
+		s.opts.Changed(ctx, c)
 	}
 	kernel.Emit(ctx, &kernel.Event{Type: Transitioned, Node: c.Node, Reason: kernel.Quote(c.Reason), Result: c.value()})
 	return nil

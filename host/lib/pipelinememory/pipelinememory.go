@@ -51,11 +51,11 @@ func get(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) 
 	if err != nil {
 		return nil, err
 	}
-	v, ok := run.Kept.Get(key)
+	v, labels, ok := run.Kept.Get(key)
 	if !ok {
 		v = call.Args["default"]
 	}
-	return &kernel.PortReply{Value: v}, nil
+	return &kernel.PortReply{Value: v, Labels: labels}, nil
 }
 
 func set(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -67,7 +67,7 @@ func set(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := run.Kept.Set(map[string]kernel.Value{key: call.Args["value"]}); err != nil {
+	if err := keep(run, map[string]kernel.Value{key: call.Args["value"]}, call.Labels); err != nil {
 		return nil, err
 	}
 	return &kernel.PortReply{Value: map[string]any{"key": key, "stored": true}}, nil
@@ -78,7 +78,7 @@ func update(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := run.Kept.Set(call.Args); err != nil {
+	if err := keep(run, call.Args, call.Labels); err != nil {
 		return nil, err
 	}
 	return &kernel.PortReply{Value: map[string]any{"keys_updated": kernel.Number(int64(len(call.Args)))}}, nil
@@ -89,5 +89,22 @@ func snapshot(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error
 	if err != nil {
 		return nil, err
 	}
-	return &kernel.PortReply{Value: run.Kept.Snapshot()}, nil
+	values, labels := run.Kept.Snapshot()
+	reply := &kernel.PortReply{Value: values}
+	for _, l := range labels {
+		reply.Labels = reply.Labels.Join(l)
+	}
+	return reply, nil
+}
+
+// keep keeps values with the labels of the call that sets them.
+func keep(run *kernel.RunContext, values map[string]kernel.Value, l *kernel.Labels) error {
+	if l == nil {
+		return run.Kept.Set(values, nil)
+	}
+	labels := make(map[string]*kernel.Labels, len(values))
+	for key := range values {
+		labels[key] = l
+	}
+	return run.Kept.Set(values, labels)
 }

@@ -32,6 +32,7 @@ type Plan struct {
 	Limits       Limits            `json:"limits"`
 	Caps         Caps              `json:"caps"`
 	RunLimits    *RunLimits        `json:"run_limits,omitempty"` // of the configuration
+	Lock         *Lock             `json:"lock,omitempty"`
 }
 
 // Limits is what a run may spend; null means no limit.
@@ -55,6 +56,15 @@ type RunLimits struct {
 	HostCalls int64   `json:"host_calls"`
 }
 
+// Lock is a lock that is held meanwhile.
+type Lock struct {
+	Name    string   `json:"name"`
+	Timeout *float64 `json:"timeout"` // null waits as long as the run may take
+	TTL     float64  `json:"ttl"`     // 0 is the port's default
+	Permits int      `json:"permits"`
+	Call
+}
+
 // Node is one node of the plan.
 type Node struct {
 	Name        string       `json:"name"`
@@ -67,8 +77,10 @@ type Node struct {
 	When        string       `json:"when,omitempty"`
 	OnError     string       `json:"on_error,omitempty"`
 	Critical    bool         `json:"critical,omitempty"`
-	Timeout     float64      `json:"timeout"` // of each attempt, with the defaults
+	Relabel     []string     `json:"relabel,omitempty"` // endorse, declassify: what the operator lets it take off its answer
+	Timeout     float64      `json:"timeout"`           // of each attempt, with the defaults
 	Attempts    int          `json:"attempts"`
+	Lock        *Lock        `json:"lock,omitempty"`
 	Hooks       []Hook       `json:"hooks"` // the first is outermost
 	Operations  []Call       `json:"operations"`
 	Tools       []string     `json:"tools"` // "module.tool", or "module" for its node_run
@@ -102,6 +114,8 @@ type Call struct {
 	Adapter   string `json:"adapter"` // "" where nothing that is known serves it
 	From      string `json:"from"`    // node_ports, type_ports, pipeline, config or built in
 	Hooks     []Hook `json:"hooks"`
+	// Labels are what the answer carries, whatever resource it comes from.
+	Labels *kernel.Labels `json:"labels,omitempty"`
 }
 
 // Body is a body of a composite.
@@ -132,6 +146,7 @@ type Module struct {
 	Path       string   `json:"path,omitempty"`
 	Isolation  string   `json:"isolation,omitempty"`
 	Grants     []string `json:"grants"`
+	Labels     []string `json:"labels,omitempty"` // what its answers carry, and whether it may take any off
 }
 
 // New returns the plan of a pipeline under an operator's configuration; nil is none.
@@ -151,6 +166,7 @@ func New(p *pipeline.Pipeline, c *pipeline.Config) *Plan {
 	for alias, path := range p.OutputPaths() {
 		plan.Output[alias] = path.Text()
 	}
+	plan.Lock = e.lock(&pipeline.Node{}, p.Lock)
 	plan.Nodes = e.nodes(p.Graph, p.NodeTimeout)
 	for _, n := range plan.Nodes {
 		plan.Waves[n.Wave-1] = append(plan.Waves[n.Wave-1], n.Name)
@@ -186,7 +202,7 @@ func (e *explainer) nodes(g *pipeline.Graph, timeout time.Duration) []Node {
 func (e *explainer) node(g *pipeline.Graph, n *pipeline.Node, timeout time.Duration) Node {
 	out := Node{
 		Name: n.Name, Kind: n.Kind, Description: n.Description, Line: n.Where.Line, Wave: n.Wave, Does: Does(n), DependsOn: []Dependency{}, OnError: n.OnError, Critical: n.Critical,
-		Timeout: n.Timeout.Seconds(), Attempts: n.Retry.Attempts, Hooks: e.nodeHooks(n), Operations: []Call{}, Tools: []string{},
+		Timeout: n.Timeout.Seconds(), Attempts: n.Retry.Attempts, Relabel: e.relabel(n), Hooks: e.nodeHooks(n), Operations: []Call{}, Tools: []string{},
 	}
 	if n.Timeout == 0 {
 		out.Timeout = timeout.Seconds()
@@ -194,6 +210,7 @@ func (e *explainer) node(g *pipeline.Graph, n *pipeline.Node, timeout time.Durat
 	if n.When != nil {
 		out.When = n.When.Text
 	}
+	out.Lock = e.lock(n, n.Lock)
 	for _, d := range g.Why(n) {
 		dependency := Dependency{Node: d.Node}
 		for _, r := range d.Reasons {
@@ -213,6 +230,14 @@ func (e *explainer) node(g *pipeline.Graph, n *pipeline.Node, timeout time.Durat
 		out.Bodies = e.bodies(b, timeout)
 	}
 	return out
+}
+
+// lock says which lock a node holds, or the run, as a node without a name.
+func (e *explainer) lock(n *pipeline.Node, l *pipeline.Lock) *Lock {
+	if l == nil {
+		return nil
+	}
+	return &Lock{Name: l.Name.Source(), Timeout: l.Timeout, TTL: l.TTL.Seconds(), Permits: max(l.Permits, 1), Call: e.call(n, "lock.acquire")}
 }
 
 func (e *explainer) bodies(b *pipeline.Composite, timeout time.Duration) []Body {
@@ -321,6 +346,14 @@ func (e *explainer) summarise(plan *Plan) {
 	}
 }
 
+// relabel is what the operator lets a node take off what it answers.
+func (e *explainer) relabel(n *pipeline.Node) []string {
+	if e.c == nil {
+		return nil
+	}
+	return relabels(e.c.Labels.Of(e.p.Name, n.Name))
+}
+
 func (e *explainer) module(name string) Module {
 	m := Module{Name: name, Grants: []string{}}
 	if e.c == nil {
@@ -337,6 +370,30 @@ func (e *explainer) module(name string) Module {
 		for _, g := range spec.Grants {
 			m.Grants = append(m.Grants, g.String())
 		}
+		m.Labels = moduleLabels(&spec.Labels)
 	}
 	return m
+}
+
+// moduleLabels says what a module's answers carry, and what it may take off.
+func moduleLabels(l *pipeline.ModuleLabels) []string {
+	words := relabels(l.Relabel)
+	if l.Result != nil {
+		words = append(words, "answers "+l.Result.String())
+	}
+	for _, tool := range slices.Sorted(maps.Keys(l.Tools)) {
+		words = append(words, tool+" answers "+l.Tools[tool].String())
+	}
+	return words
+}
+
+func relabels(may kernel.Relabel) []string {
+	var words []string
+	if may.Endorse {
+		words = append(words, "endorse")
+	}
+	if may.Declassify {
+		words = append(words, "declassify")
+	}
+	return words
 }

@@ -234,6 +234,40 @@ func TestPlan(t *testing.T) {
 }
 
 // Without a configuration the plan says what is not known.
+func TestLocks(t *testing.T) {
+	p := parse(t, `kind: Pipeline
+metadata: {name: t}
+spec:
+  lock: {name: orders, timeout: 30, ttl: 60}
+  nodes:
+    - {kind: data_node, metadata: {name: a}, spec: {output: {id: 1}}}
+    - {kind: data_node, metadata: {name: b}, dependencies: [], spec: {output: 1, lock: {name: "order-{{ a.id }}", permits: 3}}}
+`)
+	plan := New(p, config(t, "kind: Config\nspec:\n  ports: {lock: {adapter: etcd}}\n"))
+	if l := plan.Lock; l == nil || l.Name != "orders" || *l.Timeout != 30 || l.TTL != 60 || l.Permits != 1 || l.Adapter != "etcd" || l.From != "config" {
+		t.Errorf("%+v", l)
+	}
+	b := node(t, plan, "b")
+	if l := b.Lock; l == nil || l.Name != "order-{{ a.id }}" || l.Timeout != nil || l.Permits != 3 {
+		t.Errorf("%+v", l)
+	}
+	if got := causes(b); got != "a:lock.name" { // what a lock's name needs has to be there
+		t.Errorf("b waits for %s", got)
+	}
+	var text bytes.Buffer
+	if err := plan.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{"lock      orders, waited for 30s, ends after 1m0s by etcd (config)", "lock      order-{{ a.id }}, 3 at once, waited for as long as the run may take by etcd (config)", "lock.acquire  b"} {
+		if !strings.Contains(text.String(), words) {
+			t.Errorf("it does not say %q:\n%s", words, &text)
+		}
+	}
+	if plan := New(p, nil); plan.Lock.Adapter != "memory" || plan.Lock.From != "built in" {
+		t.Errorf("%+v", plan.Lock)
+	}
+}
+
 func TestPlanWithoutConfig(t *testing.T) {
 	plan := New(parse(t, guarded), nil)
 	if c := node(t, plan, "ask").Operations[0]; c.Adapter != "" || c.From != "" {
@@ -254,5 +288,61 @@ func TestPlanIsEscaped(t *testing.T) {
 	}
 	if strings.ContainsAny(text.String(), "\x1b\a") || strings.Contains(text.String(), "\nfake") {
 		t.Errorf("%q", text.String())
+	}
+}
+
+// A port that is a module is said to be it, and the module is one that runs.
+func TestModulesAsPorts(t *testing.T) {
+	c := config(t, `kind: Config
+spec:
+  modules: {sky: {path: s.wasm}, vault: {path: v.wasm}, spare: {path: x.wasm}}
+  ports: {weather: {adapter: module, config: {module: sky}}, memory: {adapters: [{adapter: module, config: {module: vault, over: {adapter: sqlite}}}, {adapter: memory}], strategy: failover}}
+`)
+	plan := New(parse(t, `kind: Pipeline
+metadata: {name: t}
+spec:
+  nodes:
+    - {kind: service_call_node, metadata: {name: look}, spec: {service: weather, method: now}}
+    - {kind: service_call_node, metadata: {name: recall}, spec: {service: memory, method: get}}
+`), c)
+	for name, want := range map[string]string{"look": "module sky", "recall": "failover of module vault over sqlite, memory"} {
+		if ops := node(t, plan, name).Operations; len(ops) != 1 || ops[0].Adapter != want || ops[0].From != "config" {
+			t.Errorf("%s: %+v, want %s", name, ops, want)
+		}
+	}
+	var modules []string
+	for _, m := range plan.Modules {
+		modules = append(modules, m.Name)
+	}
+	if !slices.Equal(modules, []string{"sky", "vault"}) {
+		t.Errorf("modules %v", modules)
+	}
+}
+
+// What the operator says of labels is part of what a pipeline would do.
+func TestPlanOfLabels(t *testing.T) {
+	c := config(t, strings.Replace(operator, "ports: {llm: {adapter: openai}, api_call: {adapter: http}}", "ports: {llm: {adapter: openai, labels: {confidentiality: internal}}, api_call: {adapter: http}}\n  labels: {endorse: [{pipeline: t, node: ask}, {pipeline: other, node: quiet}]}", 1))
+	for i := range c.Modules {
+		if c.Modules[i].Name == "tools" {
+			c.Modules[i].Labels.Endorse = true
+			c.Modules[i].Labels.Result = c.Ports["llm"].Labels.Port
+		}
+	}
+	plan := New(parse(t, guarded), c)
+	ask, web := node(t, plan, "ask"), node(t, plan, "web")
+	if got := ask.Operations[0].Labels.String(); got != "trusted, internal" || !slices.Equal(ask.Relabel, []string{"endorse"}) || node(t, plan, "quiet").Relabel != nil {
+		t.Errorf("ask: %s, %v", got, ask.Relabel)
+	}
+	if got := web.Operations[0].Labels.String(); got != "untrusted, public" { // unless the operator says otherwise
+		t.Errorf("web: %s", got)
+	}
+	var text bytes.Buffer
+	if err := plan.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"; its answer is trusted, internal", "; its answer is untrusted, public", "may       endorse", "tools  labels: endorse", "tools  labels: answers trusted, internal"} {
+		if !strings.Contains(text.String(), line) {
+			t.Errorf("it does not say %q:\n%s", line, text.String())
+		}
 	}
 }

@@ -11,13 +11,13 @@ import (
 // builtIn are the ports that a host has without a configuration, and what serves them.
 func builtIn() map[string]string {
 	return map[string]string{
-		"artifacts": "file", "memory": "memory", "file_storage": "local", "vector_search": "memory", "governance": "allow_all", "metrics": "metrics", "entity_state": "entity_state", "pipeline_memory": "pipeline_memory",
+		"artifacts": "file", "memory": "memory", "lock": "memory", "file_storage": "local", "vector_search": "memory", "governance": "allow_all", "metrics": "metrics", "entity_state": "entity_state", "pipeline_memory": "pipeline_memory",
 	}
 }
 
 // call says what serves an operation of a node, and what is around it.
 func (e *explainer) call(n *pipeline.Node, op string) Call {
-	if !slices.Contains(e.operations[op], n.Name) {
+	if !slices.Contains(e.operations[op], n.Name) && n.Name != "" {
 		e.operations[op] = append(e.operations[op], n.Name)
 	}
 	c := Call{Operation: op, Hooks: e.portHooks(op)}
@@ -36,7 +36,8 @@ func (e *explainer) call(n *pipeline.Node, op string) Call {
 	for _, layer := range layers {
 		for name, spec := range layer.ports {
 			if pipeline.PortName(name) == port {
-				c.Adapter, c.From = describe(spec), layer.from
+				c.Adapter, c.From, c.Labels = describe(spec), layer.from, spec.AnswerLabels(port)
+				e.serving(spec)
 				return c
 			}
 		}
@@ -49,11 +50,11 @@ func (e *explainer) call(n *pipeline.Node, op string) Call {
 
 // describe names an adapter, or a pool of them, and the middleware around it.
 func describe(spec pipeline.PortSpec) string {
-	text := spec.Adapter
+	text := adapterText(spec)
 	if len(spec.Pool) > 0 {
 		names := make([]string, len(spec.Pool))
 		for i, member := range spec.Pool {
-			names[i] = member.Adapter
+			names[i] = adapterText(member)
 		}
 		text = spec.Strategy + " of " + strings.Join(names, ", ")
 	}
@@ -61,6 +62,39 @@ func describe(spec pipeline.PortSpec) string {
 		text += " in " + m.Name
 	}
 	return text
+}
+
+// moduleOf returns the module that an adapter is, "" if it is none.
+func moduleOf(spec pipeline.PortSpec) string {
+	name, _ := spec.Config["module"].(string)
+	if spec.Adapter != "module" {
+		return ""
+	}
+	return name
+}
+
+func adapterText(spec pipeline.PortSpec) string {
+	name := moduleOf(spec)
+	if name == "" {
+		return spec.Adapter
+	}
+	text := "module " + name
+	if over, ok := spec.Config["over"].(map[string]any); ok {
+		inner := pipeline.PortSpec{}
+		inner.Adapter, _ = over["adapter"].(string)
+		inner.Config, _ = over["config"].(map[string]any)
+		text += " over " + adapterText(inner)
+	}
+	return text
+}
+
+// serving notes the modules that are a port.
+func (e *explainer) serving(spec pipeline.PortSpec) {
+	for _, s := range append([]pipeline.PortSpec{spec}, spec.Pool...) {
+		if name := moduleOf(s); name != "" {
+			e.modules[name] = true
+		}
+	}
 }
 
 // nodeHooks returns what is around a node: the configuration's hooks, the

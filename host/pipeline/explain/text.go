@@ -25,6 +25,7 @@ func (p *Plan) Write(w io.Writer) error {
 	if p.Config != "" {
 		t.line(1, "configured by %s", kernel.Quote(p.Config))
 	}
+	t.lock(1, p.Lock)
 	wave := 0
 	for i := range p.Nodes {
 		if n := &p.Nodes[i]; n.Wave != wave {
@@ -90,14 +91,20 @@ func (t *writer) node(level int, n *Node) {
 		bounds = strings.TrimPrefix(bounds+fmt.Sprintf(", %d attempts", n.Attempts), ", ")
 	}
 	t.field(level, "bounds", bounds)
+	t.lock(level, n.Lock)
 	t.field(level, "hooks", hookNames(n.Hooks))
 	for _, c := range n.Operations {
 		served := "served by nothing that is known here"
 		if c.Adapter != "" {
 			served = "by " + kernel.Quote(c.Adapter) + " (" + c.From + ")"
 		}
-		t.field(level, "calls", kernel.Quote(c.Operation)+" "+served+before(", inside ", hookNames(c.Hooks)))
+		labels := ""
+		if c.Labels != nil {
+			labels = c.Labels.String()
+		}
+		t.field(level, "calls", kernel.Quote(c.Operation)+" "+served+before(", inside ", hookNames(c.Hooks))+before("; its answer is ", labels))
 	}
+	t.field(level, "may", strings.Join(n.Relabel, ", "))
 	t.field(level, "runs", kernel.Quote(strings.Join(n.Tools, ", ")))
 	for _, b := range n.Bodies {
 		t.line(level, "%s%s%s", b.Name, before("  if ", b.When), before("  ", b.Does))
@@ -105,6 +112,22 @@ func (t *writer) node(level int, n *Node) {
 			t.node(level+1, &b.Nodes[i])
 		}
 	}
+}
+
+func (t *writer) lock(level int, l *Lock) {
+	if l == nil {
+		return
+	}
+	text := kernel.Quote(l.Name)
+	if l.Permits > 1 {
+		text += fmt.Sprintf(", %d at once", l.Permits)
+	}
+	if l.Timeout == nil {
+		text += ", waited for as long as the run may take"
+	} else {
+		text += fmt.Sprintf(", waited for %s", time.Duration(*l.Timeout*float64(time.Second)))
+	}
+	t.field(level, "lock", text+timed(", ends after ", l.TTL)+" by "+kernel.Quote(l.Adapter)+" ("+l.From+")"+before(", inside ", hookNames(l.Hooks)))
 }
 
 // before returns what stands before a text, and the text; nothing without one.
@@ -180,6 +203,11 @@ func (t *writer) needs(p *Plan) {
 			t.line(1, "%s  NOT CONFIGURED", kernel.Quote(m.Name))
 		default:
 			t.line(1, "%s", kernel.Quote(m.Name))
+		}
+	}
+	for _, m := range p.Modules {
+		for _, words := range m.Labels {
+			t.line(1, "%s  labels: %s", kernel.Quote(m.Name), kernel.Quote(words))
 		}
 	}
 	t.bounds(p)

@@ -11,10 +11,11 @@
 //	W202  warning  nothing uses a node's result
 //	W203  warning  a secret is written into the file
 //	W204  warning  what the loader itself warns of
+//	W205  warning  a lock has no timeout
 //	I300  info     a pipeline or a node has no description
 //	I301  info     a node's name is not in snake_case
 //
-// W200, W201, W202, I300 and I301 need a file that loads; W203 needs YAML alone.
+// W200, W201, W202, W205, I300 and I301 need a file that loads; W203 needs YAML alone.
 package lint
 
 import (
@@ -41,12 +42,13 @@ const (
 	Unused      Rule = "W202"
 	Secret      Rule = "W203"
 	Warned      Rule = "W204"
+	Lock        Rule = "W205"
 	Description Rule = "I300"
 	Name        Rule = "I301"
 )
 
 func rules() []Rule {
-	return []Rule{Cycle, Kind, Load, Timeout, Retry, Unused, Secret, Warned, Description, Name}
+	return []Rule{Cycle, Kind, Load, Timeout, Retry, Unused, Secret, Warned, Lock, Description, Name}
 }
 
 // Severity is how much a finding matters.

@@ -70,6 +70,7 @@ func (l *linter) pipeline(p *pipeline.Pipeline) {
 	if p.Description == "" && p.Where.Line > 0 {
 		l.add(Description, l.sources.member(p.Where, "metadata"), "pipeline "+kernel.Quote(p.Name)+" has no description", "add metadata: {description: ...}")
 	}
+	l.lock(p.Lock)
 	l.graph(p, p.Graph, p.NodeTimeout)
 	l.unused(p.Graph, outputs(p))
 }
@@ -81,6 +82,7 @@ func (l *linter) graph(p *pipeline.Pipeline, g *pipeline.Graph, timeout time.Dur
 		at := n.Where
 		at.Node = n.Name
 		l.named(n, at)
+		l.lock(n.Lock)
 		switch b := n.Body.(type) {
 		case *pipeline.LLM, *pipeline.Agent:
 			l.asking(p, n, at, timeout)
@@ -96,6 +98,13 @@ func (l *linter) graph(p *pipeline.Pipeline, g *pipeline.Graph, timeout time.Dur
 				}
 			}
 		}
+	}
+}
+
+// lock finds one that is waited for as long as the run lives.
+func (l *linter) lock(lock *pipeline.Lock) {
+	if lock != nil && lock.Timeout == nil {
+		l.add(Lock, lock.Where, "the lock "+kernel.Quote(lock.Name.Source())+" has no timeout", "write lock: {name: ..., timeout: seconds}: a run that cannot have the lock then says so, and who holds it")
 	}
 }
 

@@ -23,6 +23,7 @@ func pipelineSpec() object {
 		"input_schema":   fields("What the run's input is held to."),
 		"output_schema":  fields("What the output is held to."),
 		"hooks":          listOf("Modules around nodes or port calls, inside those of the configuration; the first is outermost.", ref("hook")),
+		"lock":           ref("lock"),
 		"orchestrator": closed("How the nodes are run.", object{
 			"max_concurrent_nodes": positive("How many at once; 10 if it is left out."), "default_node_timeout": seconds("Of nodes that name none; none if it is left out."),
 			"pipeline_timeout": seconds("Of a run; none if it is left out."), "strict_validation": flag("Always so."),
@@ -60,7 +61,20 @@ func port() object {
 	members["adapters"] = listOf("Several adapters that serve the port together.", closed("An adapter of the pool.", adapterMembers()))
 	members["strategy"] = choice("Which of them is asked first.", "round_robin", "failover")
 	members["middleware"] = ref("middleware")
+	members["labels"] = labels("The labels of what the port answers.", object{"resources": mapping("Those of what comes from a resource, such as a host or a table, by patterns; the first that matches counts.", labels("Its labels.", object{}))})
 	return closed("What serves a port.", members)
+}
+
+func labels(description string, more object) object {
+	members := object{"integrity": choice("Whose words it can hold.", "trusted", "untrusted"), "confidentiality": choice("Who may see it.", "public", "internal", "secret")}
+	for name, member := range more {
+		members[name] = member
+	}
+	return closed(description, members)
+}
+
+func relabelling(description string) object {
+	return listOf(description, closed("A node.", object{"pipeline": text("Its pipeline's name."), "node": text("Its name.")}, "pipeline", "node"))
 }
 
 func middleware() object {
@@ -143,14 +157,34 @@ func configDocument() object {
 			"endpoints": texts("Patterns of host or host:port of the model endpoints that pipelines may name in ports of their own."),
 			"prices":    mapping("What models cost, by patterns of their names.", closed("US dollars per million tokens.", object{"input": bound("Tokens that are sent."), "output": bound("Tokens of answers.")})),
 			"modules":   mapping("The modules, by the name that pipelines use.", module()), "hooks": listOf("Modules around nodes or port calls; the first is outermost.", ref("hook")),
-			"ports":         ports("What serves the ports."),
+			"ports": ports("What serves the ports."),
+			"labels": closed("What values carry.", object{
+				"input":   labels("What the inputs of runs carry at least.", object{}),
+				"endorse": relabelling("Nodes whose answers are trusted whatever they were given."), "declassify": relabelling("Nodes whose answers are public whatever they were given."),
+			}),
+			"audit":         closed("What the audit log keeps.", object{"arguments": flag("The arguments of what governance is asked, and not their digest alone: for 'hexdag policy impact'."), "salts": text("The file of the salts of what is masked; beside the log if it is left out.")}),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened.")}),
 			"run_limits": closed("What the modules of one run take together.", object{
 				"deadline": seconds("Of the run."), "fuel": positive("Instructions."), "host_calls": positive("Calls of the host."), "log_lines": positive("Lines that modules log."), "bytes_in": positive("What the host gives to modules."), "bytes_out": positive("What they give the host."),
 			}),
 			"static_limits": staticLimits(),
+			"triggers":      listOf("What starts runs of pipelines.", trigger()),
+			"subscriptions": listOf("Modules that are told of events.", closed("A module and what it is told of.", object{
+				"module": text("The module, which exports observe."), "on": texts("Patterns of topics."), "group": text("What shares the events, and keeps the place; the module's name if it is left out."),
+				"concurrency": positive("Events at once."), "start": choice("Where a new one begins.", "new", "beginning"),
+			}, "module", "on")),
 		}),
 	}, "kind")
+}
+
+func trigger() object {
+	return closed("A pipeline, and the events that start it.", object{
+		"name": text("Its name, under which it keeps its place."), "on": texts("Patterns of topics: * stands for a part, > at the end for one or more."), "pipeline": text("The pipeline's file."),
+		"when": anything("An expression over the event: data, topic, key, labels and so on. Where it is false or fails, nothing is started."), "input": mapping("The run's input: expressions over the event.", anything("An expression, or a literal that is no text.")),
+		"concurrency": positive("Runs at once."), "retries": positive("How often a run that failed is made again."), "max_per_minute": positive("Runs that begin within a minute; the rest wait."),
+		"dedup": closed("Of events that are equal in key, one starts a run within window.", object{"key": anything("An expression over the event."), "window": seconds("How long.")}, "key", "window"),
+		"start": choice("Where a new trigger begins.", "new", "beginning"), "principal": text("Who runs; the configuration's principal if it is left out."),
+	}, "name", "on", "pipeline")
 }
 
 func module() object {
@@ -159,7 +193,11 @@ func module() object {
 		"path": text("Its file."), "digest": text("sha256:..., which pins its bytes."), "config": anything("What it reads as its configuration."),
 		"grants":    listOf("What it may do: port.method, or port.method: {argument: pattern}.", grant),
 		"isolation": choice("What one call can leave to the next: nothing, what the run's next calls see, or, for a module that you trust, anything.", "call", "run", "shared"),
-		"dialect":   text("How to talk to it; what it looks like if it is left out."), "static_limits": staticLimits(),
+		"labels": labels("What its answers carry beside what it was given and has read.", object{
+			"tools":   mapping("What single tools' answers carry, by their names.", labels("Its labels.", object{})),
+			"endorse": flag("Its answers are trusted whatever it was given."), "declassify": flag("Its answers are public whatever it was given."),
+		}),
+		"dialect": text("How to talk to it; what it looks like if it is left out."), "static_limits": staticLimits(),
 		"limits": closed("What one call may take.", object{
 			"deadline": seconds("Its time."), "fuel": positive("Instructions."), "memory": positive("Bytes of memory."), "document": positive("Bytes of a document."), "body": positive("Bytes of a body."), "host_calls": positive("Calls of the host."),
 			"bytes_in": positive("What the host gives to it."), "bytes_out": positive("What it gives the host."), "log_lines": positive("Lines that it logs."), "log_line": positive("Bytes of one."), "instances": positive("Instances at once."), "waiting": positive("Calls that wait for one."),

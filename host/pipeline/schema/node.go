@@ -87,12 +87,24 @@ func common() object {
 		"retry_backoff":   positive("By what each delay is longer than the one before; 2 if it is left out."),
 		"retry_max_delay": seconds("The longest delay; 60 if it is left out."),
 		"critical":        flag("The run fails where the node is skipped."),
+		"lock":            ref("lock"),
 		"required_inputs": texts("Fields of what the node is given that must not be null."),
 		"input_schema":    fields("What the node is given is held to."),
 		"hooks":           texts("Modules around this node, the first outermost."),
 		"dependencies":    texts("As beside spec, where they belong."),
 		"wait_for":        texts("As beside spec, where they belong."),
 	}
+}
+
+// lock is a name, or {name, ...}.
+func lock() object {
+	return object{"description": "The lock that the node, or the run, holds while it works: nobody else does meanwhile.", "anyOf": []any{
+		text("The lock's name: text with {{ name.field }}."),
+		closed("", object{
+			"name": text("The lock's name: text with {{ name.field }}."), "timeout": bound("The longest that it waits for the lock, in seconds; as long as the run may take if it is left out."),
+			"ttl": seconds("After which the lock ends if this host dies; the lock port's default if it is left out."), "permits": positive("How many may hold the lock at once; 1 if it is left out."),
+		}, "name"),
+	}}
 }
 
 // fields is {field: type}, or a JSON Schema.

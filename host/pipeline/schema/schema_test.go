@@ -183,6 +183,7 @@ func TestRefused(t *testing.T) {
 		"no message":                nodes("{kind: llm_node, metadata: {name: a}, spec: {}}"),
 		"no spec":                   nodes("{kind: function_node, metadata: {name: a}}"),
 		"a negative timeout":        nodes("{kind: data_node, metadata: {name: a}, spec: {output: 1, timeout: -1}}"),
+		"a lock without a name":     nodes("{kind: data_node, metadata: {name: a}, spec: {output: 1, lock: {ttl: 3}}}"),
 		"an unknown mode":           nodes("{kind: composite_node, metadata: {name: a}, spec: {mode: for_each}}"),
 		"a bad node in a body":      nodes("{kind: composite_node, metadata: {name: a}, spec: {mode: times, count: 1, body: [{kind: data_node, metadata: {name: b}, spec: {}}]}}"),
 		"an unknown strategy":       "kind: Pipeline\nmetadata: {name: t}\nspec: {nodes: [], ports: {llm: {adapters: [{adapter: a}], strategy: rr}}}\n",
@@ -201,6 +202,8 @@ func TestRefused(t *testing.T) {
 		"a core: kind":        nodes("{kind: core:data_node, metadata: {name: a}, spec: {output: 1}}"),
 		"a macro's kind":      nodes("{kind: my_macro, metadata: {name: a}, spec: {whatever: 1}}"),
 		"variables":           nodes("{kind: data_node, metadata: {name: a}, spec: {output: 1, max_retries: '${N:3}', critical: '{{ c }}', timeout: 200ms}}"),
+		"a lock":              nodes("{kind: data_node, metadata: {name: a}, spec: {output: 1, lock: {name: 'orders-{{ id }}', timeout: 0, ttl: 30s, permits: 2}}}"),
+		"a lock by its name":  "kind: Pipeline\nmetadata: {name: t}\nspec: {lock: orders, nodes: []}\n",
 		"settings":            nodes("{kind: llm_node, metadata: {name: a}, settings: {human_message: x}}"),
 		"another's own field": "kind: Pipeline\nmetadata: {name: t, owner: me}\nspec: {nodes: [], variables: {a: 1}}\n",
 	} {
@@ -370,12 +373,14 @@ type group struct {
 
 func groups() []group {
 	ports := []string{"adapter", "name", "config", "params"}
+	labels := []string{"integrity", "confidentiality"}
 	return []group{
 		{functions: []string{"readPipeline s"}, more: []string{"kind"}, paths: []string{"Pipeline"}},
 		{functions: []string{"readPipeline meta", "choose meta"}, paths: []string{"Pipeline.metadata"}},
 		{functions: []string{"readPipeline spec", "readDefinitions spec", "readAllPorts spec", "readOutput spec", "rest spec"}, without: []string{"common_field_mappings", "observers", "policies"}, paths: []string{"Pipeline.spec"}},
 		{functions: []string{"readOrchestrator s"}, paths: []string{"Pipeline.spec.orchestrator"}},
 		{functions: []string{"readLimits s"}, paths: []string{"Pipeline.spec.limits"}},
+		{functions: []string{"readLock s"}, paths: []string{"lock"}},
 		{functions: []string{"readCaps s"}, paths: []string{"Pipeline.spec.caps"}},
 		{functions: []string{"readService s"}, paths: []string{"service"}},
 		{functions: []string{"readHook s"}, paths: []string{"hook"}},
@@ -401,11 +406,20 @@ func groups() []group {
 		{functions: []string{"readConfig s"}, more: []string{"kind"}, paths: []string{"Config"}},
 		{functions: []string{"readConfig meta"}, paths: []string{"Config.metadata"}},
 		{functions: []string{"readConfig spec", "Config.readLimits spec"}, more: []string{"static_limits"}, paths: []string{"Config.spec"}},
+		{functions: []string{"readConfig audit"}, paths: []string{"Config.spec.audit"}},
 		{functions: []string{"Config.readLimits l"}, paths: []string{"Config.spec.tenant_limits", "Config.spec.run_limits"}},
 		{functions: []string{"readModule s", "isolation s", "readStatic s", "readCallLimits s"}, paths: []string{"Config.spec.modules.*"}},
 		{functions: []string{"readCallLimits l"}, paths: []string{"Config.spec.modules.*.limits"}},
 		{functions: []string{"readStatic l"}, more: staticNames(), paths: []string{"Config.spec.static_limits", "Config.spec.modules.*.static_limits"}},
+		{functions: []string{"readPortLabels s"}, more: labels, paths: []string{"port.labels"}},
+		{functions: []string{"readModuleLabels s"}, more: labels, paths: []string{"Config.spec.modules.*.labels"}},
+		{functions: []string{"readRunLabels s"}, more: []string{"endorse", "declassify"}, paths: []string{"Config.spec.labels"}},
+		{functions: []string{"readRunLabels one"}, paths: []string{"Config.spec.labels.endorse.[]", "Config.spec.labels.declassify.[]"}},
+		{more: labels, paths: []string{"Config.spec.labels.input", "port.labels.resources.*", "Config.spec.modules.*.labels.tools.*"}},
 		{functions: []string{"readPrices p"}, paths: []string{"Config.spec.prices.*"}},
+		{functions: []string{"readTrigger s"}, paths: []string{"Config.spec.triggers.[]"}},
+		{functions: []string{"readTrigger d"}, paths: []string{"Config.spec.triggers.[].dedup"}},
+		{functions: []string{"readSubscriptions s"}, paths: []string{"Config.spec.subscriptions.[]"}},
 
 		{functions: []string{"readNode s", "specOf s", "invoke s"}, paths: []string{"node"}},
 		{functions: []string{"readNode meta", "invoke meta"}, paths: []string{"node.metadata"}},

@@ -11,6 +11,7 @@
 //	content/<digest>      the bytes
 //	refs/<digest>/<id>    says that the manifest needs the content
 //	runs/<run>/<id>       says that the manifest is one of the run, by the SHA-256 of its id
+//	fences/<lock>         the largest token of a lock that something was stored or deleted under
 //
 // all in hexadecimal. The manifest is committed last and deleted first, so that a
 // crash leaves a whole artifact or none; a reference whose manifest is missing
@@ -54,8 +55,9 @@ type Artifact struct {
 	Digest      string         `json:"digest"` // of the content
 	Size        int64          `json:"size"`   // in bytes
 	ContentType string         `json:"content_type"`
-	Metadata    map[string]any `json:"metadata"` // numbers are json.Number
-	Stored      time.Time      `json:"stored"`   // UTC; of the last time that it was stored
+	Metadata    map[string]any `json:"metadata"`         // numbers are json.Number
+	Stored      time.Time      `json:"stored"`           // UTC; of the last time that it was stored
+	Labels      *kernel.Labels `json:"labels,omitempty"` // of what it was made of
 }
 
 // ErrCorrupt is the cause of every error about an artifact that is not what was stored.
@@ -86,6 +88,7 @@ func New(bucket driver.Bucket, opts Options) *Store {
 type StoreOptions struct {
 	ContentType string         // a media type; "" means application/octet-stream
 	Metadata    map[string]any // a JSON object of at most 64 KiB
+	Labels      *kernel.Labels // of what it is made of; nil is trusted and public
 }
 
 // Store keeps what data holds as an artifact of the run. A name is a path of
@@ -140,7 +143,7 @@ func (s *Store) commit(ctx context.Context, w driver.Writer, m *manifest) (*Arti
 		return nil, err
 	}
 	id := digest(text)
-	unlock, err := s.bucket.Lock(ctx, false)
+	unlock, err := s.begin(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +180,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if err := checkID(id); err != nil {
 		return err
 	}
-	unlock, err := s.bucket.Lock(ctx, true)
+	unlock, err := s.begin(ctx, true)
 	if err != nil {
 		return s.failed("the artifact could not be deleted", err)
 	}

@@ -26,7 +26,7 @@ const (
 	maxRunID       = 255
 	maxContentType = 255
 	maxMetadata    = 64 << 10
-	maxManifest    = maxMetadata + 8<<10 // the rest is bounded by the three above
+	maxManifest    = maxMetadata + 32<<10 // the rest is bounded by the three above, and by what labels hold
 )
 
 // manifest is what an artifact's id is the digest of. It has no time, so that
@@ -39,11 +39,12 @@ type manifest struct {
 	Size        int64          `json:"size"`
 	ContentType string         `json:"content_type"`
 	Metadata    map[string]any `json:"metadata"`
+	Labels      *kernel.Labels `json:"labels,omitempty"`
 }
 
 // newManifest checks all that is known of an artifact before its bytes are.
 func newManifest(runID, name string, opts StoreOptions) (*manifest, error) {
-	m := &manifest{Version: manifestVersion, RunID: runID, Name: name, ContentType: opts.ContentType, Metadata: opts.Metadata}
+	m := &manifest{Version: manifestVersion, RunID: runID, Name: name, ContentType: opts.ContentType, Metadata: opts.Metadata, Labels: opts.Labels}
 	if m.ContentType == "" {
 		m.ContentType = defaultContentType
 	}
@@ -84,7 +85,7 @@ func decodeManifest(r io.Reader) (*manifest, error) {
 
 func (m *manifest) artifact(id string, stored time.Time) *Artifact {
 	return &Artifact{ID: id, RunID: m.RunID, Name: m.Name, Digest: m.Digest, Size: m.Size,
-		ContentType: m.ContentType, Metadata: m.Metadata, Stored: stored.UTC()}
+		ContentType: m.ContentType, Metadata: m.Metadata, Labels: m.Labels, Stored: stored.UTC()}
 }
 
 func checkRunID(id string) error {

@@ -21,7 +21,7 @@ const listPage = 1000
 // others are not there (CodeNotFound, as for an id that never was).
 //
 //	artifacts.store     {name, value?, content_type?, metadata?}, body -> {id, digest, size}
-//	artifacts.retrieve  {id, name?} -> the description, body
+//	artifacts.retrieve  {id, name?} -> the description, with labels where it has any, body
 //	artifacts.list      {run_id?, after?} -> {artifacts: [description], next?}
 //	artifacts.delete    {id, name?} -> null
 //
@@ -72,7 +72,7 @@ func (s *Store) opStore(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 	} else if data == nil {
 		return nil, badCall(call, "give a value or a body")
 	}
-	a, err := s.Store(ctx, run.RunID, name, bytes.NewReader(data), StoreOptions{ContentType: contentType, Metadata: metadata})
+	a, err := s.Store(ctx, run.RunID, name, bytes.NewReader(data), StoreOptions{ContentType: contentType, Metadata: metadata, Labels: call.Labels})
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (s *Store) opRetrieve(ctx context.Context, call *kernel.PortCall) (*kernel.
 	if err != nil {
 		return nil, err
 	}
-	return &kernel.PortReply{Value: a.value(), Body: data}, nil
+	return &kernel.PortReply{Value: a.value(), Body: data, Labels: a.Labels}, nil
 }
 
 func (s *Store) opList(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -112,14 +112,16 @@ func (s *Store) opList(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 		return nil, err
 	}
 	values := make([]any, 0, len(found))
+	var labels *kernel.Labels
 	for _, a := range found {
 		values = append(values, a.value())
+		labels = labels.Join(a.Labels) // a name can be an injection, too
 	}
 	reply := map[string]any{"artifacts": values}
 	if len(found) == listPage {
 		reply["next"] = found[len(found)-1].ID
 	}
-	return &kernel.PortReply{Value: reply}, nil
+	return &kernel.PortReply{Value: reply, Labels: labels}, nil
 }
 
 func (s *Store) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -201,10 +203,14 @@ func indented(value any) ([]byte, error) {
 
 // value returns the description as a kernel.Value.
 func (a *Artifact) value() map[string]any {
-	return map[string]any{
+	value := map[string]any{
 		"id": a.ID, "run_id": a.RunID, "name": a.Name, "digest": a.Digest, "size": number(a.Size),
 		"content_type": a.ContentType, "metadata": a.Metadata, "stored": a.Stored.Format(time.RFC3339Nano),
 	}
+	if a.Labels != nil {
+		value["labels"] = a.Labels.Value()
+	}
+	return value
 }
 
 func number(n int64) json.Number { return json.Number(strconv.FormatInt(n, 10)) }

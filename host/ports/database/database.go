@@ -118,7 +118,8 @@ func (p *Port) Query(ctx context.Context, q Query) (*Result, error) {
 }
 
 // Insert adds one row; columns that it leaves out get their defaults. The
-// error's code is CodeDenied for a read-only database, else as Query's.
+// error's code is CodeDenied for a read-only database, CodeLockLost for a run whose lock is lost or
+// that holds one no longer, by its token, else as Query's.
 func (p *Port) Insert(ctx context.Context, table string, row map[string]kernel.Value) error {
 	if p.driver.Limits().ReadOnly {
 		return &kernel.Error{
@@ -137,7 +138,11 @@ func (p *Port) Insert(ctx context.Context, table string, row map[string]kernel.V
 	if err != nil {
 		return err
 	}
-	return portError(ctx, p.driver.Insert(ctx, table, cells))
+	fences, err := kernel.FencesFrom(ctx)
+	if err != nil {
+		return err
+	}
+	return portError(ctx, p.driver.Insert(ctx, table, cells, fences))
 }
 
 // checkQuery makes q a query of the driver's, after looking every name up.

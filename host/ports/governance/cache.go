@@ -3,6 +3,7 @@ package governance
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ type cache struct {
 
 type kept struct {
 	decision kernel.Decision
-	until    time.Time
+	until    time.Duration // since the port was made: the clock that only runs on is read in half the time
 }
 
 // key returns what identifies a request, in a buffer of the pool; false, if its
@@ -63,39 +64,74 @@ func appendKey(key []byte, req *kernel.AccessRequest, revision string, usage boo
 		key = appendText(key, name)
 	}
 	key = appendLabels(key, req.Context.Labels)
+	key = binary.AppendUvarint(key, uint64(len(req.Context.Sources)))
+	for _, source := range req.Context.Sources {
+		key = appendText(key, source)
+	}
 	if usage {
 		u := &req.Context.Usage
 		for _, n := range [...]int64{u.LLMCalls, u.InputTokens, u.OutputTokens, u.ToolCalls, u.PortCalls} {
 			key = binary.AppendVarint(key, n)
 		}
 	}
-	if req.Action.Args == nil {
-		return key, nil
-	}
-	return kernel.AppendJSON(key, req.Action.Args)
+	return appendArgs(key, req.Action.Args)
 }
 
 func appendText(key []byte, text string) []byte {
 	return append(binary.AppendUvarint(key, uint64(len(text))), text...)
 }
 
+// appendLabels begins with their number, so that what follows is none of them.
 func appendLabels(key []byte, labels map[string]string) []byte {
 	key = binary.AppendUvarint(key, uint64(len(labels)))
-	if len(labels) == 0 {
-		return key
-	}
-	names := make([]string, 0, len(labels))
-	for name := range labels {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		key = appendText(appendText(key, name), labels[name])
+	var room [few]member[string]
+	for _, label := range sorted(labels, room[:0]) {
+		key = appendText(appendText(key, label.name), label.value)
 	}
 	return key
 }
 
-func (c *cache) get(key []byte, now time.Time) (kernel.Decision, bool) {
+// appendArgs tells null from no arguments.
+func appendArgs(key []byte, args map[string]any) ([]byte, error) {
+	if args == nil {
+		return append(key, 0), nil
+	}
+	key = binary.AppendUvarint(key, uint64(len(args))+1)
+	var room [few]member[any]
+	var err error
+	for _, arg := range sorted(args, room[:0]) {
+		at := len(key)
+		if key, err = kernel.AppendJSON(appendText(key, arg.name), arg.value); err != nil {
+			return key[:at], err
+		}
+		key = append(key, 0) // where a number ends
+	}
+	return key, nil
+}
+
+// few is how many labels or arguments take no memory to sort.
+const few = 8
+
+type member[V any] struct {
+	name  string
+	value V
+}
+
+// sorted appends the members of a map by their names.
+func sorted[V any](m map[string]V, to []member[V]) []member[V] {
+	for name, v := range m {
+		to = append(to, member[V]{name, v})
+		for i := len(to) - 1; i > 0 && to[i-1].name > to[i].name && len(to) <= few; i-- {
+			to[i-1], to[i] = to[i], to[i-1]
+		}
+	}
+	if len(to) > few {
+		slices.SortFunc(to, func(a, b member[V]) int { return strings.Compare(a.name, b.name) })
+	}
+	return to
+}
+
+func (c *cache) get(key []byte, now time.Duration) (kernel.Decision, bool) {
 	c.mu.RLock()
 	k, young := c.young[string(key)]
 	found := young
@@ -103,7 +139,7 @@ func (c *cache) get(key []byte, now time.Time) (kernel.Decision, bool) {
 		k, found = c.old[string(key)]
 	}
 	c.mu.RUnlock()
-	if !found || !now.Before(k.until) {
+	if !found || now >= k.until {
 		return kernel.Decision{}, false
 	}
 	if !young {

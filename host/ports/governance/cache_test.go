@@ -106,6 +106,7 @@ func TestDecisionsAreKeptByTheWholeRequest(t *testing.T) {
 		"node":          func(r *kernel.AccessRequest) { r.Context.Node = "m" },
 		"label":         func(r *kernel.AccessRequest) { r.Context.Labels = map[string]string{"a": "1", "b": "3"} },
 		"labels":        func(r *kernel.AccessRequest) { r.Context.Labels = map[string]string{"a": "1"} },
+		"sources":       func(r *kernel.AccessRequest) { r.Context.Sources = []string{"http:a"} },
 		"usage":         func(r *kernel.AccessRequest) { r.Context.Usage.InputTokens = 5 },
 	} {
 		req := request()
@@ -120,7 +121,7 @@ func TestDecisionsAreKeptByTheWholeRequest(t *testing.T) {
 			asked = d.asked
 		}
 	}
-	if n := countFields(reflect.TypeFor[kernel.AccessRequest]()); n != 17 {
+	if n := countFields(reflect.TypeFor[kernel.AccessRequest]()); n != 18 {
 		t.Errorf("a request has %d fields: see to it that each is in the cache's key, and is changed above", n)
 	}
 }

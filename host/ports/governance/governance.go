@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -30,6 +31,9 @@ const (
 type Options struct {
 	// Auditor records every decision. Without one, none is recorded.
 	Auditor kernel.Auditor
+	// Arguments has the record of a decision keep what was asked with, but for what is masked, and
+	// not its digest alone: then each decision can be replayed. See package impact.
+	Arguments bool
 	// Timeout bounds one decision; 2 s by default.
 	Timeout time.Duration
 }
@@ -37,11 +41,10 @@ type Options struct {
 // Port is the portable API on a driver. It is a kernel.Authorizer and a
 // kernel.Auditor, and safe for concurrent use.
 type Port struct {
-	driver   driver.Driver
-	opts     Options
-	revision func() string // nil where the driver cannot tell
-	usage    bool          // rules may look at what a run has used
-	cache    cache
+	backend atomic.Pointer[backend]
+	opts    Options
+	made    time.Time
+	cache   cache
 }
 
 var (
@@ -54,13 +57,8 @@ func New(d driver.Driver, opts Options) *Port {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 2 * time.Second
 	}
-	p := &Port{driver: d, opts: opts, usage: true}
-	if r, ok := d.(driver.Revisioner); ok {
-		p.revision = r.Revision
-	}
-	if r, ok := d.(driver.UsageReader); ok {
-		p.usage = r.ReadsUsage()
-	}
+	p := &Port{opts: opts, made: time.Now()}
+	p.backend.Store(newBackend(d))
 	return p
 }
 
@@ -71,44 +69,53 @@ func (p *Port) Authorize(ctx context.Context, req *kernel.AccessRequest) (kernel
 	if p.opts.Auditor == nil {
 		return d, nil
 	}
-	if err := p.Audit(ctx, record(ctx, req, d)); err != nil {
+	if err := p.Audit(ctx, p.record(ctx, req, d)); err != nil {
 		return deny(ReasonAudit, "the decision cannot be recorded: "+err.Error()), nil //nolint:nilerr // the denial says it
 	}
 	return d, nil
 }
 
 // decide returns a decision that is kept, or has the driver decide. What the
-// driver did not decide itself is not kept. While rules are replaced a decision can
-// be of either revision: it is kept under the older.
+// driver did not decide itself is not kept.
 func (p *Port) decide(ctx context.Context, req *kernel.AccessRequest) kernel.Decision {
-	revision := ""
-	if p.revision != nil {
-		revision = p.revision()
-	}
+	b := p.enter()
+	defer b.leave()
+	return p.decideBy(ctx, b, req)
+}
+
+func (p *Port) decideBy(ctx context.Context, b *backend, req *kernel.AccessRequest) kernel.Decision {
+	revision := b.revisionNow()
 	if revision == "" {
-		return normalise(p.ask(ctx, req))
+		return normalise(p.ask(ctx, b, req))
 	}
-	key, keepable := p.cache.key(req, revision, p.usage)
+	key, keepable := p.cache.key(req, revision, b.usage)
 	if !keepable {
-		d := normalise(p.ask(ctx, req))
-		d.Revision = revision
-		return d
+		return p.decided(ctx, b, req, revision)
 	}
 	defer p.cache.keys.Put(key)
-	now := time.Now()
+	now := time.Since(p.made)
 	if d, ok := p.cache.get(*key, now); ok && ctx.Err() == nil {
 		return d
 	}
-	d := normalise(p.ask(ctx, req))
-	d.Revision = revision
-	if d.TTLSeconds > 0 {
-		p.cache.keep(*key, kept{d, now.Add(time.Duration(d.TTLSeconds) * time.Second)})
+	d := p.decided(ctx, b, req, revision)
+	if d.TTLSeconds > 0 && d.Revision != "" {
+		p.cache.keep(*key, kept{d, now + time.Duration(d.TTLSeconds)*time.Second})
+	}
+	return d
+}
+
+// decided has the driver decide. A driver can have its rules replaced meanwhile, as a
+// module that decides can: then which of them did so is not known.
+func (p *Port) decided(ctx context.Context, b *backend, req *kernel.AccessRequest, revision string) kernel.Decision {
+	d := normalise(p.ask(ctx, b, req))
+	if d.Revision = revision; b.revisionNow() != revision {
+		d.Revision = ""
 	}
 	return d
 }
 
 // ask has the driver decide, and denies if it does not.
-func (p *Port) ask(ctx context.Context, req *kernel.AccessRequest) (d kernel.Decision) {
+func (p *Port) ask(ctx context.Context, b *backend, req *kernel.AccessRequest) (d kernel.Decision) {
 	defer func() {
 		if r := recover(); r != nil {
 			d = deny(ReasonError, fmt.Sprint("the policy panicked: ", r))
@@ -116,7 +123,7 @@ func (p *Port) ask(ctx context.Context, req *kernel.AccessRequest) (d kernel.Dec
 	}()
 	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 	defer cancel()
-	d, err := p.driver.Authorize(ctx, req)
+	d, err := b.Authorize(ctx, req)
 	switch {
 	case ctx.Err() != nil: // an answer that comes too late is none
 		return deny(ReasonTimeout, "there was no decision in time: "+ctx.Err().Error())
@@ -134,7 +141,9 @@ func (p *Port) Audit(ctx context.Context, record *kernel.AuditRecord) error {
 	if p.opts.Auditor == nil {
 		return &kernel.Error{Code: kernel.CodeAudit, What: "there is no audit log", Fix: "configure one"}
 	}
-	if a, ok := p.driver.(driver.Auditor); ok {
+	b := p.enter()
+	defer b.leave()
+	if a, ok := b.Driver.(driver.Auditor); ok {
 		if err := p.show(ctx, a, record); err != nil {
 			return &kernel.Error{Code: kernel.CodeAudit, What: "the policy refused a record", Why: kernel.Quote(err.Error()), Fix: "see to it that the policy takes it", Err: err}
 		}
@@ -154,13 +163,15 @@ func (p *Port) show(ctx context.Context, a driver.Auditor, record *kernel.AuditR
 	return a.Audit(ctx, record)
 }
 
-func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *kernel.AuditRecord {
+func (p *Port) record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *kernel.AuditRecord {
 	r := &kernel.AuditRecord{
 		Time: time.Now().UTC().Format(time.RFC3339Nano), Kind: "decision",
 		RunID: req.Context.RunID, Tenant: req.Subject.Tenant, Principal: req.Subject.ID, Node: req.Context.Node,
 		Action: req.Action.Name, Resource: req.Resource.Type + ":" + req.Resource.ID,
 		Effect: d.Effect, Reasons: d.Reasons, Result: "ok", Revision: d.Revision,
 	}
+	labels := req.Context.Labels
+	r.Labels, _ = kernel.NewLabels(kernel.Integrity(labels[kernel.LabelIntegrity]), kernel.Confidentiality(labels[kernel.LabelConfidentiality]), req.Context.Sources...) // those of the host are known
 	if len(req.Subject.Chain) > 0 {
 		r.Principal = req.Subject.Chain[0]
 		r.Chain = append(append(r.Chain, req.Subject.Chain...), req.Subject.Type+":"+req.Subject.ID)
@@ -168,10 +179,36 @@ func record(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) *
 	if run := kernel.RunFrom(ctx); run != nil {
 		r.RunID, r.Tenant = run.RunID, run.Tenant
 	}
+	asked := req.Context
+	asked.RunID, asked.Node = "", ""
+	r.SubjectType, r.Context = req.Subject.Type, &asked
 	duties, _ := obligation.Parse(d.Obligations) // together with an error they mask all that they can
-	r.Digest = digest(duties.Args(req.Action.Args))
-	duties.MaskRecord(r)
+	args := duties.Args(req.Action.Args)
+	if r.Digest = digest(args); p.opts.Arguments || len(req.Action.Args) == 0 { // that there were none tells nothing
+		r.Args = keep(args)
+	}
+	duties.MaskRecord(r, req.Action.Args)
 	return r
+}
+
+// maxArguments bounds, in bytes of JSON, the arguments that a record keeps.
+const maxArguments = 64 << 10
+
+// keep returns a copy of arguments, nil if they are too large, or are not JSON's.
+func keep(args map[string]any) *map[string]any {
+	text, err := kernel.EncodeJSON(args)
+	if err != nil || len(text) > maxArguments {
+		return nil
+	}
+	v, err := kernel.DecodeJSON(text)
+	if err != nil {
+		return nil
+	}
+	kept, ok := v.(map[string]any)
+	if !ok { // null
+		kept = map[string]any{}
+	}
+	return &kept
 }
 
 // digest identifies the arguments without keeping them.

@@ -121,7 +121,7 @@ func TestRecord(t *testing.T) {
 		Subject:  kernel.Subject{Type: "module", ID: "orders", Tenant: "acme", Chain: []string{"ada"}},
 		Action:   kernel.Act{Name: "database.query", Args: map[string]any{"secret": "hunter2"}},
 		Resource: kernel.Resource{Type: "database", ID: "orders"},
-		Context:  kernel.Scope{RunID: "r1", Node: "lookup"},
+		Context:  kernel.Scope{RunID: "r1", Node: "lookup", Pipeline: "p", Labels: map[string]string{"purpose": "x"}},
 	}
 	if _, err := port.Authorize(t.Context(), req); err != nil {
 		t.Fatal(err)
@@ -133,6 +133,7 @@ func TestRecord(t *testing.T) {
 	want := &kernel.AuditRecord{
 		Time: r.Time, Kind: "decision", RunID: "r1", Tenant: "acme", Principal: "ada", Chain: []string{"ada", "module:orders"}, Node: "lookup",
 		Action: "database.query", Resource: "database:orders", Effect: kernel.Allow, Reasons: []kernel.Reason{{ID: "r", Msg: "m"}}, Result: "ok",
+		SubjectType: "module", Context: &kernel.Scope{Pipeline: "p", Labels: map[string]string{"purpose": "x"}},
 	}
 	if !strings.HasPrefix(r.Digest, "sha256:") || len(r.Digest) != 71 {
 		t.Errorf("digest %s", r.Digest)
@@ -143,6 +144,19 @@ func TestRecord(t *testing.T) {
 	}
 	if text, _ := json.Marshal(r); strings.Contains(string(text), "hunter2") {
 		t.Error("the arguments are in the record")
+	}
+
+	port = governance.New(always(kernel.Decision{Effect: kernel.Allow, Obligations: []map[string]any{{"type": "mask", "record": []any{"/args/secret"}}}}), governance.Options{Auditor: audit, Arguments: true})
+	req.Action.Args["table"] = "orders"
+	for i, args := range []map[string]any{req.Action.Args, {"table": strings.Repeat("x", 65<<10)}, nil} {
+		req.Action.Args = args
+		if _, err := port.Authorize(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		want := []*map[string]any{{"table": "orders"}, nil, {}}[i]
+		if diff := cmp.Diff(want, audit.records[i+1].Args); diff != "" {
+			t.Errorf("arguments %d: %s", i, diff)
+		}
 	}
 }
 
@@ -191,7 +205,7 @@ func TestAuthorizeOp(t *testing.T) {
 		Subject:  kernel.Subject{Type: "module", ID: "orders", Tenant: "acme", Chain: []string{"ada"}},
 		Action:   kernel.Act{Name: "refund.issue", Args: map[string]any{"amount": json.Number("20.50")}},
 		Resource: kernel.Resource{Type: "order", ID: "A-1"},
-		Context:  kernel.Scope{RunID: "r1", Pipeline: "p", Node: "decide"},
+		Context:  kernel.Scope{RunID: "r1", Pipeline: "p", Node: "decide", Labels: map[string]string{"integrity": "trusted", "confidentiality": "public"}},
 	}
 	if diff := cmp.Diff(wantAsked, asked); diff != "" {
 		t.Error(diff)

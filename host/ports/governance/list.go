@@ -32,7 +32,9 @@ const maxPairs = 10_000
 // Errors: CodeArguments if there are too many pairs or none, CodeTimeout if the time
 // is up, CodeFailed if the backend failed.
 func (p *Port) ListPermissions(ctx context.Context, q *Query) (*kernel.Permissions, error) {
-	if l, ok := p.driver.(driver.Lister); ok && !q.Each {
+	b := p.enter()
+	defer b.leave()
+	if l, ok := b.Driver.(driver.Lister); ok && !q.Each {
 		list, complete, err := l.ListPermissions(ctx, &q.Subject, &q.Context)
 		if err != nil {
 			return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the permissions cannot be listed", Why: kernel.Quote(err.Error()), Err: err}
@@ -46,11 +48,11 @@ func (p *Port) ListPermissions(ctx context.Context, q *Query) (*kernel.Permissio
 		return nil, &kernel.Error{Code: kernel.CodeArguments, What: "the permissions cannot be listed", Why: fmt.Sprintf("this policy tells them only pair by pair, and there are %d pairs of an action and a resource; 1 to %d can be listed", pairs, maxPairs),
 			Fix: "name actions and resources"}
 	}
-	return p.enumerate(ctx, q)
+	return p.enumerate(ctx, b, q)
 }
 
 // enumerate asks about each pair. An unclear answer is a denial, as everywhere.
-func (p *Port) enumerate(ctx context.Context, q *Query) (*kernel.Permissions, error) {
+func (p *Port) enumerate(ctx context.Context, b *backend, q *Query) (*kernel.Permissions, error) {
 	found := &kernel.Permissions{List: []kernel.Permission{}}
 	for _, action := range q.Actions {
 		for _, resource := range q.Resources {
@@ -58,7 +60,7 @@ func (p *Port) enumerate(ctx context.Context, q *Query) (*kernel.Permissions, er
 				return nil, kernel.ContextError(ctx)
 			}
 			req := &kernel.AccessRequest{Subject: q.Subject, Action: kernel.Act{Name: action}, Resource: resource, Context: q.Context}
-			d := p.decide(ctx, req)
+			d := p.decideBy(ctx, b, req)
 			if d.Effect == kernel.Forbid {
 				continue
 			}

@@ -2,6 +2,7 @@ package llm
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
@@ -39,19 +40,48 @@ func (p *Port) complete(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 	if err != nil {
 		return nil, err
 	}
-	resp, err := p.Complete(ctx, req)
+	outer := chargedIn(ctx)
+	inner := &charged{}
+	resp, err := p.Complete(context.WithValue(ctx, chargedKey{}, inner), req)
 	var used Usage
 	model := req.Model
 	if resp != nil { // also an answer of no use was paid
 		used, model = resp.Usage, resp.Model
 	}
-	if serr := settle(model, used.InputTokens, used.OutputTokens); err == nil {
+	input, output := inner.beyond(used)
+	outer.add(used, inner)
+	if serr := settle(model, input, output); err == nil {
 		err = serr
 	}
 	if err != nil {
 		return nil, err
 	}
 	return &kernel.PortReply{Value: replyValue(req, resp)}, nil
+}
+
+// charged is what the calls of a model have been charged for that were made in the
+// course of another one: a module that is the model asks another for its answer.
+type charged struct{ input, output atomic.Int64 }
+
+type chargedKey struct{}
+
+func chargedIn(ctx context.Context) *charged {
+	c, _ := ctx.Value(chargedKey{}).(*charged)
+	return c
+}
+
+// beyond is what of an answer's usage has not been charged: what a module says that
+// it used comes on top of nothing that it did use.
+func (c *charged) beyond(used Usage) (input, output int64) {
+	return max(0, used.InputTokens-c.input.Load()), max(0, used.OutputTokens-c.output.Load())
+}
+
+// add adds a call, with those in its course, to those of the call that it is in.
+func (c *charged) add(used Usage, inner *charged) {
+	if c != nil {
+		c.input.Add(max(used.InputTokens, inner.input.Load()))
+		c.output.Add(max(used.OutputTokens, inner.output.Load()))
+	}
 }
 
 func replyValue(req *Request, resp *Response) map[string]any {

@@ -38,6 +38,10 @@ const maxKeyBytes = 1 << 10
 // MaxTTL is how long an entry that expires is kept at most.
 const MaxTTL = 10 * 365 * 24 * time.Hour
 
+// maxSwaps bounds how often a swap is tried whose value stays what is expected while
+// its labels change.
+const maxSwaps = 8
+
 // Check returns a CodeConfig error for limits that cannot be.
 func (o Options) Check() error {
 	if o.MaxKeyBytes < 0 || o.MaxKeyBytes > maxKeyBytes || o.MaxValueBytes < 0 || o.MaxKeys < 0 || o.MaxBytes < 0 {
@@ -90,6 +94,9 @@ func (m *Memory) Get(ctx context.Context, tenant, key string) (kernel.Value, boo
 		return nil, false, m.failed(ctx, err)
 	}
 	value, err := kernel.DecodeJSON(text)
+	if err == nil {
+		value, err = plain(ctx, value)
+	}
 	if err != nil {
 		return nil, false, damaged(key, err)
 	}
@@ -123,7 +130,15 @@ func (m *Memory) CompareAndSwap(ctx context.Context, tenant, key string, expecte
 	if err != nil {
 		return false, err
 	}
-	return m.put(ctx, tenant, key, value, ttl, driver.Put{If: driver.IfEqual, Expected: text})
+	swapped, err := m.put(ctx, tenant, key, value, ttl, driver.Put{If: driver.IfEqual, Expected: text})
+	for tries := 0; err == nil && !swapped && tries < maxSwaps; tries++ {
+		labelled, kerr := m.kept(ctx, tenant, key, text)
+		if kerr != nil || labelled == nil {
+			return false, kerr
+		}
+		swapped, err = m.put(ctx, tenant, key, value, ttl, driver.Put{If: driver.IfEqual, Expected: labelled})
+	}
+	return swapped, err
 }
 
 func (m *Memory) put(ctx context.Context, tenant, key string, value kernel.Value, ttl time.Duration, p driver.Put) (bool, error) {
@@ -133,6 +148,9 @@ func (m *Memory) put(ctx context.Context, tenant, key string, value kernel.Value
 	text, err := m.encode("value", value)
 	if err != nil {
 		return false, err
+	}
+	if text, err = labelled(ctx, value, text); err != nil {
+		return false, argument("the value is no JSON", err.Error())
 	}
 	if ttl < 0 || ttl > MaxTTL {
 		return false, argument(fmt.Sprintf("ttl is %s", ttl), fmt.Sprintf("it is at most %s", MaxTTL))

@@ -7,7 +7,7 @@
 //	    base_delay           1      before the first of them, 0 to 3600
 //	    backoff_factor       2      by what each delay is longer than the one before, 1 to 100
 //	    max_delay            60     the longest delay, 0 to 3600
-//	    jitter               true   each delay is multiplied by 0.5 to 1, at random
+//	    jitter               true   each delay is multiplied by 0.5 to 1, drawn from the run's randomness
 //	    methods              -      see below
 //	RateLimiter
 //	    max_calls            10     the bucket's size, and what it is refilled with in a period, 1 to 1000000

@@ -28,7 +28,8 @@ func EffectOf(op string, args map[string]any) Effect {
 		"file_storage.read", "file_storage.stat", "file_storage.list", "file_storage.delete",
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys", "memory.query",
 		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",
-		"entity_state.get_state", "entity_state.get_history":
+		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew",
+		"eventbus.replay", "eventbus.topics", "eventbus.unsubscribe":
 		return Repeatable
 	case "file_storage.write":
 		if conditional, _ := args["if_absent"].(bool); conditional {
@@ -37,6 +38,10 @@ func EffectOf(op string, args map[string]any) Effect {
 		return Repeatable
 	case "secret.get", "secret.use":
 		return Repeatable
+	case "eventbus.publish": // an event of the same id is the same event
+		if id, _ := args["id"].(string); id != "" {
+			return Repeatable
+		}
 	case "http.request", "api_call.request":
 		method, _ := args["method"].(string)
 		return requestEffect(method, args)
@@ -72,7 +77,7 @@ func isFailure(err error) bool {
 		return false
 	}
 	switch code {
-	case kernel.CodeArguments, kernel.CodeNotFound, kernel.CodeUnsupported, kernel.CodeLimit, kernel.CodeAudit, kernel.CodeCanceled:
+	case kernel.CodeArguments, kernel.CodeNotFound, kernel.CodeUnsupported, kernel.CodeLimit, kernel.CodeAudit, kernel.CodeCanceled, kernel.CodeLockHeld, kernel.CodeLockLost:
 		return false
 	}
 	return true

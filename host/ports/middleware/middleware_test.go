@@ -155,6 +155,34 @@ func TestRetryDelays(t *testing.T) {
 	})
 }
 
+// TestRetryDrawsFromTheRun: the same randomness, the same delays.
+func TestRetryDrawsFromTheRun(t *testing.T) {
+	for name, tc := range map[string]struct {
+		entropy string
+		want    []float64
+	}{
+		"nothing":          {strings.Repeat("\x00", 24), []float64{0.5, 1, 2}},
+		"the middle":       {strings.Repeat("\x00\x00\x00\x00\x00\x00\x00\x80", 3), []float64{0.75, 1.5, 3}},
+		"too few of them":  {strings.Repeat("\x00", 20), []float64{0.5, 1, 4}},
+		"none of them all": {"", []float64{1, 2, 4}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := failing(3, coded(kernel.CodeTimeout))
+			ctx := kernel.WithRun(t.Context(), &kernel.RunContext{RunID: "r", Entropy: strings.NewReader(tc.entropy)})
+			if _, err := build(t, "RetryWithBackoff", nil)(complete, a.do)(ctx, call("ok")); err != nil {
+				t.Fatal(err)
+			}
+			var delays []float64
+			for i := range len(a.called) - 1 {
+				delays = append(delays, a.called[i+1].Sub(a.called[i]).Seconds())
+			}
+			if diff := cmp.Diff(tc.want, delays); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		})
+	}
+}
+
 func TestRetryDefaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := failing(3, coded(kernel.CodeTimeout))

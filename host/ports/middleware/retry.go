@@ -2,7 +2,9 @@ package middleware
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -94,7 +96,21 @@ func retryAfter(err error) time.Duration {
 func (r *retry) delay(attempt failsafe.ExecutionAttempt[*kernel.PortReply]) time.Duration {
 	d := min(float64(r.baseDelay)*math.Pow(r.factor, float64(attempt.Attempts()-1)), float64(r.maxDelay))
 	if r.jitter {
-		d *= 0.5 + rand.Float64()/2
+		d *= 0.5 + draw(attempt.Context())/2
 	}
 	return max(time.Duration(d), retryAfter(attempt.LastError()))
+}
+
+// draw is a random number from 0 to 1, of what the run draws from: a run that is done
+// again with the same randomness waits as long.
+func draw(ctx context.Context) float64 {
+	run := kernel.RunFrom(ctx)
+	if run == nil || run.Entropy == nil {
+		return rand.Float64()
+	}
+	var bits [8]byte
+	if _, err := io.ReadFull(run.Entropy, bits[:]); err != nil {
+		return 1 // the whole delay
+	}
+	return float64(binary.LittleEndian.Uint64(bits[:])>>11) / (1 << 53)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/commitment"
 )
 
 // Pointer is a JSON pointer (RFC 6901), split into its tokens, in which the token
@@ -116,21 +117,24 @@ func maskable(p Pointer) bool {
 	switch p[0] {
 	case "args":
 		return true
-	case "resource", "principal", "chain", "node", "detail", "reasons", "digest":
+	case "resource", "principal", "chain", "node", "detail", "reasons", "digest", "labels":
 		return len(p) == 1
 	}
 	return false
 }
 
 func everything() []Pointer {
-	return []Pointer{{"args"}, {"resource"}, {"principal"}, {"chain"}, {"node"}, {"detail"}, {"reasons"}, {"digest"}}
+	return []Pointer{{"args"}, {"resource"}, {"principal"}, {"chain"}, {"node"}, {"detail"}, {"reasons"}, {"digest"}, {"labels"}}
 }
 
-// MaskRecord removes from a record, before it is hashed, what it may not tell, and
-// notes in it what was removed. Of reasons the rules' ids stay.
-func (d *Duties) MaskRecord(r *kernel.AuditRecord) {
+// MaskRecord removes from a record of a call with args, before it is hashed, what it may not
+// tell, notes in it what was removed, and commits to that. Of reasons the rules' ids stay.
+func (d *Duties) MaskRecord(r *kernel.AuditRecord, args map[string]any) {
 	if d == nil {
 		return
+	}
+	for _, p := range d.Record {
+		commit(r, p, args)
 	}
 	for _, p := range d.Record {
 		switch p[0] {
@@ -146,6 +150,8 @@ func (d *Duties) MaskRecord(r *kernel.AuditRecord) {
 			r.Detail = masked
 		case "digest":
 			r.Digest = ""
+		case "labels":
+			r.Labels = nil
 		case "reasons":
 			r.Reasons = slices.Clone(r.Reasons)
 			for i := range r.Reasons {
@@ -153,5 +159,65 @@ func (d *Duties) MaskRecord(r *kernel.AuditRecord) {
 			}
 		}
 		r.Masked = append(r.Masked, p.String())
+	}
+}
+
+// commit commits to what a pointer names of a record. What cannot be committed to is
+// masked all the same.
+func commit(r *kernel.AuditRecord, p Pointer, args map[string]any) {
+	name := p.String()
+	if _, done := r.Commitments[name]; done {
+		return
+	}
+	o, err := commitment.Commit(name, Matches(p, maskables(r, args)))
+	if err != nil {
+		return
+	}
+	if r.Commitments == nil {
+		r.Commitments = map[string]string{}
+	}
+	r.Commitments[name] = o.Commitment
+	r.Openings = append(r.Openings, o)
+}
+
+// maskables is a record as pointers see it.
+func maskables(r *kernel.AuditRecord, args map[string]any) kernel.Value {
+	chain, reasons := make([]any, len(r.Chain)), make([]any, len(r.Reasons))
+	for i, name := range r.Chain {
+		chain[i] = name
+	}
+	for i, reason := range r.Reasons {
+		reasons[i] = map[string]any{"id": reason.ID, "msg": reason.Msg}
+	}
+	return map[string]any{"args": args, "resource": r.Resource, "principal": r.Principal, "chain": chain, "node": r.Node, "detail": r.Detail, "reasons": reasons, "digest": r.Digest}
+}
+
+// Matches returns what a pointer names in v, by the pointers without a * that come to it:
+// what a commitment is to. It is empty if there is nothing.
+func Matches(p Pointer, v kernel.Value) map[string]any {
+	found := map[string]any{}
+	match(p, v, nil, found)
+	return found
+}
+
+func match(p Pointer, v kernel.Value, at Pointer, found map[string]any) {
+	if len(p) == 0 {
+		found[at.String()] = v
+		return
+	}
+	below := func(token string, v kernel.Value) { match(p[1:], v, append(slices.Clip(at), token), found) }
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			if p[0] == "*" || p[0] == name {
+				below(name, member)
+			}
+		}
+	case []any:
+		for i, element := range v {
+			if n := strconv.Itoa(i); p[0] == "*" || p[0] == n {
+				below(n, element)
+			}
+		}
 	}
 }

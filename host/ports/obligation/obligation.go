@@ -4,7 +4,7 @@
 //	{"type": "limit", "calls": 10, "reply_bytes": 65536, "timeout_ms": 500}
 //	{"type": "notify", "to": "security", "message": "..."}
 //	{"type": "approval", "by": ["ada", "bob"], "count": 2, "ttl_s": 3600}
-//	{"type": "label", "labels": {...}}
+//	{"type": "label", "labels": {"integrity": "untrusted", "confidentiality": "secret"}}
 //
 // All members but the type may be left out, though not all of them. What is not
 // understood is an error: it could be a restriction.
@@ -32,6 +32,8 @@ type Duties struct {
 	Calls      int64         // of this operation within a run; 0 has no limit
 	ReplyBytes int64         // of the reply, encoded, and its body; 0 has no limit
 	Timeout    time.Duration // of the operation; 0 has no limit
+
+	Labels *kernel.Labels // that the reply carries beside its own
 
 	Notices  []Notice
 	Approval *Approval // nil where no obligation says more of it
@@ -88,7 +90,7 @@ func (d *Duties) add(o map[string]any) error {
 	case "approval":
 		err = d.addApproval(o)
 	case "label":
-		err = errors.New("values carry no labels, so none can be given")
+		err = d.addLabel(o)
 	default:
 		return fmt.Errorf("the host does not know the type %s", kernel.Quote(kind))
 	}
@@ -132,6 +134,28 @@ func (d *Duties) addMask(o map[string]any) error {
 		d.Record = append(d.Record, p)
 	}
 	d.Body = d.Body || mask.Body
+	return nil
+}
+
+func (d *Duties) addLabel(o map[string]any) error {
+	var label struct {
+		Type   string `json:"type"`
+		Labels struct {
+			Integrity       kernel.Integrity       `json:"integrity"`
+			Confidentiality kernel.Confidentiality `json:"confidentiality"`
+		} `json:"labels"`
+	}
+	if err := kernel.FromValue(o, &label); err != nil {
+		return err
+	}
+	if label.Labels.Integrity == "" && label.Labels.Confidentiality == "" {
+		return errors.New("nothing is labelled")
+	}
+	labels, err := kernel.NewLabels(label.Labels.Integrity, label.Labels.Confidentiality)
+	if err != nil {
+		return err
+	}
+	d.Labels = d.Labels.Join(labels)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package obligation_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/commitment"
 	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
@@ -49,11 +51,15 @@ func TestParse(t *testing.T) {
 // What is not understood could be a restriction, and is an error.
 func TestRefuse(t *testing.T) {
 	for text, says := range map[string]string{
-		`[{}]`:                                                                   "does not know the type",
-		`[{"type": "sing"}]`:                                                     "does not know the type sing",
-		`[{"type": "Mask", "body": true}]`:                                       "does not know the type Mask",
-		`[{"type": 3}]`:                                                          "does not know the type",
-		`[{"type": "label", "labels": {}}]`:                                      "no labels",
+		`[{}]`:                              "does not know the type",
+		`[{"type": "sing"}]`:                "does not know the type sing",
+		`[{"type": "Mask", "body": true}]`:  "does not know the type Mask",
+		`[{"type": 3}]`:                     "does not know the type",
+		`[{"type": "label"}]`:               "nothing is labelled",
+		`[{"type": "label", "labels": {}}]`: "nothing is labelled",
+		`[{"type": "label", "labels": {"integrity": "Untrusted"}}]`: "no integrity Untrusted",
+		`[{"type": "label", "labels": {"confidentiality": "top"}}]`: "no confidentiality top",
+		`[{"type": "label", "labels": {"purpose": "x"}}]`:           "unknown field",
 		`[{"type": "mask"}]`:                                                     "nothing is named",
 		`[{"type": "mask", "replies": []}]`:                                      "unknown field",
 		`[{"type": "mask", "reply": "/a"}]`:                                      "cannot unmarshal",
@@ -88,7 +94,7 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%s: the error does not say %q: %v", text, says, err)
 		}
 		r := &kernel.AuditRecord{Action: "a", Principal: "ada", Resource: "secret", Node: "secret", Detail: "secret", Digest: "secret", Chain: []string{"secret"}, Reasons: []kernel.Reason{{ID: "r", Msg: "secret"}}}
-		d.MaskRecord(r)
+		d.MaskRecord(r, map[string]any{"a": "secret"})
 		if text, _ := kernel.EncodeJSON(r); strings.Contains(string(text), "secret") {
 			t.Errorf("a record tells %s", text)
 		}
@@ -140,10 +146,23 @@ func TestMaskRecord(t *testing.T) {
 	}
 	reasons := []kernel.Reason{{ID: "r", Msg: "because of ada"}}
 	r := &kernel.AuditRecord{Action: "a", Resource: "ada@example.com", Principal: "ada", Reasons: reasons}
-	d.MaskRecord(r)
+	d.MaskRecord(r, map[string]any{"n": "1", "token": "x"})
+	committed, openings := r.Commitments, r.Openings
+	r.Commitments, r.Openings = nil, nil
 	want := &kernel.AuditRecord{Action: "a", Resource: "[masked]", Principal: "ada", Reasons: []kernel.Reason{{ID: "r", Msg: "[masked]"}}, Masked: []string{"/resource", "/reasons", "/args/token"}}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Error(diff)
+	}
+	for i, tc := range []struct {
+		pointer string
+		value   any
+	}{{"/resource", "ada@example.com"}, {"/reasons", []any{map[string]any{"id": "r", "msg": "because of ada"}}}, {"/args/token", "x"}} {
+		if o := openings[i]; committed[tc.pointer] != o.Commitment || !commitment.Opens(o, tc.pointer, map[string]any{tc.pointer: tc.value}) {
+			t.Errorf("%s: the commitment is not to %v", tc.pointer, tc.value)
+		}
+	}
+	if len(committed) != 3 {
+		t.Errorf("commitments %v", committed)
 	}
 	if reasons[0].Msg != "because of ada" {
 		t.Error("the decision's own reasons were masked")
@@ -152,8 +171,30 @@ func TestMaskRecord(t *testing.T) {
 		t.Error(diff)
 	}
 	var none *obligation.Duties
-	none.MaskRecord(r)
+	none.MaskRecord(r, nil)
 	if none.Args(map[string]any{"a": 1})["a"] != 1 {
 		t.Error("without duties something was masked")
+	}
+}
+
+func TestMatches(t *testing.T) {
+	v, err := kernel.DecodeJSON([]byte(`{"args": {"rows": [{"email": "a"}, {"email": "b", "x": 1}, {}], "a/b": true}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pointer, want := range map[string]map[string]any{
+		"/args/rows/*/email": {"/args/rows/0/email": "a", "/args/rows/1/email": "b"},
+		"/args/rows/1/x":     {"/args/rows/1/x": json.Number("1")},
+		"/args/a~1b":         {"/args/a~1b": true},
+		"/args/gone":         {},
+		"/args/a~1b/deeper":  {},
+	} {
+		p, err := obligation.ParsePointer(pointer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, obligation.Matches(p, v)); diff != "" {
+			t.Errorf("%s: -want +got\n%s", pointer, diff)
+		}
 	}
 }

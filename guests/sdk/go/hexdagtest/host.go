@@ -117,8 +117,18 @@ func (h *Host) ToolCall(f hexdag.ToolFunc, payload string) Result {
 	return h.run("", []string{"continue", "deny", "retry_after", "error"}, payload, f.Serve)
 }
 
+// PortCall runs a handler of port_call.
+func (h *Host) PortCall(f hexdag.OperationFunc, payload string) Result {
+	return h.run("", []string{"continue", "deny", "retry_after", "error"}, payload, f.Serve)
+}
+
 // Govern runs a handler of authorize, audit or permissions.
 func (h *Host) Govern(f hexdag.GovernanceFunc, payload string) Result {
+	return h.run("", []string{"continue", "deny", "retry_after", "error"}, payload, f.Serve)
+}
+
+// Observe runs a handler of observe: an observe.Func.
+func (h *Host) Observe(f interface{ Serve() uint64 }, payload string) Result {
 	return h.run("", []string{"continue", "deny", "retry_after", "error"}, payload, f.Serve)
 }
 

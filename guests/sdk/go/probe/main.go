@@ -10,6 +10,7 @@ import (
 	"github.com/hexdag/hexdag/guests/sdk/go/noderun"
 	"github.com/hexdag/hexdag/guests/sdk/go/portafter"
 	"github.com/hexdag/hexdag/guests/sdk/go/portbefore"
+	"github.com/hexdag/hexdag/guests/sdk/go/portcall"
 	"github.com/hexdag/hexdag/guests/sdk/go/toolcall"
 )
 
@@ -24,6 +25,7 @@ func init() {
 	noderun.Handle(node)
 	portbefore.Handle(port)
 	portafter.Handle(port)
+	portcall.Handle(func(c *hexdag.OperationCall) hexdag.Verdict { return play(c.Payload(), c.Result()) })
 	toolcall.Handle(func(c *hexdag.ToolCall) hexdag.Verdict { return play(c.Payload(), c.Result()) })
 }
 

@@ -7,6 +7,7 @@ export const port_before = play;
 export const port_after = play;
 export const node_run = play;
 export const tool_call = play;
+export const port_call = play;
 
 let remembered = 0;
 

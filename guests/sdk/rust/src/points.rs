@@ -103,6 +103,24 @@ impl ToolCall {
     }
 }
 
+/// What `port_call` gets: an operation of a port to do. A `fail` with the name of a
+/// status, such as "not_found", is what the caller gets in place of the result.
+#[derive(Default)]
+pub struct OperationCall(());
+common!(OperationCall);
+
+impl OperationCall {
+    /// The operation, "port.method".
+    pub fn op(&self) -> String {
+        self.payload().text("/op").unwrap_or_default()
+    }
+
+    /// The operation's arguments.
+    pub fn args(&self) -> Doc {
+        Doc::part(INPUT, "/args")
+    }
+}
+
 macro_rules! point {
     ($point:ident, $call:ident, $about:literal, $d:tt) => {
         #[doc = $about]
@@ -125,3 +143,4 @@ point!(node_run, NodeCall, "Makes the module the body of a node: a `fn(&NodeCall
 point!(port_before, PortCall, "Makes the module a hook before port calls: a `fn(&PortCall) -> Outcome`.", $);
 point!(port_after, PortCall, "Makes the module a hook after port calls: a `fn(&PortCall) -> Outcome`.", $);
 point!(tool_call, ToolCall, "Makes the module a set of tools: a `fn(&ToolCall) -> Outcome`.", $);
+point!(port_call, OperationCall, "Makes the module the operations of a port: a `fn(&OperationCall) -> Outcome`.", $);

@@ -80,6 +80,24 @@ pub const ToolCall = struct {
     }
 };
 
+/// What port_call gets: an operation of a port to do. fail with the name of a status, such
+/// as not_found, is what the caller gets in place of the result.
+pub const OperationCall = struct {
+    /// The whole message, with the operation at /op, and the request's body beside it.
+    pub fn message(_: OperationCall) Doc {
+        return payload;
+    }
+
+    pub fn args(_: OperationCall) Doc {
+        return .{ .id = 0, .root = "/args" };
+    }
+
+    /// Where the reply goes, and its body.
+    pub fn result(_: OperationCall) Doc {
+        return .{ .id = 4 };
+    }
+};
+
 /// Runs a handler as an export does. An error is the verdict error.
 pub fn serve(comptime Call: type, comptime handler: fn (Call) anyerror!hexdag.Verdict) u64 {
     const verdict = handler(.{}) catch |e| hexdag.fail(hexdag.statusName(e), @errorName(e));
@@ -123,4 +141,9 @@ pub fn portAfter(comptime handler: fn (PortCall) anyerror!hexdag.Verdict) void {
 /// Makes the module a set of tools.
 pub fn toolCall(comptime handler: fn (ToolCall) anyerror!hexdag.Verdict) void {
     exported("tool_call", ToolCall, handler);
+}
+
+/// Makes the module the operations of a port.
+pub fn portCall(comptime handler: fn (OperationCall) anyerror!hexdag.Verdict) void {
+    exported("port_call", OperationCall, handler);
 }

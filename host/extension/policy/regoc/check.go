@@ -25,7 +25,8 @@ func Check(source Source) error {
 	if err != nil {
 		return err
 	}
-	return check(modules, files.data, true)
+	_, err = check(modules, files.data, true)
+	return err
 }
 
 // Formatted is a file as opa fmt has it.

@@ -86,7 +86,7 @@ func evaluator(source Source, query string, opts ...func(*rego.Rego)) (*rego.Reg
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := check(modules, files.data, false); err != nil {
+	if _, err := check(modules, files.data, false); err != nil {
 		return nil, nil, err
 	}
 	written := bodies{}

@@ -34,6 +34,9 @@ type Options struct {
 	Entrypoints []string
 	// Revision names the build; the digest of the sources by default.
 	Revision string
+	// Portable leaves the matching of patterns (regex.match, glob.match, ...) to the module, so that other
+	// runtimes of OPA's modules can run it. Each decision then compiles each pattern anew.
+	Portable bool
 }
 
 // Artifact is a compiled policy.
@@ -60,9 +63,11 @@ func Build(ctx context.Context, source Source, opts Options) (*Artifact, error) 
 	if len(modules) == files.stock {
 		return nil, &kernel.Error{Code: kernel.CodePolicy, What: "no policy found", Where: kernel.Where{File: strings.Join(source.Dirs, ", ")}, Why: "there are no .rego files but tests"}
 	}
-	if err := check(modules, files.data, false); err != nil {
+	c, err := check(modules, files.data, false)
+	if err != nil {
 		return nil, err
 	}
+	opts.Entrypoints = append(slices.Clone(opts.Entrypoints), materialized(c, opts.Entrypoints)...)
 	if opts.Revision == "" {
 		opts.Revision = files.digest()
 	}
@@ -71,7 +76,7 @@ func Build(ctx context.Context, source Source, opts Options) (*Artifact, error) 
 
 // check compiles for errors only: unlike the build, it goes on after the tenth,
 // and sees where rules and data would be in each other's place.
-func check(modules map[string]*ast.Module, data map[string]any, strict bool) error {
+func check(modules map[string]*ast.Module, data map[string]any, strict bool) (*ast.Compiler, error) {
 	c := ast.NewCompiler().
 		WithStrict(strict).
 		WithCapabilities(Capabilities()).
@@ -82,7 +87,7 @@ func check(modules map[string]*ast.Module, data map[string]any, strict bool) err
 		copies[name] = m.Copy() // compiling rewrites
 	}
 	c.Compile(copies)
-	return placed(c.Errors)
+	return c, placed(c.Errors)
 }
 
 // holds says whether data has a value at path, other than an empty object.
@@ -106,10 +111,17 @@ func compileWasm(ctx context.Context, files *files, opts Options) (*Artifact, er
 	if err != nil {
 		return nil, err
 	}
+	capabilities := Capabilities()
+	if !opts.Portable {
+		capabilities = patternCapabilities()
+		for i := range b.Modules {
+			replacePatterns(b.Modules[i].Parsed)
+		}
+	}
 	c := compile.New().
 		WithBundle(b).
 		WithTarget(compile.TargetWasm).
-		WithCapabilities(Capabilities()).
+		WithCapabilities(capabilities).
 		WithRegoVersion(ast.RegoV1).
 		WithRegoAnnotationEntrypoints(true).
 		WithEntrypoints(opts.Entrypoints...).

@@ -270,3 +270,18 @@ func TestNative(t *testing.T) {
 		}
 	}
 }
+
+// TestBuildIndexes: what a policy of the stock library keeps ready is built in where that
+// policy is used, and nowhere else.
+func TestBuildIndexes(t *testing.T) {
+	for text, want := range map[string][]string{
+		"package a\n\nimport data.hexdag.rbac\n\n# METADATA\n# entrypoint: true\nanswer := rbac.rules\n": {"a/answer", "materialize/hexdag/rbac/index"},
+		"package a\n\nimport data.b\n\n# METADATA\n# entrypoint: true\nanswer := b.c\n":                  {"a/answer", "materialize/b/index"},
+		"package a\n\n# METADATA\n# entrypoint: true\nanswer := 1\n":                                     {"a/answer"},
+	} {
+		a := mustBuild(t, map[string]string{"a.rego": text, "b.rego": "package b\n\nc := data.materialized[\"b/index\"]\n", "i.rego": "package materialize.b\n\nindex[x] := y if some x, y in data.d\n\nhelper := 1\n"})
+		if !slices.Equal(a.Entrypoints, want) {
+			t.Errorf("%s\nentrypoints %v, want %v", text, a.Entrypoints, want)
+		}
+	}
+}

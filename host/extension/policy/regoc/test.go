@@ -93,7 +93,7 @@ func loadTests(source Source) (*suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(modules, files.data, false); err != nil {
+	if _, err := check(modules, files.data, false); err != nil {
 		return nil, err
 	}
 	return &suite{modules: modules, data: files.data}, nil

@@ -4,6 +4,7 @@
 package topdown
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,6 +85,15 @@ func run(e *policy.Evaluation, name string, call topdown.BuiltinFunc, args []str
 	return string(w.text), nil
 }
 
+// ending has those builtins that look end with the evaluation.
+type ending struct{ ctx context.Context }
+
+// Cancel implements topdown.Cancel; nobody calls it.
+func (ending) Cancel() {}
+
+// Cancelled implements topdown.Cancel.
+func (e ending) Cancelled() bool { return e.ctx != nil && e.ctx.Err() != nil }
+
 // builtinContext returns the context that the evaluation's builtins share.
 func builtinContext(e *policy.Evaluation) topdown.BuiltinContext {
 	c, ok := e.State.(*topdown.BuiltinContext)
@@ -95,7 +105,7 @@ func builtinContext(e *policy.Evaluation) topdown.BuiltinContext {
 			Seed:    &stream{seed: e.Seed},
 			Cache:   builtins.Cache{},
 			Runtime: ast.ObjectTerm(),
-			Cancel:  topdown.NewCancel(),
+			Cancel:  ending{e.Context},
 		}
 		e.State = c
 	}

@@ -184,3 +184,18 @@ func FuzzBuiltins(f *testing.F) {
 		}
 	})
 }
+
+// TestBuiltinsEnd: a builtin that takes long ends with the evaluation.
+func TestBuiltinsEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, args := range map[string][]string{"net.cidr_expand": {`"10.0.0.0/24"`}, "numbers.range_step": {"1", "1000", "1"}} {
+		b := topdown.Builtins()[name]
+		if text, err := b.Call(&policy.Evaluation{Context: ctx}, args); err == nil {
+			t.Errorf("%s went on to the end: %d bytes", name, len(text))
+		}
+		if text, err := b.Call(&policy.Evaluation{Context: t.Context()}, args); err != nil || len(text) < 1000 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

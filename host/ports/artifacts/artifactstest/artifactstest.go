@@ -41,6 +41,7 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 		{"Lock", testLock},
 		{"LockGivesUp", testLockGivesUp},
 		{"StoreRoundTrip", testStoreRoundTrip},
+		{"Fences", testFences}, {"FencesRace", testFencesRace},
 		{"StoreSharedContent", testStoreSharedContent},
 		{"StoreIsIdempotent", testStoreIsIdempotent},
 		{"StoreList", testStoreList},

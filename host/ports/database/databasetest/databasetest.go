@@ -50,6 +50,8 @@ func (h Harness) run(t *testing.T) {
 	t.Run("ResultsAreTheCallers", h.testResultsAreTheCallers)
 	t.Run("Concurrent", h.testConcurrent)
 	t.Run("Ended", h.testEnded)
+	t.Run("Fences", h.testFences)
+	t.Run("FencesRace", h.testFencesRace)
 }
 
 // orders is the table that most tests use.

@@ -5,6 +5,8 @@ package driver
 import (
 	"context"
 	"iter"
+
+	"github.com/hexdag/hexdag/host/kernel"
 )
 
 // Type says what a column holds, as far as its backend knows.
@@ -120,8 +122,10 @@ type Database interface {
 	Query(ctx context.Context, q *Query) iter.Seq2[[]Value, error]
 
 	// Insert adds one row, wholly or not at all. Columns that are not among the
-	// cells get their defaults.
-	Insert(ctx context.Context, table string, row []Cell) error
+	// cells get their defaults. fences are the tokens of the locks that it is done under: a lock's token that is
+	// smaller than one that an Insert came with before is a kernel.Stale error, and nothing is added. The check and the row
+	// are one transaction, and what was seen survives as rows do.
+	Insert(ctx context.Context, table string, row []Cell, fences []kernel.Fence) error
 
 	// Close releases the database. Calls in flight may fail, and later ones do.
 	Close() error

@@ -28,6 +28,7 @@ type database struct {
 
 	mu     sync.RWMutex
 	tables map[string]*table
+	fences map[string]uint64 // the largest token that was seen, by lock
 }
 
 // table only grows: a row, once in it, never changes.
@@ -43,7 +44,7 @@ func New(cfg Config) (driver.Database, error) {
 	}
 	d := &database{
 		limits: driver.Limits{ReadOnly: cfg.ReadOnly, MaxRows: cfg.MaxRows, MaxBytes: cfg.MaxBytes}.OrDefault(),
-		tables: map[string]*table{},
+		tables: map[string]*table{}, fences: map[string]uint64{},
 	}
 	for name, rows := range cfg.Tables {
 		t, err := newTable(name, rows)

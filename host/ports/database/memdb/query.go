@@ -147,7 +147,7 @@ func (t *table) project(rows [][]driver.Value, columns []string) ([][]driver.Val
 	return projected, nil
 }
 
-func (d *database) Insert(ctx context.Context, name string, cells []driver.Cell) error {
+func (d *database) Insert(ctx context.Context, name string, cells []driver.Cell, fences []kernel.Fence) error {
 	t, err := d.table(name)
 	if err != nil {
 		return err
@@ -164,6 +164,14 @@ func (d *database) Insert(ctx context.Context, name string, cells []driver.Cell)
 	defer d.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	for _, f := range fences {
+		if seen := d.fences[f.Lock]; seen > f.Token {
+			return kernel.Stale(f, seen)
+		}
+	}
+	for _, f := range fences {
+		d.fences[f.Lock] = f.Token
 	}
 	t.rows = append(t.rows, row)
 	return nil

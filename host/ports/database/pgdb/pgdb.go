@@ -19,6 +19,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -32,7 +33,8 @@ type database struct {
 	limits driver.Limits
 	schema string
 	pool   *pgxpool.Pool
-	tables sync.Map // by name, the []column that Describe last found
+	tables sync.Map    // by name, the []column that Describe last found
+	fences atomic.Bool // their table is there
 }
 
 // New connects to the database. What is wrong with the configuration is CodeConfig, a server
@@ -86,7 +88,8 @@ func (d *database) Close() error {
 
 // offered selects the tables that the port offers.
 const offered = ` FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-	WHERE n.nspname::text = $1::text AND c.relkind IN ('r', 'p') AND has_any_column_privilege(c.oid, 'SELECT, INSERT')`
+	WHERE n.nspname::text = $1::text AND c.relkind IN ('r', 'p') AND has_any_column_privilege(c.oid, 'SELECT, INSERT')
+	AND c.relname <> '` + fenceTable + `'`
 
 // Tables implements driver.Database.
 func (d *database) Tables(ctx context.Context) ([]string, error) {

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	databasetest.RunTyped(t, func(t *testing.T, tables databasetest.Tables, limits driver.Limits) driver.Database {
 		url := server.NewDatabase()
 		conn := connect(t, url)
@@ -88,7 +88,7 @@ func exec(t *testing.T, conn *pgx.Conn, sql string) {
 }
 
 // open makes a database with these statements.
-func open(t *testing.T, server *testserver.Postgres, cfg pgdb.Config, sql string) (driver.Database, *database.Port) {
+func open(t *testing.T, server *testserver.PostgresServer, cfg pgdb.Config, sql string) (driver.Database, *database.Port) {
 	t.Helper()
 	cfg.URL = server.NewDatabase()
 	exec(t, connect(t, cfg.URL), sql)
@@ -125,9 +125,9 @@ func query(t *testing.T, p *database.Port, q database.Query) string {
 
 // TestReadOnly: it is the server that refuses, whatever the host believes.
 func TestReadOnly(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	d, p := open(t, server, pgdb.Config{ReadOnly: true}, "CREATE TABLE orders (id text)")
-	err := d.Insert(t.Context(), "orders", []driver.Cell{{Column: "id", Value: "A"}})
+	err := d.Insert(t.Context(), "orders", []driver.Cell{{Column: "id", Value: "A"}}, nil)
 	if kernel.CodeOf(err) != kernel.CodeDenied || !strings.Contains(fmt.Sprint(err), "25006") {
 		t.Errorf("%v, want the server's own refusal", err)
 	}
@@ -138,7 +138,7 @@ func TestReadOnly(t *testing.T) {
 
 // TestTypes: each type is what the package says, equals itself, and comes back as it went.
 func TestTypes(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	_, p := open(t, server, pgdb.Config{}, `CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE DOMAIN email AS text CHECK (VALUE LIKE '%@%');
 		CREATE TABLE a (small int2, big int8, yes bool, f4 float4, money numeric, fixed numeric(10, 2), long numeric, word varchar(5), pad char(5), id uuid, day date, at timestamptz,
 			doc jsonb, tags text[], mood mood, mail email, raw bytea, span interval)`)
@@ -193,14 +193,14 @@ func TestTypes(t *testing.T) {
 
 // TestSchema: tables of the schema that the role has a right to, with their keys.
 func TestSchema(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	url := server.NewDatabase()
 	exec(t, connect(t, url), `CREATE SCHEMA shop; CREATE SCHEMA hidden;
 		CREATE TABLE shop.orders (id int, line int, note text NOT NULL, cost numeric, PRIMARY KEY (line, id)); CREATE TABLE shop.secret (pin int); CREATE TABLE hidden.orders (x int); CREATE TABLE public.other (x int);
 		CREATE VIEW shop.seen AS SELECT * FROM shop.secret; CREATE MATERIALIZED VIEW shop.kept AS SELECT 1 AS one; CREATE SEQUENCE shop.counter;
 		CREATE TABLE shop.parted (n int) PARTITION BY RANGE (n);
 		CREATE ROLE clerk LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA shop TO clerk; GRANT SELECT (id, line, note) ON shop.orders TO clerk; GRANT SELECT ON shop.parted, shop.seen TO clerk`)
-	_, p := openURL(t, pgdb.Config{URL: strings.Replace(url, "postgres@", "clerk:x@", 1), Schema: "shop"})
+	_, p := openURL(t, pgdb.Config{URL: strings.Replace(url, "hexdag@", "clerk:x@", 1), Schema: "shop"})
 	names, err := p.Tables(t.Context())
 	if diff := cmp.Diff([]string{"orders", "parted"}, names); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
@@ -223,7 +223,7 @@ func TestSchema(t *testing.T) {
 
 // TestTimeout: the server ends what takes too long, also while the host waits for a lock.
 func TestTimeout(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	cfg := pgdb.Config{Timeout: 0.3, URL: server.NewDatabase()}
 	conn := connect(t, cfg.URL)
 	exec(t, conn, "CREATE TABLE orders (id text)")
@@ -247,7 +247,7 @@ func TestTimeout(t *testing.T) {
 
 // TestLarge: a value above the limit is never sent, and an answer above it not to its end.
 func TestLarge(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	_, p := open(t, server, pgdb.Config{MaxBytes: 10_000, Connections: 1}, `CREATE TABLE big (n int, t text, j jsonb, a text[]);
 		INSERT INTO big SELECT n, repeat('x', 900), '{}', '{}' FROM generate_series(1, 500) AS n;
 		INSERT INTO big VALUES (1000, repeat('x', 100000000), '{}', '{}'), (1001, '', to_jsonb(repeat('x', 20000)), '{}'), (1002, '', '{}', array_fill('x'::text, ARRAY[20000]))`)
@@ -268,7 +268,7 @@ func TestLarge(t *testing.T) {
 
 // TestCrash: a server that was killed is found again, and meanwhile missed.
 func TestCrash(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	_, p := open(t, server, pgdb.Config{}, "CREATE TABLE orders (id text PRIMARY KEY)")
 	for i := range 20 {
 		if err := p.Insert(t.Context(), "orders", map[string]kernel.Value{"id": fmt.Sprint(i)}); err != nil {
@@ -279,7 +279,7 @@ func TestCrash(t *testing.T) {
 	if _, err := p.Query(t.Context(), database.Query{Table: "orders"}); kernel.CodeOf(err) != kernel.CodeUnavailable {
 		t.Errorf("without a server: %v", err)
 	}
-	server.Start()
+	server.Restart()
 	var result *database.Result
 	var err error
 	for range 5 { // a connection that was open is found dead once
@@ -297,7 +297,7 @@ func TestCrash(t *testing.T) {
 }
 
 func TestConfiguration(t *testing.T) {
-	server := testserver.NewPostgres(t)
+	server := testserver.Databases(t)
 	good := server.NewDatabase()
 	for name, c := range map[string]struct {
 		cfg  pgdb.Config
@@ -312,7 +312,7 @@ func TestConfiguration(t *testing.T) {
 		"options":         {pgdb.Config{URL: good + "&options=-cdefault_transaction_read_only=off"}, kernel.CodeConfig, "parameter options"},
 		"two hosts":       {pgdb.Config{URL: good + "&host=elsewhere"}, kernel.CodeConfig, "two hosts"},
 		"nobody there":    {pgdb.Config{URL: "postgres://a:hunter2@127.0.0.1:1/d"}, kernel.CodeUnavailable, "cannot be reached"},
-		"no database":     {pgdb.Config{URL: server.URL("nothing")}, kernel.CodeUnavailable, "does not let the host in"},
+		"no database":     {pgdb.Config{URL: strings.Replace(good, "/test1?", "/nothing?", 1)}, kernel.CodeUnavailable, "does not let the host in"},
 		"no schema":       {pgdb.Config{URL: good, Schema: "shop"}, kernel.CodeConfig, "no schema shop"},
 		"negative":        {pgdb.Config{URL: good, MaxRows: -1}, kernel.CodeConfig, "at least 1"},
 		"for ever":        {pgdb.Config{URL: good, Timeout: 1e9}, kernel.CodeConfig, "3600"},
@@ -332,9 +332,9 @@ func TestConfiguration(t *testing.T) {
 
 // BenchmarkQuery is beside the client that a user would take.
 func BenchmarkQuery(b *testing.B) {
-	server := testserver.NewPostgres(b)
+	server := testserver.Databases(b)
 	url := server.NewDatabase()
-	server.SQL("test1", "CREATE TABLE orders (id text PRIMARY KEY, total float8); INSERT INTO orders SELECT n, n FROM generate_series(1, 10000) AS n")
+	server.SQL(url, "CREATE TABLE orders (id text PRIMARY KEY, total float8); INSERT INTO orders SELECT n, n FROM generate_series(1, 10000) AS n")
 	b.Run("port", func(b *testing.B) {
 		d, err := pgdb.New(b.Context(), pgdb.Config{URL: url})
 		if err != nil {

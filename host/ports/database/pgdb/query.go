@@ -123,7 +123,7 @@ func toInt(b bool) int {
 }
 
 // Insert implements driver.Database. A statement of its own is atomic.
-func (d *database) Insert(ctx context.Context, table string, row []driver.Cell) error {
+func (d *database) Insert(ctx context.Context, table string, row []driver.Cell, fences []kernel.Fence) error {
 	columns, err := d.columns(ctx, table)
 	if err != nil {
 		return err
@@ -142,6 +142,9 @@ func (d *database) Insert(ctx context.Context, table string, row []driver.Cell) 
 		s.text.WriteString("CAST(" + s.bind(write(cell.Value)) + " AS " + columns[cell.Column].cast + ")")
 	}
 	s.text.WriteString(")")
+	if len(fences) > 0 {
+		return databaseError(ctx, d.fenced(ctx, fences, s))
+	}
 	_, err = d.pool.Exec(ctx, s.text.String(), s.args...)
 	return databaseError(ctx, err)
 }

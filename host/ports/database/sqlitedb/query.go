@@ -13,7 +13,7 @@ import (
 )
 
 // ordinary selects the tables that the port offers.
-const ordinary = `t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite\_%' ESCAPE '\'`
+const ordinary = `t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND t.name <> '` + fenceTable + `' COLLATE NOCASE`
 
 // Tables returns the names of the ordinary tables.
 func (d *database) Tables(ctx context.Context) ([]string, error) {
@@ -169,7 +169,7 @@ func selectSQL(q *driver.Query) (string, []any) {
 }
 
 // Insert adds the row; SQLite makes a statement of its own atomic.
-func (d *database) Insert(ctx context.Context, table string, row []driver.Cell) error {
+func (d *database) Insert(ctx context.Context, table string, row []driver.Cell, fences []kernel.Fence) error {
 	if d.writer == nil {
 		return &kernel.Error{Code: kernel.CodeDenied, What: "the database is read-only"}
 	}
@@ -185,9 +185,14 @@ func (d *database) Insert(ctx context.Context, table string, row []driver.Cell) 
 	for i, cell := range row {
 		columns[i], marks[i], args[i] = identifier(cell.Column), "?", cell.Value
 	}
-	_, err = conn.ExecContext(ctx, "INSERT INTO main."+identifier(table)+
-		" ("+strings.Join(columns, ", ")+") VALUES ("+strings.Join(marks, ", ")+")", args...)
-	return databaseError(err)
+	insert := func() error {
+		_, err := conn.ExecContext(ctx, "INSERT INTO main."+identifier(table)+" ("+strings.Join(columns, ", ")+") VALUES ("+strings.Join(marks, ", ")+")", args...)
+		return err
+	}
+	if len(fences) == 0 {
+		return databaseError(insert())
+	}
+	return databaseError(fenced(ctx, conn, fences, insert))
 }
 
 // identifier quotes a name, which may hold anything.

@@ -340,7 +340,7 @@ func TestReadOnlyFileStaysAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := open(t, sqlitedb.Config{Path: path, ReadOnly: true})
-	if err := d.Insert(t.Context(), "orders", []driver.Cell{{Column: "id", Value: "C"}, {Column: "total", Value: 1.0}}); kernel.CodeOf(err) != kernel.CodeDenied {
+	if err := d.Insert(t.Context(), "orders", []driver.Cell{{Column: "id", Value: "C"}, {Column: "total", Value: 1.0}}, nil); kernel.CodeOf(err) != kernel.CodeDenied {
 		t.Errorf("error %v, want code %q from the driver itself", err, kernel.CodeDenied)
 	}
 	if _, err := query(t, d, database.Query{Table: "orders", Columns: []string{"id"}}); err != nil {

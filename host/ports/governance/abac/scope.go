@@ -64,9 +64,13 @@ func (s *scope) context() map[string]any {
 	for name, label := range c.Labels {
 		labels[name] = label
 	}
+	sources := make([]any, len(c.Sources))
+	for i, source := range c.Sources {
+		sources[i] = source
+	}
 	u := &c.Usage
 	return map[string]any{
-		"run_id": c.RunID, "pipeline": c.Pipeline, "node": c.Node, "labels": labels,
+		"run_id": c.RunID, "pipeline": c.Pipeline, "node": c.Node, "labels": labels, "sources": sources,
 		"usage": map[string]any{
 			"llm_calls": kernel.Number(u.LLMCalls), "input_tokens": kernel.Number(u.InputTokens), "output_tokens": kernel.Number(u.OutputTokens),
 			"tool_calls": kernel.Number(u.ToolCalls), "port_calls": kernel.Number(u.PortCalls),

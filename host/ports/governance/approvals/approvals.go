@@ -103,6 +103,10 @@ func hash(req *ports.ApprovalRequest) (string, error) {
 	for i, name := range req.Access.Subject.Chain {
 		chain[i] = name
 	}
+	sources := make([]any, len(req.Access.Context.Sources))
+	for i, source := range req.Access.Context.Sources {
+		sources[i] = source
+	}
 	s, r := req.Access.Subject, req.Access.Resource
 	args := req.Access.Action.Args
 	if args == nil {
@@ -110,7 +114,7 @@ func hash(req *ports.ApprovalRequest) (string, error) {
 	}
 	text, err := kernel.EncodeJSON(map[string]any{
 		"subject": []any{s.Type, s.ID, s.Tenant, chain}, "action": req.Access.Action.Name, "args": args, "body": req.Body,
-		"resource": []any{r.Type, r.ID}, "labels": labels, "revision": req.Revision, "pipeline": req.Access.Context.Pipeline, "node": req.Access.Context.Node,
+		"resource": []any{r.Type, r.ID}, "labels": labels, "sources": sources, "revision": req.Revision, "pipeline": req.Access.Context.Pipeline, "node": req.Access.Context.Node,
 	})
 	if err != nil {
 		return "", err

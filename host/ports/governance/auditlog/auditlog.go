@@ -61,16 +61,20 @@ type Options struct {
 	// SyncEvery is the longest time that a record waits for fsync and signature;
 	// 0 means 200 ms.
 	SyncEvery time.Duration
+	// SaltsFile keeps the salts that open commitments to what is masked. It must lie outside the
+	// log, and is made with the first. Empty means the log's directory with ".salts" after it.
+	SaltsFile string
 }
 
 // Log is an audit log that this process appends to. Its methods may be called
 // from several goroutines.
 type Log struct {
-	dir    folder
-	lock   *os.File
-	key    *key
-	origin string
-	every  time.Duration
+	dir       folder
+	lock      *os.File
+	key       *key
+	origin    string
+	every     time.Duration
+	saltsFile string
 
 	mu      sync.Mutex
 	records file
@@ -78,6 +82,7 @@ type Log struct {
 	length  int64 // of the whole lines in records, in bytes
 	tree    frontier
 	pending []byte // hashes that are not written yet
+	salts   file   // nil until something is masked
 	failed  error  // why nothing is accepted or signed any more
 	closed  bool
 
@@ -124,6 +129,13 @@ func Open(dir string, opts Options) (*Log, error) {
 	}
 	if l.every <= 0 {
 		l.every = defaultSyncEvery
+	}
+	if l.saltsFile = opts.SaltsFile; l.saltsFile == "" {
+		l.saltsFile = SaltsFile(filepath.Clean(dir))
+	}
+	if inside(l.saltsFile, dir) {
+		l.release()
+		return nil, badKey(l.saltsFile, "the salts of the audit log lie in the log", "whoever is given the log could try out what is masked", "name a file outside "+dir)
 	}
 	if err := l.open(opts.KeyFile); err != nil {
 		l.release()
@@ -225,7 +237,10 @@ func (l *Log) Audit(_ context.Context, record *kernel.AuditRecord) error {
 	if l.failed != nil {
 		return l.refuse(l.failed)
 	}
-	if err := l.append(line); err != nil {
+	if err = l.keep(record.Openings); err == nil {
+		err = l.append(line)
+	}
+	if err != nil {
 		l.failed = err
 		return l.refuse(err)
 	}
@@ -234,6 +249,25 @@ func (l *Log) Audit(_ context.Context, record *kernel.AuditRecord) error {
 	default:
 	}
 	return nil
+}
+
+// keep writes down what opens the commitments of a record. A record whose masked values
+// could not be proven any more is not written.
+func (l *Log) keep(openings []kernel.Opening) error {
+	if len(openings) == 0 {
+		return nil
+	}
+	lines, err := appendSalts(nil, openings, time.Now())
+	if err != nil {
+		return err
+	}
+	if l.salts == nil {
+		if l.salts, err = openSalts(l.saltsFile); err != nil {
+			return err
+		}
+	}
+	_, err = l.salts.Write(lines)
+	return err
 }
 
 // append writes a record's line, line break included. Its caller holds the mutex.
@@ -293,7 +327,7 @@ func (l *Log) Close() error {
 // release closes whatever is open. The lock goes last.
 func (l *Log) release() error {
 	var errs []error
-	for _, f := range []file{l.records, l.hashes} {
+	for _, f := range []file{l.records, l.hashes, l.salts} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}

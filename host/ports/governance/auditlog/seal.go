@@ -43,7 +43,7 @@ func (l *Log) seal() error {
 	if l.failed == nil {
 		l.failed = l.flushHashes()
 	}
-	tree, failed := l.tree, l.failed
+	tree, failed, salts := l.tree, l.failed, l.salts
 	l.mu.Unlock()
 	if failed != nil {
 		return l.refuse(failed)
@@ -51,7 +51,14 @@ func (l *Log) seal() error {
 	if tree.size == l.sealed {
 		return nil
 	}
-	if err := l.sign(&tree); err != nil {
+	var err error
+	if salts != nil { // what is signed can be proven
+		err = salts.Sync()
+	}
+	if err == nil {
+		err = l.sign(&tree)
+	}
+	if err != nil {
 		l.mu.Lock()
 		l.failed = err
 		l.mu.Unlock()

@@ -40,6 +40,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("OneSwapWins", h.testOneSwapWins)
 	t.Run("Counter", h.testCounter)
 	t.Run("Ended", h.testEnded)
+	t.Run("Labels", h.testLabels)
 	t.Run("Closed", h.testClosed)
 }
 

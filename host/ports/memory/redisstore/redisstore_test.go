@@ -22,9 +22,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t testing.TB, r *testserver.Redis, prefix string) driver.Store {
+func open(t testing.TB, r *testserver.Process, prefix string) driver.Store {
 	t.Helper()
-	s, err := redisstore.Open(t.Context(), redisstore.Config{URL: "redis://" + r.Addr, Prefix: prefix})
+	s, err := redisstore.Open(t.Context(), redisstore.Config{URL: "redis://" + r.Address(), Prefix: prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,14 +32,14 @@ func open(t testing.TB, r *testserver.Redis, prefix string) driver.Store {
 }
 
 func TestConformance(t *testing.T) {
-	r := testserver.NewRedis(t, "--appendfsync", "no") // what is synced is another test's
+	r := testserver.Redis(t) // what is synced is another test's
 	var n atomic.Int64
 	memorytest.Run(t, func(t *testing.T) driver.Store { return open(t, r, fmt.Sprintf("test%d:", n.Add(1))) })
 }
 
 // TestTwoStores share a Redis, as two processes do: one swap wins.
 func TestTwoStores(t *testing.T) {
-	r := testserver.NewRedis(t)
+	r := testserver.Redis(t)
 	var memories []*memory.Memory
 	for range 2 {
 		m := memory.New(open(t, r, ""), memory.Options{})
@@ -70,7 +70,7 @@ func TestTwoStores(t *testing.T) {
 // TestCrash: what was acknowledged is there after Redis was killed, a store finds it again
 // by itself, and meanwhile it says that it cannot.
 func TestCrash(t *testing.T) {
-	r := testserver.NewRedis(t)
+	r := testserver.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
 	m := memory.New(open(t, r, ""), memory.Options{})
 	defer m.Close()
 	for i := range 100 {
@@ -83,7 +83,7 @@ func TestCrash(t *testing.T) {
 	if kernel.CodeOf(err) != kernel.CodeUnavailable || !strings.Contains(err.Error(), "cannot be reached") {
 		t.Errorf("without Redis: %v", err)
 	}
-	r.Start()
+	r.Restart()
 	keys, err := m.ListKeys(t.Context(), "acme", "k", "", 1000)
 	if err != nil || len(keys) != 100 {
 		t.Errorf("after the crash: %d keys, %v", len(keys), err)
@@ -97,10 +97,10 @@ func TestCrash(t *testing.T) {
 // TestForgotten: where all that a tenant has expires, Redis drops it without another Put;
 // where something stays, nothing is dropped.
 func TestForgotten(t *testing.T) {
-	r := testserver.NewRedis(t)
+	r := testserver.Redis(t)
 	m := memory.New(open(t, r, "m:"), memory.Options{})
 	defer m.Close()
-	client := redis.NewClient(&redis.Options{Addr: r.Addr})
+	client := redis.NewClient(&redis.Options{Addr: r.Address()})
 	defer client.Close()
 	expires := func(tenant string) map[string]time.Duration {
 		found := map[string]time.Duration{}
@@ -147,7 +147,7 @@ func TestForgotten(t *testing.T) {
 
 // TestFull: a Redis without memory refuses what it cannot keep, and says why.
 func TestFull(t *testing.T) {
-	r := testserver.NewRedis(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+	r := testserver.Redis(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
 	m := memory.New(open(t, r, ""), memory.Options{})
 	defer m.Close()
 	var err error
@@ -160,26 +160,26 @@ func TestFull(t *testing.T) {
 }
 
 func TestConfiguration(t *testing.T) {
-	r := testserver.NewRedis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
-	locked := testserver.NewRedis(t, "--requirepass", "sesame")
+	r := testserver.Redis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+	locked := testserver.Redis(t, "--requirepass", "sesame")
 	for url, want := range map[string]struct {
 		code kernel.Code
 		says string
 	}{
-		"":                                {kernel.CodeConfig, "url is missing"},
-		"http://localhost":                {kernel.CodeConfig, "url cannot be read"},
-		"redis://:hunter2@%zz/":           {kernel.CodeConfig, "url cannot be read"},
-		"redis://127.0.0.1:1":             {kernel.CodeUnavailable, "cannot be reached"},
-		"redis://" + r.Addr:               {kernel.CodeConfig, "allkeys-lru"},
-		"redis://" + locked.Addr:          {kernel.CodeUnavailable, "NOAUTH"},
-		"redis://:hunter2@" + locked.Addr: {kernel.CodeUnavailable, "WRONGPASS"},
+		"":                                     {kernel.CodeConfig, "url is missing"},
+		"http://localhost":                     {kernel.CodeConfig, "url cannot be read"},
+		"redis://:hunter2@%zz/":                {kernel.CodeConfig, "url cannot be read"},
+		"redis://127.0.0.1:1":                  {kernel.CodeUnavailable, "cannot be reached"},
+		"redis://" + r.Address():               {kernel.CodeConfig, "allkeys-lru"},
+		"redis://" + locked.Address():          {kernel.CodeUnavailable, "NOAUTH"},
+		"redis://:hunter2@" + locked.Address(): {kernel.CodeUnavailable, "WRONGPASS"},
 	} {
 		_, err := redisstore.Open(t.Context(), redisstore.Config{URL: url})
 		if kernel.CodeOf(err) != want.code || !strings.Contains(err.Error(), want.says) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, want %s and %q", url, err, want.code, want.says)
 		}
 	}
-	for _, cfg := range []redisstore.Config{{URL: "redis://" + r.Addr, AllowEviction: true}, {URL: "redis://:sesame@" + locked.Addr + "/3"}} {
+	for _, cfg := range []redisstore.Config{{URL: "redis://" + r.Address(), AllowEviction: true}, {URL: "redis://:sesame@" + locked.Address() + "/3"}} {
 		s, err := redisstore.Open(t.Context(), cfg)
 		if err != nil {
 			t.Errorf("%+v: %v", cfg, err)
@@ -193,7 +193,7 @@ func TestConfiguration(t *testing.T) {
 
 // BenchmarkSet is beside the command that a user would write: SET with an expiry.
 func BenchmarkSet(b *testing.B) {
-	r := testserver.NewRedis(b, "--appendfsync", "everysec")
+	r := testserver.Redis(b, "--appendonly", "yes", "--appendfsync", "everysec")
 	b.Run("port", func(b *testing.B) {
 		m := memory.New(open(b, r, ""), memory.Options{})
 		defer m.Close()
@@ -204,7 +204,7 @@ func BenchmarkSet(b *testing.B) {
 		}
 	})
 	b.Run("client", func(b *testing.B) {
-		client := redis.NewClient(&redis.Options{Addr: r.Addr})
+		client := redis.NewClient(&redis.Options{Addr: r.Address()})
 		defer client.Close()
 		for b.Loop() {
 			if err := client.Set(context.Background(), "k", `"v"`, time.Hour).Err(); err != nil {

@@ -28,13 +28,13 @@ func open(t testing.TB, url string, metric driver.Metric) driver.Index {
 }
 
 func TestConformance(t *testing.T) {
-	server := testserver.NewVectorPostgres(t)
+	server := testserver.VectorDatabases(t)
 	vectorsearchtest.Run(t, func(t testing.TB, metric driver.Metric) driver.Index { return open(t, server.NewDatabase(), metric) })
 }
 
 // TestTwoHosts begin at once in one database, and share what it has and what room there is.
 func TestTwoHosts(t *testing.T) {
-	server := testserver.NewVectorPostgres(t)
+	server := testserver.VectorDatabases(t)
 	url := server.NewDatabase()
 	var indexes [2]driver.Index
 	var begin sync.WaitGroup
@@ -70,7 +70,7 @@ func TestTwoHosts(t *testing.T) {
 
 // TestCrash: what was acknowledged is there after the server was killed.
 func TestCrash(t *testing.T) {
-	server := testserver.NewVectorPostgres(t)
+	server := testserver.VectorDatabases(t)
 	v := vectorsearch.New(open(t, server.NewDatabase(), driver.Cosine), driver.Cosine, vectorsearch.Options{})
 	defer v.Close()
 	for n := range 20 {
@@ -82,7 +82,7 @@ func TestCrash(t *testing.T) {
 	if _, err := v.Stat(t.Context(), "acme", "c"); kernel.CodeOf(err) != kernel.CodeUnavailable {
 		t.Errorf("without a server: %v", err)
 	}
-	server.Start()
+	server.Restart()
 	var c vectorsearch.Collection
 	var err error
 	for range 5 { // a connection that was open is found dead once
@@ -96,7 +96,7 @@ func TestCrash(t *testing.T) {
 }
 
 func TestConfiguration(t *testing.T) {
-	plain := testserver.NewPostgres(t)
+	plain := testserver.Databases(t)
 	for url, want := range map[string]struct {
 		code kernel.Code
 		says string

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hexdag::{Call, Doc, Kind, Level, NodeCall, Outcome, PortCall, Status, ToolCall};
+use hexdag::{Call, Doc, Kind, Level, NodeCall, OperationCall, Outcome, PortCall, Status, ToolCall};
 
 hexdag::node_before!(|c: &NodeCall| play(c.payload(), c.result()));
 hexdag::node_after!(|c: &NodeCall| play(c.payload(), c.result()));
@@ -10,6 +10,7 @@ hexdag::node_run!(|c: &NodeCall| play(c.payload(), c.result()));
 hexdag::port_before!(|c: &PortCall| play(c.payload(), c.result()));
 hexdag::port_after!(|c: &PortCall| play(c.payload(), c.result()));
 hexdag::tool_call!(|c: &ToolCall| play(c.payload(), c.result()));
+hexdag::port_call!(|c: &OperationCall| play(c.payload(), c.result()));
 
 static REMEMBERED: AtomicU32 = AtomicU32::new(0);
 

@@ -12,6 +12,7 @@ comptime {
     hexdag.portBefore(port);
     hexdag.portAfter(port);
     hexdag.toolCall(tool);
+    hexdag.portCall(operation);
 }
 
 fn node(c: hexdag.NodeCall) !hexdag.Verdict {
@@ -23,6 +24,10 @@ fn port(c: hexdag.PortCall) !hexdag.Verdict {
 }
 
 fn tool(c: hexdag.ToolCall) !hexdag.Verdict {
+    return play(c.message(), c.result());
+}
+
+fn operation(c: hexdag.OperationCall) !hexdag.Verdict {
     return play(c.message(), c.result());
 }
 

@@ -53,6 +53,11 @@ public final class Probe {
         return Hexdag.serve(Probe::play);
     }
 
+    @Export(name = "port_call")
+    public static long portCall(int length) {
+        return Hexdag.serve(Probe::play);
+    }
+
     public static void main(String[] args) {
     }
 

@@ -1,0 +1,214 @@
+package kernel
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"sync"
+)
+
+// Effects are what one body in a module has done to the world, in its order: calls
+// through the door, readings of the clock, random bytes. A body that has to wait for an
+// approval is stopped there; when it is run anew, it is told again what it was told
+// before, and does nothing twice. A module is deterministic, so it asks the same: where it
+// does not, it is stopped.
+//
+// The zero value has none. It is for one body, which does one thing at a time; what
+// is done inside of that, by hooks for one, is part of it.
+type Effects struct {
+	mu      sync.Mutex
+	before  []Step // what was done before it waited
+	next    int    // of before
+	done    []Step
+	size    int
+	lost    bool // there was too much to keep
+	busy    bool
+	stopped error // an approval that it waits for, or that it does something else than before
+}
+
+// Step is one thing that was done.
+type Step struct {
+	Op     string  `json:"op"`
+	Digest string  `json:"digest,omitempty"` // of the arguments and the body
+	Value  Value   `json:"value,omitempty"`
+	Body   []byte  `json:"body,omitempty"`
+	Failed *Error  `json:"failed,omitempty"`
+	Labels *Labels `json:"labels,omitempty"` // of the reply
+
+	call *PortCall // instead of the digest, until that is needed
+}
+
+// The most that is kept of one body.
+const (
+	maxEffects     = 1024
+	maxEffectBytes = 4 << 20
+)
+
+// Recall returns effects that begin with what was done before.
+func Recall(before []Step) *Effects { return &Effects{before: before} }
+
+// Stopped returns the error that stopped the body, or nil: that of an approval that it
+// waits for, or, of CodeFailed, that it did something else than it did before it waited.
+func (e *Effects) Stopped() error {
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stopped
+}
+
+// Done returns what was done so far, to go on from; false, where that was too much to keep.
+func (e *Effects) Done() ([]Step, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	done := make([]Step, len(e.done))
+	for i, one := range e.done {
+		if one.call != nil {
+			one.Digest, one.call = digestOf(one.call), nil
+		}
+		done[i] = one
+	}
+	return done, !e.lost
+}
+
+func digestOf(call *PortCall) string {
+	text, err := EncodeJSON(call.Args)
+	if err != nil {
+		return ""
+	}
+	h := sha256.New()
+	h.Write(text)
+	h.Write([]byte{0})
+	h.Write(call.Body)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Do performs a call, or answers as before.
+func (e *Effects) Do(flow *Flow, call *PortCall, perform func() (*PortReply, error)) (*PortReply, error) {
+	known, nested, err := e.begin(call.Op, func() string { return digestOf(call) })
+	switch {
+	case err != nil:
+		return nil, err
+	case nested:
+		return perform()
+	case known != nil:
+		flow.Join(known.Labels)
+		if known.Failed != nil {
+			return nil, known.Failed
+		}
+		return &PortReply{Value: known.Value, Body: bytes.Clone(known.Body), Labels: known.Labels}, nil
+	}
+	reply, err := perform()
+	one := Step{Op: call.Op, call: call}
+	var failed *Error
+	switch {
+	case errors.As(err, &failed):
+		one.Failed = failed
+	case err != nil:
+		one.Failed = &Error{Code: CodeOf(err), What: err.Error()}
+	case reply != nil:
+		one.Value, one.Body, one.Labels = reply.Value, reply.Body, reply.Labels
+	}
+	e.end(one, err)
+	return reply, err
+}
+
+// Draw returns what read answers, or what it answered before.
+func (e *Effects) Draw(op string, read func() ([]byte, error)) ([]byte, error) {
+	if e == nil {
+		return read()
+	}
+	known, nested, err := e.begin(op, func() string { return "" })
+	switch {
+	case err != nil:
+		return nil, err
+	case nested:
+		return read()
+	case known != nil:
+		return bytes.Clone(known.Body), nil
+	}
+	text, err := read()
+	if err == nil {
+		e.end(Step{Op: op, Body: bytes.Clone(text)}, nil)
+		return text, nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy = false
+	return nil, err
+}
+
+// begin returns what was answered before. nested says that what is asked is part of
+// something else.
+func (e *Effects) begin(op string, digest func() string) (known *Step, nested bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.stopped != nil:
+		return nil, false, e.stopped // nothing more is done by it
+	case e.busy:
+		return nil, true, nil
+	case e.next == len(e.before):
+		e.busy = true
+		return nil, false, nil
+	}
+	known = &e.before[e.next]
+	if known.Op != op || known.Digest != digest() {
+		e.stopped = &Error{Code: CodeFailed, What: "what waited for an approval cannot go on", Why: "it asks for " + Quote(op) + " where it asked for " + Quote(known.Op) + " before it waited, or with other arguments",
+			Fix: "run the pipeline again; a module, or what it is given, has changed meanwhile"}
+		return nil, false, e.stopped
+	}
+	e.next++
+	e.keep(*known)
+	return known, false, nil
+}
+
+func (e *Effects) end(one Step, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy = false
+	var needed *ApprovalNeeded
+	if CodeOf(err) == CodeApproval && errors.As(err, &needed) {
+		e.stopped = err
+		return
+	}
+	e.keep(one)
+}
+
+func (e *Effects) keep(one Step) {
+	if e.lost {
+		return
+	}
+	e.size += SizeOf(one.Value) + len(one.Body)
+	if e.lost = e.size > maxEffectBytes || len(e.done) == maxEffects; e.lost {
+		e.done = nil
+		return
+	}
+	e.done = append(e.done, one)
+}
+
+// SizeOf is about how many bytes a value has as JSON.
+func SizeOf(v Value) int {
+	switch v := v.(type) {
+	case string:
+		return len(v) + 2
+	case json.Number:
+		return len(v)
+	case []any:
+		n := 2
+		for _, item := range v {
+			n += 1 + SizeOf(item)
+		}
+		return n
+	case map[string]any:
+		n := 2
+		for name, item := range v {
+			n += 4 + len(name) + SizeOf(item)
+		}
+		return n
+	}
+	return 5
+}

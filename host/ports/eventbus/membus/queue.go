@@ -1,0 +1,316 @@
+package membus
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
+)
+
+// manyLanes is in how many lanes a queue sorts its events by their keys, where
+// several are delivered at once.
+const manyLanes = 64
+
+// queue holds what is to be delivered to a subscription, or to the members of a
+// group. Its workers are goroutines only while there is something to deliver.
+type queue struct {
+	tenant   *tenant
+	group    string
+	patterns []string
+
+	mu      sync.Mutex
+	lanes   []lane
+	ready   []int // lanes that have an event and no worker, in their turn
+	count   int   // of events in all lanes
+	limit   int
+	members []*member
+	turn    int           // of the members
+	space   chan struct{} // closed when there is space; nil where nobody waits
+	closed  bool
+}
+
+// lane is a queue of events one of which is delivered at a time.
+type lane struct {
+	events   []*driver.Event
+	head     int
+	attempts int  // of the first
+	busy     bool // being delivered, ready, or waiting
+	timer    *time.Timer
+}
+
+func (l *lane) empty() bool { return l.head == len(l.events) }
+
+func (l *lane) push(e *driver.Event) {
+	if l.head > 0 && len(l.events) == cap(l.events) { // make room at the front before the back grows
+		n := copy(l.events, l.events[l.head:])
+		clear(l.events[n:])
+		l.events, l.head = l.events[:n], 0
+	}
+	l.events = append(l.events, e)
+}
+
+func (l *lane) pop() {
+	l.events[l.head] = nil
+	l.head++
+	l.attempts = 0
+	if l.empty() {
+		l.events, l.head = l.events[:0], 0
+		if cap(l.events) > 64 { // a burst's room is given back
+			l.events = nil
+		}
+	}
+}
+
+func (q *queue) laneOf(e *driver.Event) int {
+	if len(q.lanes) == 1 {
+		return 0
+	}
+	return driver.Partition(e, len(q.lanes))
+}
+
+// fill puts an event in before there is a member, whatever the limit is.
+func (q *queue) fill(e *driver.Event) {
+	i := q.laneOf(e)
+	l := &q.lanes[i]
+	l.push(e)
+	q.count++
+	if !l.busy {
+		l.busy = true
+		q.ready = append(q.ready, i)
+	}
+}
+
+// put puts an event in, and reports false where there is no space.
+func (q *queue) put(e *driver.Event) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.putLocked(e)
+}
+
+func (q *queue) putLocked(e *driver.Event) bool {
+	if q.closed {
+		return true // nobody wants it any more
+	}
+	if q.count >= q.limit {
+		return false
+	}
+	i := q.laneOf(e)
+	l := &q.lanes[i]
+	l.push(e)
+	q.count++
+	if !l.busy {
+		l.busy = true
+		q.ready = append(q.ready, i)
+		q.dispatch(1)
+	}
+	return true
+}
+
+// putOrWait puts an event in, or returns what is closed when it is worth another try.
+func (q *queue) putOrWait(e *driver.Event) <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.putLocked(e) {
+		return nil
+	}
+	if q.space == nil {
+		q.space = make(chan struct{})
+	}
+	return q.space
+}
+
+// dispatch starts at most n workers, among the members in turn. The queue is locked.
+func (q *queue) dispatch(n int) {
+	for busy := 0; n > 0 && busy < len(q.members); {
+		q.turn = (q.turn + 1) % len(q.members)
+		m := q.members[q.turn]
+		if m.closed || m.active == m.want.Concurrency {
+			busy++
+			continue
+		}
+		busy = 0
+		n--
+		m.active++
+		go m.work()
+	}
+}
+
+// next returns a lane that is ready for a member.
+func (q *queue) next(m *member) (int, bool) {
+	if m.closed || len(q.ready) == 0 {
+		return 0, false
+	}
+	i := q.ready[0]
+	q.ready = q.ready[:copy(q.ready, q.ready[1:])]
+	return i, true
+}
+
+// settle does with the first event of a lane what its handler decided.
+func (q *queue) settle(i int, v driver.Verdict) {
+	l := &q.lanes[i]
+	if v.Outcome != driver.Nak {
+		l.pop()
+		q.count--
+		if q.space != nil && q.count <= q.limit/2 { // not for each: publishers come back in turns
+			close(q.space)
+			q.space = nil
+		}
+		if l.empty() {
+			l.busy = false
+			return
+		}
+	} else if v.Delay > 0 && !q.closed {
+		l.timer = time.AfterFunc(v.Delay, func() { q.again(i) })
+		return
+	}
+	q.ready = append(q.ready, i)
+}
+
+// again makes a lane ready whose first event has waited.
+func (q *queue) again(i int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lanes[i].timer = nil
+	q.ready = append(q.ready, i)
+	q.dispatch(1)
+}
+
+func (q *queue) join(m *member) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.members = append(q.members, m)
+	q.dispatch(len(q.ready))
+}
+
+// leave removes a member that is idle, and with the last of them the queue.
+func (q *queue) leave(m *member) {
+	t := q.tenant
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, other := range q.members {
+		if other == m {
+			q.members = append(q.members[:i], q.members[i+1:]...)
+			break
+		}
+	}
+	if len(q.members) > 0 {
+		q.dispatch(len(q.ready)) // what the one who left would have done
+		return
+	}
+	if q.closed {
+		return
+	}
+	q.closed = true
+	t.topics.remove(q.patterns, q)
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
+	}
+	for i := range q.lanes {
+		if timer := q.lanes[i].timer; timer != nil {
+			timer.Stop()
+		}
+	}
+	if q.group != "" {
+		delete(t.groups, q.group)
+		t.park(q)
+	}
+}
+
+// parked is what is left of a group that nobody is in.
+type parked struct {
+	patterns []string
+	left     []*driver.Event
+	next     uint64
+}
+
+// maxParked is how many groups without members a tenant has at most.
+const maxParked = 1024
+
+func (t *tenant) park(q *queue) {
+	if len(t.parked) >= maxParked {
+		for name := range t.parked {
+			delete(t.parked, name)
+			break
+		}
+	}
+	p := &parked{patterns: q.patterns, next: t.log.next()}
+	for i := range q.lanes {
+		p.left = append(p.left, q.lanes[i].events[q.lanes[i].head:]...)
+	}
+	t.parked[q.group] = p
+}
+
+// member is a subscription.
+type member struct {
+	bus    *Bus
+	queue  *queue
+	want   *driver.Subscribe
+	ctx    context.Context
+	cancel context.CancelFunc
+	active int           // workers; under the queue's lock
+	closed bool          // "
+	idle   chan struct{} // closed with the last worker, once the member is closed
+}
+
+// work delivers what is ready until nothing is.
+func (m *member) work() {
+	q := m.queue
+	q.mu.Lock()
+	for {
+		i, ok := q.next(m)
+		if !ok {
+			break
+		}
+		l := &q.lanes[i]
+		l.attempts++
+		d := driver.Delivery{Event: l.events[l.head], Attempt: l.attempts}
+		q.mu.Unlock()
+		v := m.want.Deliver(m.ctx, &d)
+		q.mu.Lock()
+		q.settle(i, v)
+	}
+	m.active--
+	if m.closed && m.active == 0 {
+		close(m.idle)
+	}
+	q.mu.Unlock()
+}
+
+// Close ends the subscription.
+func (m *member) Close(ctx context.Context) error {
+	m.bus.mu.Lock()
+	_, open := m.bus.subs[m]
+	delete(m.bus.subs, m)
+	m.bus.mu.Unlock()
+	if !open {
+		return nil
+	}
+	q := m.queue
+	q.mu.Lock()
+	m.closed = true
+	if m.active == 0 {
+		close(m.idle)
+	}
+	q.mu.Unlock()
+	var err error
+	select {
+	case <-m.idle:
+	case <-ctx.Done():
+		m.cancel()
+		select {
+		case <-m.idle:
+		case <-time.After(grace):
+			err = ctx.Err()
+		}
+	}
+	m.cancel()
+	q.leave(m)
+	return err
+}
+
+// grace is how long a handler has to heed the end of its context.
+const grace = time.Second

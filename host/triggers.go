@@ -1,0 +1,227 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/expr"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports/eventbus"
+)
+
+// Trigger has events start runs of a pipeline.
+type Trigger struct {
+	// Name is the trigger's: letters, digits, _ and -. On a bus that is durable the trigger goes on, under its
+	// name, where it was.
+	Name     string
+	On       []string // patterns of topics
+	Pipeline *Pipeline
+	// When, if set, says whether an event starts a run. One that fails starts none.
+	When func(*eventbus.Event) (bool, error)
+	// Input makes a run's input; nil gives the event's data if that is an object, else {event: the event}.
+	Input func(*eventbus.Event) (any, error)
+
+	Concurrency int // runs at once; 0 is 1. Events of one key start runs one after the other.
+	// Retries is how often a run that failed is made again, with back-off, before the event is a dead
+	// letter. With 0 a run that failed is done.
+	Retries   int
+	PerMinute int // runs that begin within a minute at most; the rest wait; 0 is no limit
+	// Dedup, if set, is what of several events within Window lets one start a run.
+	Dedup     func(*eventbus.Event) (string, error)
+	Window    time.Duration
+	Start     eventbus.Start // where a new trigger begins
+	Principal string         // who runs; "" means the configuration's
+
+	limit *rate.Limiter
+}
+
+// Triggered is what came of an event for a trigger, or for a module that observes.
+type Triggered struct {
+	Trigger string
+	Module  string
+	Event   *eventbus.Event
+	Result  *Result // nil where no run began
+	Skipped string  // why none did: "when", "dedup"
+	Err     error
+}
+
+// compile makes a trigger of the configuration one in Go.
+func (h *Host) compile(ctx context.Context, spec pipeline.TriggerSpec) (*Trigger, error) {
+	p, err := h.Load(ctx, spec.Pipeline, LoadOptions{})
+	if err != nil {
+		return nil, kernel.At(err, spec.Where)
+	}
+	t := &Trigger{
+		Name: spec.Name, On: spec.On, Pipeline: p, Concurrency: spec.Concurrency, Retries: spec.Retries, PerMinute: spec.PerMinute,
+		Window: spec.Window, Start: eventbus.Start{Beginning: spec.Beginning}, Principal: spec.Principal,
+	}
+	if spec.When != nil {
+		t.When = func(e *eventbus.Event) (bool, error) {
+			scope, err := eventScope(e)
+			if err != nil {
+				return false, err
+			}
+			return spec.When.Predicate(scope)
+		}
+	}
+	if spec.Dedup != nil {
+		t.Dedup = func(e *eventbus.Event) (string, error) {
+			scope, err := eventScope(e)
+			if err != nil {
+				return "", err
+			}
+			v, err := spec.Dedup.Eval(scope)
+			if err != nil {
+				return "", err
+			}
+			text, err := kernel.EncodeJSON(v)
+			return string(text), err
+		}
+	}
+	if len(spec.Input) > 0 {
+		t.Input = func(e *eventbus.Event) (any, error) { return inputOf(spec.Input, e) }
+	}
+	return t, nil
+}
+
+func inputOf(fields []pipeline.TriggerField, e *eventbus.Event) (any, error) {
+	scope, err := eventScope(e)
+	if err != nil {
+		return nil, err
+	}
+	input := make(map[string]any, len(fields))
+	for _, f := range fields {
+		input[f.Name] = f.Literal
+		if f.Program == nil {
+			continue
+		}
+		if input[f.Name], err = f.Program.Eval(scope); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
+		}
+	}
+	return input, nil
+}
+
+// eventScope is what expressions see of an event: pipeline.EventNames.
+func eventScope(e *eventbus.Event) (expr.Map, error) {
+	var data kernel.Value
+	if len(e.Data) > 0 {
+		var err error
+		if data, err = kernel.DecodeJSON(e.Data); err != nil {
+			return nil, err
+		}
+	}
+	labels := map[string]any{}
+	for name, label := range e.Labels {
+		labels[name] = label
+	}
+	scope := expr.Map{
+		"data": data, "topic": e.Topic, "type": e.Type, "key": e.Key, "id": e.ID, "source": e.Source, "time": e.Time.Format(time.RFC3339Nano),
+		"run_id": e.RunID, "tenant": e.Tenant, "hops": kernel.Number(int64(e.Hops)), "labels": labels, "dead": nil,
+	}
+	if d := e.Dead; d != nil {
+		scope["dead"] = map[string]any{"topic": d.Topic, "id": d.ID, "group": d.Group, "attempts": kernel.Number(int64(d.Attempts)), "cause": d.Cause}
+	}
+	return scope, nil
+}
+
+func defaultInput(e *eventbus.Event) (any, error) {
+	event, err := eventbus.EventValue(e)
+	if err != nil {
+		return nil, err
+	}
+	if fields, ok := event["data"].(map[string]any); ok {
+		return fields, nil
+	}
+	return map[string]any{"event": event}, nil
+}
+
+// fire decides whether an event starts a run, and runs it.
+func (t *Trigger) fire(ctx context.Context, l *Listener, d *eventbus.Delivery) (result error) {
+	e := d.Event
+	told := &Triggered{Trigger: t.Name, Event: e}
+	defer func() {
+		told.Err = errors.Join(told.Err, result)
+		l.tell(told)
+	}()
+	if t.When != nil {
+		if is, err := t.When(e); err != nil || !is {
+			told.Skipped, told.Err = "when", err
+			return nil
+		}
+	}
+	if most := l.host.bus.MaxHops(); e.Hops >= most {
+		return eventbus.Term(&kernel.Error{Code: kernel.CodeLimit, What: "triggers start each other in a circle", Why: fmt.Sprintf("%d events led to this one, max_hops is %d", e.Hops, most), Fix: "have when: leave out what the trigger's own pipeline causes"})
+	}
+	if t.limit != nil {
+		if now := time.Now(); !t.limit.AllowN(now, 1) {
+			return eventbus.NakAfter(time.Minute/time.Duration(t.PerMinute), &kernel.Error{Code: kernel.CodeRetry, What: "the trigger starts enough runs", Why: fmt.Sprintf("max_per_minute is %d", t.PerMinute)})
+		}
+	}
+	input, err := t.input(e)
+	if err != nil {
+		return eventbus.Term(&kernel.Error{Code: kernel.CodeInput, What: "trigger " + kernel.Quote(t.Name) + " cannot make its input of the event", Why: err.Error(), Err: err})
+	}
+	first, release, err := t.first(ctx, l.host, e)
+	if err != nil || !first {
+		told.Skipped = "dedup"
+		return err
+	}
+	done := l.began()
+	told.Result = t.Pipeline.Run(ctx, input, RunOptions{Principal: t.Principal, Labels: map[string]string{"trigger": t.Name, "event": e.ID}, Observer: l.opts.Observer})
+	done()
+	return t.settle(ctx, told.Result, d, release)
+}
+
+func (t *Trigger) input(e *eventbus.Event) (any, error) {
+	if t.Input == nil {
+		return defaultInput(e)
+	}
+	return t.Input(e)
+}
+
+// settle decides whether a run that ended is made again.
+func (t *Trigger) settle(ctx context.Context, r *Result, d *eventbus.Delivery, release func(context.Context)) error {
+	switch {
+	case r.Err == nil:
+		return nil
+	case ctx.Err() != nil: // stopped under way: it is made again by whoever listens next
+		release(context.WithoutCancel(ctx))
+		return r.Err
+	case t.Retries == 0 || r.Status == engine.Denied:
+		return nil // the run's own event tells of it
+	case d.Attempt > t.Retries:
+		return eventbus.Term(r.Err)
+	}
+	release(ctx)
+	return r.Err
+}
+
+// first reports whether the event is the first of its kind within the window. release takes that
+// back.
+func (t *Trigger) first(ctx context.Context, h *Host, e *eventbus.Event) (first bool, release func(context.Context), err error) {
+	release = func(context.Context) {}
+	if t.Dedup == nil {
+		return true, release, nil
+	}
+	key, err := t.Dedup(e)
+	if err != nil {
+		return false, release, eventbus.Term(&kernel.Error{Code: kernel.CodeInput, What: "trigger " + kernel.Quote(t.Name) + " has no dedup key for the event", Why: err.Error(), Err: err})
+	}
+	scope := "trigger\x00" + h.tenant() // out of reach of memory's own operations
+	key = t.Name + ":" + digestOf(key)
+	first, err = h.memory.Create(ctx, scope, key, e.ID, t.Window)
+	if err == nil && !first { // this very event, delivered again, is no other
+		var v kernel.Value
+		if v, _, err = h.memory.Get(ctx, scope, key); v == e.ID {
+			first = true
+		}
+	}
+	return first, func(ctx context.Context) { _, _ = h.memory.Delete(ctx, scope, key) }, err
+}
