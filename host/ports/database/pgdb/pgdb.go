@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -114,10 +115,28 @@ type column struct {
 	cast string // the type as a cast to it writes it
 }
 
-// Describe implements driver.Database.
+// described is a table as it was.
+type described struct {
+	columns []column
+	at      time.Time
+}
+
+// fresh is how long a description is good for: asking the catalogue takes ten times as long as
+// reading a row by its key. What the server allows, it still decides for each statement.
+const fresh = time.Second
+
+// Describe implements driver.Database. A table that has changed is seen within a second.
 func (d *database) Describe(ctx context.Context, table string) (*driver.Table, error) {
 	if !isText(table) {
 		return nil, notFound(table)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if found, ok := d.tables.Load(table); ok {
+		if last, _ := found.(described); time.Since(last.at) < fresh {
+			return last.table(table), nil
+		}
 	}
 	// A domain is what it is made of.
 	rows, err := d.pool.Query(ctx, `SELECT a.attname::text, b.typname::text, format_type(a.atttypid, -1), NOT a.attnotnull,
@@ -141,14 +160,20 @@ func (d *database) Describe(ctx context.Context, table string) (*driver.Table, e
 		return nil, databaseError(ctx, err)
 	}
 	if len(columns) == 0 {
+		d.tables.Delete(table)
 		return nil, notFound(table)
 	}
-	d.tables.Store(table, columns)
-	t := &driver.Table{Name: table}
-	for _, c := range columns {
+	found := described{columns, time.Now()}
+	d.tables.Store(table, found)
+	return found.table(table), nil
+}
+
+func (d described) table(name string) *driver.Table {
+	t := &driver.Table{Name: name}
+	for _, c := range d.columns {
 		t.Columns = append(t.Columns, c.Column)
 	}
-	return t, nil
+	return t
 }
 
 // columns returns a table's columns by name, as they were described last: package database
@@ -162,8 +187,8 @@ func (d *database) columns(ctx context.Context, table string) (map[string]column
 		found, _ = d.tables.Load(table)
 	}
 	byName := map[string]column{}
-	list, _ := found.([]column)
-	for _, c := range list {
+	last, _ := found.(described)
+	for _, c := range last.columns {
 		byName[c.Name] = c
 	}
 	return byName, nil

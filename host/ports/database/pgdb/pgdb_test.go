@@ -221,6 +221,31 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// TestChanged: a table that changes is seen as it is, soon, and no statement of the old one harms it.
+func TestChanged(t *testing.T) {
+	server := testserver.Databases(t)
+	cfg := pgdb.Config{URL: server.NewDatabase()}
+	conn := connect(t, cfg.URL)
+	exec(t, conn, "CREATE TABLE orders (id text, old text)")
+	_, p := openURL(t, cfg)
+	if got := query(t, p, database.Query{Table: "orders"}); got != "[]" {
+		t.Error(got)
+	}
+	exec(t, conn, "ALTER TABLE orders DROP old; ALTER TABLE orders ADD fresh int; INSERT INTO orders VALUES ('A', 1)")
+	if _, err := p.Query(t.Context(), database.Query{Table: "orders", Columns: []string{"old"}}); kernel.CodeOf(err) != kernel.CodeArguments {
+		t.Errorf("a column that is gone: %v", err)
+	}
+	time.Sleep(1100 * time.Millisecond)
+	if got := query(t, p, database.Query{Table: "orders"}); got != `[{"fresh":1,"id":"A"}]` {
+		t.Error(got)
+	}
+	exec(t, conn, "DROP TABLE orders")
+	time.Sleep(1100 * time.Millisecond)
+	if _, err := p.Query(t.Context(), database.Query{Table: "orders"}); kernel.CodeOf(err) != kernel.CodeNotFound {
+		t.Errorf("a table that is gone: %v", err)
+	}
+}
+
 // TestTimeout: the server ends what takes too long, also while the host waits for a lock.
 func TestTimeout(t *testing.T) {
 	server := testserver.Databases(t)
