@@ -44,6 +44,12 @@ func opCalls() map[string]opCall {
 		"llm.complete": {args: `{messages: [{role: user, content: hi}]}`, guard: "model", meter: func(u kernel.UsageSnapshot) bool { return u.LLMCalls == 1 && u.InputTokens > 0 && u.OutputTokens > 0 }},
 		"memory.get":   {args: `{key: k}`, guard: "key"}, "memory.set": {args: `{key: k, value: 1}`, guard: "key"}, "memory.delete": {args: `{key: k}`, guard: "key"},
 		"memory.exists": {args: `{key: k}`, guard: "key"}, "memory.list_keys": {args: `{}`, guard: "prefix"}, "memory.compare_and_swap": {args: `{key: k2, value: 1}`, guard: "key"},
+		"memory.query":      {args: `{where: {a: 1}}`, guard: "prefix"},
+		"file_storage.read": {args: `{path: none}`, ends: kernel.CodeNotFound, guard: "path"}, "file_storage.write": {args: `{path: a, content: x}`, guard: "path"}, "file_storage.stat": {args: `{path: none}`, guard: "path"},
+		"file_storage.delete": {args: `{path: none}`, guard: "path"}, "file_storage.list": {args: `{}`, guard: "prefix"},
+		"vector_search.upsert": {args: `{collection: c, vectors: [{id: a, vector: [1]}]}`, guard: "collection"}, "vector_search.search": {args: `{collection: c, vector: [1]}`, guard: "collection"},
+		"vector_search.delete": {args: `{collection: c, ids: [b]}`, guard: "collection"}, "vector_search.describe": {args: `{collection: c}`, guard: "collection"},
+		"secret.get": {args: `{name: none}`, ends: kernel.CodeNotFound, guard: "name"}, "secret.use": {args: `{name: none, host: example.com}`, ends: kernel.CodeDenied, guard: "name"},
 		"metrics.count":       {args: `{name: a}`, guard: "name"},
 		"pipeline_memory.get": {args: `{key: k}`, guard: "key"}, "pipeline_memory.set": {args: `{key: k, value: 1}`, guard: "key"},
 		"eventbus.publish": {args: `{topic: orders.paid, data: 1}`, guard: "topic"}, "eventbus.replay": {args: `{topic: orders.paid, limit: 1}`, guard: "topic"}, "eventbus.topics": {args: `{topic: orders.paid}`, guard: "topic"},
@@ -112,6 +118,7 @@ spec:
     http: {adapter: http, config: {hosts: ["127.0.0.1:*"], allow_addresses: [127.0.0.0/8]}}
     artifacts: {adapter: memory}
     memory: {adapter: memory}
+    secret: {adapter: env}
 `
 	file := filepath.Join(s.dir, "hexdag.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

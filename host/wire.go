@@ -45,17 +45,26 @@ func adapters() map[string]map[string]opener {
 			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
 		},
-		"database":  {"sqlite": openSQLite, "memory": openMemoryDatabase},
-		"artifacts": artifactAdapters(),
+		"database":      {"sqlite": openSQLite, "postgres": openPostgres, "memory": openMemoryDatabase},
+		"artifacts":     artifactAdapters(),
+		"file_storage":  {"local": openLocalFiles, "blob": openBlobFiles},
+		"vector_search": {"memory": openMemoryVectors, "hnsw": openGraphVectors, "pgvector": openPostgresVectors},
 		"memory": {
 			"memory": openProcessMemory, "in_memory_memory": openProcessMemory, "InMemoryMemory": openProcessMemory,
 			"sqlite": openSQLiteMemory, "sqlite_memory": openSQLiteMemory, "SQLiteMemory": openSQLiteMemory,
+			"redis": openRedisMemory,
+		},
+		"secret": {
+			"env": openEnvSecrets, "age": openAgeSecrets, "vault": openVaultSecrets,
 		},
 		"eventbus": {"memory": openProcessBus, "nats": openNATSBus, "redis": openRedisBus, "kafka": openKafkaBus},
 		"http":     {"http": openHTTP},
 		"api_call": {"http": openHTTP},
 	}
 }
+
+// defaults are the adapters of ports that no configuration has to name.
+var defaults = map[string]string{"artifacts": "file", "memory": "memory", "file_storage": "local", "vector_search": "memory", "lock": "memory"}
 
 // openDoor opens governance, then the ports that the configuration names, and
 // the defaults of the rest.
@@ -73,13 +82,10 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for port, adapter := range map[string]string{"artifacts": "file", "memory": "memory"} {
+	for port, adapter := range defaults {
 		if _, named := specs[port]; !named && !inGo[port] {
 			specs[port] = pipeline.PortSpec{Adapter: adapter}
 		}
-	}
-	if _, named := specs["lock"]; !named {
-		specs["lock"] = pipeline.PortSpec{Adapter: "memory"}
 	}
 	if _, named := specs["eventbus"]; !named && specs["event_bus"].Adapter == "" {
 		specs["eventbus"] = pipeline.PortSpec{Adapter: "memory"}
@@ -196,23 +202,29 @@ func openMock(o opening, config map[string]any, dir string) ([]ports.Op, error) 
 	return port.Ops(), nil
 }
 
-// endpoint refuses a model of a pipeline's own that the operator does not list: it
-// would be a way out beside the http port.
+// endpoint refuses a model of a pipeline's own that the operator does not list.
 func (o opening) endpoint(config map[string]any) error {
+	address, given := config["base_url"].(string)
+	if !given {
+		address = "https://api.openai.com"
+	}
+	return o.reach("the model", address)
+}
+
+// reach refuses a server of a pipeline's own adapter that the operator does not list: it
+// would be a way out beside the http port.
+func (o opening) reach(what, address string) error {
 	if !o.own {
 		return nil
 	}
-	host := "api.openai.com"
-	if text, ok := config["base_url"].(string); ok {
-		host = ""
-		if u, err := url.Parse(text); err == nil {
-			host = u.Host
-		}
+	host := ""
+	if u, err := url.Parse(address); err == nil {
+		host = u.Host
 	}
 	if slices.ContainsFunc(o.host.config.Endpoints, func(pattern string) bool { return abi.Match(pattern, host) }) {
 		return nil
 	}
-	return &kernel.Error{Code: kernel.CodeConfig, What: "a pipeline may not send to the model at " + kernel.Quote(host), Why: "the operator's endpoints do not list it", Fix: "have the operator add endpoints: [" + kernel.Quote(host) + "] to the configuration, or configure the port there"}
+	return &kernel.Error{Code: kernel.CodeConfig, What: "a pipeline may not send to " + what + " at " + kernel.Quote(host), Why: "the operator's endpoints do not list it", Fix: "have the operator add endpoints: [" + kernel.Quote(host) + "] to the configuration, or configure the port there"}
 }
 
 // key resolves api_key_env of a pipeline's own adapter by what the operator lets

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -11,13 +12,21 @@ import (
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/eventbus/membus"
+	"github.com/hexdag/hexdag/host/ports/filestorage"
+	"github.com/hexdag/hexdag/host/ports/filestorage/blobfiles"
 	"github.com/hexdag/hexdag/host/ports/httpport"
 	"github.com/hexdag/hexdag/host/ports/lock"
 	"github.com/hexdag/hexdag/host/ports/lock/memlock"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
+	"github.com/hexdag/hexdag/host/ports/memory/redisstore"
 	"github.com/hexdag/hexdag/host/ports/memory/sqlitestore"
+	"github.com/hexdag/hexdag/host/ports/secret"
+	"github.com/hexdag/hexdag/host/ports/secret/envsecret"
+	"github.com/hexdag/hexdag/host/ports/vectorsearch"
+	vectors "github.com/hexdag/hexdag/host/ports/vectorsearch/driver"
+	"github.com/hexdag/hexdag/host/ports/vectorsearch/memvectors"
 )
 
 // memoryConfig is the configuration of the memory port's adapters.
@@ -64,6 +73,24 @@ func openSQLiteMemory(o opening, config map[string]any, dir string) ([]ports.Op,
 	return o.keepMemory(store, c), nil
 }
 
+func openRedisMemory(o opening, config map[string]any, _ string) ([]ports.Op, error) {
+	var c struct {
+		memory.Options
+		redisstore.Config
+	}
+	if err := kernel.FromValue(config, &c); err != nil {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the configuration of memory cannot be used", Why: kernel.Quote(err.Error()), Fix: "it takes url, prefix, allow_eviction, max_key_bytes, max_value_bytes, max_keys and max_bytes", Err: err}
+	}
+	if err := errors.Join(c.Check(), o.reach("Redis", c.URL)); err != nil {
+		return nil, err
+	}
+	store, err := redisstore.Open(o.ctx, c.Config)
+	if err != nil {
+		return nil, err
+	}
+	return o.keepMemory(store, &memoryConfig{Options: c.Options}), nil
+}
+
 // keepMemory has a store closed in the end. The operator's is where the states of
 // entities are kept.
 func (o opening) keepMemory(store driver.Store, c *memoryConfig) []ports.Op {
@@ -88,9 +115,12 @@ func openHTTP(o opening, config map[string]any, _ string) ([]ports.Op, error) {
 func checkEgress(specs map[string]pipeline.PortSpec, operator bool) error {
 	web, isWeb := specs["http"]
 	api, isAPI := specs["api_call"]
+	secrets, isSecret := specs["secret"]
 	switch {
 	case isWeb && isAPI:
 		return place(&kernel.Error{Code: kernel.CodeConfig, What: "http and api_call are one port under two names", Fix: "configure one of them; it serves both"}, api.Where)
+	case !operator && isSecret:
+		return place(&kernel.Error{Code: kernel.CodeConfig, What: "a pipeline cannot bring its own secret port", Why: "which secret may leave the host, and where to, is the operator's to say", Fix: "have the operator configure it in hexdag.yaml, with the hosts of each secret"}, secrets.Where)
 	case !operator && (isWeb || isAPI):
 		if isAPI {
 			web = api
@@ -107,6 +137,13 @@ func emptyOps() []ports.Op {
 	ops := append(m.Ops(), pipelinememory.Ops()...)
 	if entities, err := entitystate.New(m, nil, entitystate.Options{}); err == nil {
 		ops = append(ops, entities.Ops()...)
+	}
+	if storage, err := blobfiles.Open(context.Background(), blobfiles.Config{URL: "mem://"}); err == nil {
+		ops = append(ops, filestorage.New(storage, filestorage.Options{}).Ops()...)
+	}
+	ops = append(ops, vectorsearch.New(memvectors.New(vectors.Cosine), vectors.Cosine, vectorsearch.Options{}).Ops()...)
+	if none, err := secret.New(envsecret.New(), nil); err == nil {
+		ops = append(ops, none.Ops()...)
 	}
 	ops = append(ops, lock.New(memlock.New(), lock.Options{}).Ops()...)
 	ops = append(ops, eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil)...)

@@ -124,7 +124,10 @@ func TestHTTPPort(t *testing.T) {
 
 func TestPortsRefuse(t *testing.T) {
 	for spec, words := range map[string][]string{
-		"  ports:\n    memory: {adapter: redis}\n":                                       {"hexdag.yaml:5:", "no adapter redis", "sqlite"},
+		"  ports:\n    memory: {adapter: mongo}\n":                                       {"hexdag.yaml:5:", "no adapter mongo", "sqlite"},
+		"  ports:\n    memory: {adapter: redis}\n":                                       {"hexdag.yaml:5:", "url is missing", "redis://"},
+		"  ports:\n    memory: {adapter: redis, config: {url: 'redis://127.0.0.1:1'}}\n": {"hexdag.yaml:5:", "Redis cannot be reached"},
+		"  ports:\n    memory: {adapter: redis, config: {path: x.db}}\n":                 {"hexdag.yaml:5:", "path", "it takes url"},
 		"  ports:\n    memory: {adapter: memory, config: {path: x.db}}\n":                {"hexdag.yaml:5:", "adapter sqlite"},
 		"  ports:\n    memory: {adapter: sqlite, config: {max_key: 1}}\n":                {"hexdag.yaml:5:", "max_key", "it takes max_key_bytes"},
 		"  ports:\n    memory: {adapter: sqlite, config: {max_keys: -1}}\n":              {"hexdag.yaml:5:", "positive"},
@@ -163,6 +166,8 @@ func TestPipelinesPorts(t *testing.T) {
 		_, err := load(port+": {adapter: http, config: {hosts: ['**'], allow_addresses: [0.0.0.0/0]}}", service("last", "http.request", "{url: \"'http://127.0.0.1/'\"}", ""))
 		wantError(t, err, kernel.CodeConfig, "a pipeline cannot bring its own http port", "own.yaml:5:")
 	}
+	_, err := load("memory: {adapter: redis, config: {url: 'redis://127.0.0.1:1'}}", service("last", "memory.get", recall, ""))
+	wantError(t, err, kernel.CodeConfig, "may not send to Redis at 127.0.0.1:1", "own.yaml:5:")
 	p, err := load("memory: {adapter: memory}", service("last", "memory.set", remember, ""))
 	if err != nil {
 		t.Fatal(err)

@@ -7,10 +7,14 @@ import "context"
 
 // Call does an operation of a port on behalf of the run.
 func (r *RunContext) Call(ctx context.Context, op string, args map[string]any) (*PortReply, error) {
+	return r.send(ctx, op, args, nil)
+}
+
+func (r *RunContext) send(ctx context.Context, op string, args map[string]any, body []byte) (*PortReply, error) {
 	if r.Door == nil {
 		return nil, &Error{Code: CodeUnavailable, What: "the run has no ports", Where: Where{Run: r.RunID}, Fix: "call it from inside a run"}
 	}
-	return r.Door(ctx, &PortCall{Op: op, Args: args, Caller: Caller{Principal: r.Principal}})
+	return r.Door(ctx, &PortCall{Op: op, Args: args, Body: body, Caller: Caller{Principal: r.Principal}})
 }
 
 func (r *RunContext) value(ctx context.Context, op string, args map[string]any) (Value, error) {
@@ -82,6 +86,47 @@ type ArtifactAccess struct{ run *RunContext }
 // Store keeps a value under a name and returns what artifacts.store answers.
 func (a ArtifactAccess) Store(ctx context.Context, name string, v Value) (Value, error) {
 	return a.run.value(ctx, "artifacts.store", map[string]any{"name": name, "value": v})
+}
+
+// Files returns the way to the file storage.
+func (r *RunContext) Files() FileAccess { return FileAccess{r} }
+
+// FileAccess reads and writes the tenant's files.
+type FileAccess struct{ run *RunContext }
+
+// Read returns a file's bytes from offset on, as many as one answer has, and whether they are
+// the last.
+func (a FileAccess) Read(ctx context.Context, path string, offset int64) (data []byte, eof bool, err error) {
+	reply, err := a.run.Call(ctx, "file_storage.read", map[string]any{"path": path, "offset": Number(offset), "raw": true})
+	if err != nil {
+		return nil, false, err
+	}
+	answer, _ := reply.Value.(map[string]any)
+	eof, _ = answer["eof"].(bool)
+	return reply.Body, eof, nil
+}
+
+// Write puts bytes in place of a file.
+func (a FileAccess) Write(ctx context.Context, path string, data []byte) error {
+	_, err := a.run.send(ctx, "file_storage.write", map[string]any{"path": path}, data)
+	return err
+}
+
+// Vectors returns the way to the vector search.
+func (r *RunContext) Vectors() VectorAccess { return VectorAccess{r} }
+
+// VectorAccess keeps and finds the tenant's vectors.
+type VectorAccess struct{ run *RunContext }
+
+// Upsert does vector_search.upsert of vectors, each {id, vector, metadata?}.
+func (a VectorAccess) Upsert(ctx context.Context, collection string, vectors []any) error {
+	_, err := a.run.Call(ctx, "vector_search.upsert", map[string]any{"collection": collection, "vectors": vectors})
+	return err
+}
+
+// Search does vector_search.search with its arguments as they are.
+func (a VectorAccess) Search(ctx context.Context, args map[string]any) (Value, error) {
+	return a.run.value(ctx, "vector_search.search", args)
 }
 
 // Governance returns the way to governance.

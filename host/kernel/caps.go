@@ -65,7 +65,7 @@ func CapabilityOf(op string) Capability {
 	switch port {
 	case "llm":
 		return CapLLM
-	case "database":
+	case "database", "vector_search":
 		return CapDataStore
 	case "entity_state":
 		if method == "transition" || method == "register" {
@@ -73,10 +73,20 @@ func CapabilityOf(op string) Capability {
 		}
 	case "memory", "pipeline_memory":
 		switch method {
-		case "get", "exists", "list_keys", "snapshot":
+		case "get", "exists", "list_keys", "query", "snapshot":
 			return CapReadMemory
 		}
 		return CapWriteMemory
+	case "file_storage":
+		switch method {
+		case "write", "delete":
+			return CapWriteArtifacts
+		case "list":
+			return CapListArtifacts
+		case "stat":
+			return CapStatArtifacts
+		}
+		return CapReadArtifacts
 	case "artifacts":
 		switch method {
 		case "store", "delete":

@@ -42,6 +42,18 @@ func TestAccessors(t *testing.T) {
 	if _, err := run.Artifacts().Store(ctx, "n", 1); err != nil {
 		t.Error(err)
 	}
+	if _, eof, err := run.Files().Read(ctx, "f", 7); eof || err != nil {
+		t.Error(eof, err)
+	}
+	if err := run.Files().Write(ctx, "f", []byte("x")); err != nil || string(d.calls[len(d.calls)-1].Body) != "x" {
+		t.Error(err)
+	}
+	if err := run.Vectors().Upsert(ctx, "c", []any{map[string]any{"id": "a", "vector": []any{1}}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := run.Vectors().Search(ctx, map[string]any{"collection": "c"}); err != nil {
+		t.Error(err)
+	}
 	if decision, err := run.Governance().Authorize(ctx, "pay", map[string]any{"type": "order"}); err != nil || decision.Effect != Forbid {
 		t.Errorf("%+v, %v", decision, err)
 	}
@@ -52,7 +64,7 @@ func TestAccessors(t *testing.T) {
 			t.Errorf("%s is called by %q", c.Op, c.Caller.Principal)
 		}
 	}
-	if got := strings.Join(ops, " "); got != "llm.complete memory.get memory.set database.query artifacts.store governance.authorize" {
+	if got := strings.Join(ops, " "); got != "llm.complete memory.get memory.set database.query artifacts.store file_storage.read file_storage.write vector_search.upsert vector_search.search governance.authorize" {
 		t.Errorf("calls %s", got)
 	}
 	if _, err := (&RunContext{}).LLM().Complete(ctx, nil); CodeOf(err) != CodeUnavailable {

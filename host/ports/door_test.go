@@ -24,6 +24,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/database/memdb"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/eventbus/membus"
+	"github.com/hexdag/hexdag/host/ports/filestorage"
+	"github.com/hexdag/hexdag/host/ports/filestorage/blobfiles"
 	"github.com/hexdag/hexdag/host/ports/governance"
 	"github.com/hexdag/hexdag/host/ports/governance/allowall"
 	"github.com/hexdag/hexdag/host/ports/httpport"
@@ -35,6 +37,11 @@ import (
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
 	"github.com/hexdag/hexdag/host/ports/metrics"
 	"github.com/hexdag/hexdag/host/ports/middleware"
+	"github.com/hexdag/hexdag/host/ports/secret"
+	"github.com/hexdag/hexdag/host/ports/secret/envsecret"
+	"github.com/hexdag/hexdag/host/ports/vectorsearch"
+	vectors "github.com/hexdag/hexdag/host/ports/vectorsearch/driver"
+	"github.com/hexdag/hexdag/host/ports/vectorsearch/memvectors"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -54,6 +61,14 @@ func everyOp(t *testing.T) []ports.Op {
 	if err != nil {
 		t.Fatal(err)
 	}
+	storage, err := blobfiles.Open(t.Context(), blobfiles.Config{URL: "mem://"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := secret.New(envsecret.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	remembered := memory.New(memstore.New(), memory.Options{})
 	entities, err := entitystate.New(remembered, nil, entitystate.Options{})
 	if err != nil {
@@ -61,7 +76,7 @@ func everyOp(t *testing.T) []ports.Op {
 	}
 	return slices.Concat(metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
-		remembered.Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops(), lock.New(memlock.New(), lock.Options{}).Ops(),
+		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), secrets.Ops(), vectorsearch.New(memvectors.New(vectors.Cosine), vectors.Cosine, vectorsearch.Options{}).Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops(), lock.New(memlock.New(), lock.Options{}).Ops(),
 		eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil))
 }
 
@@ -333,7 +348,9 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
 		"lock.acquire": middleware.Once, "lock.holder": middleware.Repeatable, "lock.is_locked": middleware.Repeatable, "lock.release": middleware.Once, "lock.renew": middleware.Repeatable,
-		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.set": middleware.Repeatable,
+		"vector_search.upsert": middleware.Repeatable, "vector_search.search": middleware.Repeatable, "vector_search.delete": middleware.Repeatable, "vector_search.describe": middleware.Repeatable,
+		"secret.get": middleware.Repeatable, "secret.use": middleware.Repeatable, "file_storage.read": middleware.Repeatable, "file_storage.write": middleware.Repeatable, "file_storage.stat": middleware.Repeatable, "file_storage.delete": middleware.Repeatable, "file_storage.list": middleware.Repeatable,
+		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.query": middleware.Repeatable, "memory.set": middleware.Repeatable,
 	}
 	if e := middleware.EffectOf("eventbus.publish", map[string]any{"id": "x"}); e != middleware.Repeatable {
 		t.Error("publishing again under the same id: ", e)

@@ -21,6 +21,16 @@ import (
 // test that does runs it as the user postgres.
 func Postgres(t testing.TB) (server *Process, url string) {
 	t.Helper()
+	bin := postgresBin(t)
+	if bin == "" {
+		testenv.Missing(t, "postgres; run 'make toolchains', or 'apt-get install -y postgresql'")
+	}
+	return postgres(t, bin)
+}
+
+// postgresBin returns the folder of the server's programs, "" if there is none.
+func postgresBin(t testing.TB) string {
+	t.Helper()
 	programs, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // Debian has them in no PATH
 	if err != nil {
 		t.Fatal(err)
@@ -29,9 +39,14 @@ func Postgres(t testing.TB) (server *Process, url string) {
 		programs = append(programs, filepath.Join(filepath.Dir(path), "postgres"))
 	}
 	if len(programs) == 0 {
-		testenv.Missing(t, "postgres; run 'make toolchains', or 'apt-get install -y postgresql'")
+		return ""
 	}
-	bin := filepath.Dir(programs[0])
+	return filepath.Dir(programs[0])
+}
+
+// postgres starts the server whose programs are in the folder bin.
+func postgres(t testing.TB, bin string) (server *Process, url string) {
+	t.Helper()
 	attr, folder := postgresUser(t)
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", folder, "-U", "hexdag", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-N")
 	initdb.SysProcAttr, initdb.Dir = attr, filepath.Dir(folder)

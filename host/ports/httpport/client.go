@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/secret"
 )
 
 // client is an HTTP client without anything of the environment's.
@@ -67,6 +68,8 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+
+	secrets secret.Values // that the request took
 }
 
 // do sends a request and reads the whole answer, up to the limit.
@@ -86,7 +89,7 @@ func (p *Port) do(ctx context.Context, req *http.Request, timeout time.Duration)
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "the answer of " + kernel.Quote(req.URL.Host) + " is too large",
 			Why: fmt.Sprintf("it has more than %d bytes, max_response_bytes of the http port", p.response), Fix: "ask for less, or raise the limit"}
 	}
-	return &answer{resp.StatusCode, resp.Header, body}, nil
+	return &answer{status: resp.StatusCode, header: resp.Header, body: body}, nil
 }
 
 // requestError gives a failed request its code. What the network said is left out

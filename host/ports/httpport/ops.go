@@ -33,6 +33,10 @@ import (
 // api_call.request, .get, .post, .put, .delete and .patch are the same under the name
 // that hexDAG's nodes use for the port; json_body stands for json.
 //
+// In a header, in params, in json and in a text for the body, <secret:NAME> stands for a
+// secret, which package secret says more about: it is put there when the request leaves, for a host that
+// it may go to, and is not in the answer, should the server send it back.
+//
 // A capability can restrict host, which follows from url as [Host] has it, and of
 // the two requests method, in capital letters.
 func (p *Port) Ops() []ports.Op {
@@ -94,10 +98,15 @@ func (p *Port) perform(method string) kernel.PortFunc {
 		if err != nil {
 			return nil, err
 		}
+		r, secrets, err := p.withSecrets(ctx, call, method, r)
+		if err != nil {
+			return nil, err
+		}
 		a, err := p.do(ctx, r, timeout)
 		if err != nil {
 			return nil, requestError(ctx, r.URL.Host, timeout, err)
 		}
+		a.scrub(secrets)
 		return a.reply(), nil
 	}
 }
@@ -128,6 +137,9 @@ func (a *answer) reply() *kernel.PortReply {
 	case isJSON(a.header.Get("Content-Type")):
 		parsed, err := kernel.DecodeJSON(a.body)
 		if err == nil {
+			if len(a.secrets) > 0 {
+				parsed = a.secrets.ScrubAll(parsed)
+			}
 			value["body"] = parsed
 			break
 		}

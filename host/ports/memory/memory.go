@@ -1,6 +1,7 @@
 // Package memory is the port to what runs remember: JSON values by key. hexDAG
 // calls it Memory, and DataStore. Backends are the packages below this one; they
-// implement package driver. memstore keeps values in this process, sqlitestore in a file.
+// implement package driver. memstore keeps values in this process, sqlitestore in a
+// file, redisstore in Redis.
 //
 // Every tenant has keys of its own and cannot tell whether another has any. A
 // key is 1 to MaxKeyBytes bytes of printable characters. A value is kept as
@@ -97,7 +98,7 @@ func (m *Memory) Get(ctx context.Context, tenant, key string) (kernel.Value, boo
 		value, err = plain(ctx, value)
 	}
 	if err != nil {
-		return nil, false, &kernel.Error{Code: kernel.CodeFailed, What: "what is kept under " + kernel.Quote(key) + " is not what was stored", Why: err.Error(), Fix: "delete the key, or restore the store from a copy", Err: err}
+		return nil, false, damaged(key, err)
 	}
 	return value, true, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ const listPage = 1000
 //	memory.delete {key} -> {deleted}
 //	memory.exists {key} -> {exists}
 //	memory.list_keys {prefix?, after?} -> {keys: [key], next?}
+//	memory.query {prefix?, where?: {field: value}, limit?, after?} -> {entries: [{key, value}], next?}
 //	memory.compare_and_swap {key, expected?, value, ttl?} -> {swapped}
 //
 // The value of an absent key is default, or null. ttl is a number of seconds.
@@ -30,7 +32,12 @@ const listPage = 1000
 // expected, if there is none. list_keys returns at most 1,000 keys; next, if it is
 // there, is the after of the call that goes on.
 //
-// A capability can restrict key and, of list_keys, prefix.
+// query returns the entries whose values are objects that have those fields, as they are
+// stored; a.b is the field b of the object in the field a. It returns at most limit, 100
+// if it is left out and 1,000 at most, and looks at so many that one call is short: it may
+// return fewer, or none, and a next.
+//
+// A capability can restrict key and, of list_keys and query, prefix.
 func (m *Memory) Ops() []ports.Op {
 	key := []string{"key"}
 	return []ports.Op{
@@ -39,6 +46,7 @@ func (m *Memory) Ops() []ports.Op {
 		{Name: "memory.delete", Guards: key, Func: m.opDelete},
 		{Name: "memory.exists", Guards: key, Func: m.opExists},
 		{Name: "memory.list_keys", Guards: []string{"prefix"}, Func: m.opListKeys},
+		{Name: "memory.query", Guards: []string{"prefix"}, Func: m.opQuery},
 		{Name: "memory.compare_and_swap", Guards: key, Func: m.opCompareAndSwap},
 	}
 }
@@ -109,6 +117,39 @@ func (m *Memory) opListKeys(ctx context.Context, call *kernel.PortCall) (*kernel
 	value := map[string]any{"keys": keys}
 	if len(found) == listPage {
 		value["next"] = found[listPage-1]
+	}
+	return reply(value)
+}
+
+func (m *Memory) opQuery(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	a, err := begin(ctx, call, "prefix", "where", "limit", "after")
+	if err != nil {
+		return nil, err
+	}
+	q := Query{Prefix: a.prefix, After: a.after}
+	if v, given := call.Args["where"]; given && v != nil {
+		var isObject bool
+		if q.Where, isObject = v.(map[string]any); !isObject {
+			return nil, badCall(call, "where must be an object of fields and values")
+		}
+	}
+	if v, given := call.Args["limit"]; given && v != nil {
+		text, _ := v.(json.Number)
+		if q.Limit, err = strconv.Atoi(text.String()); err != nil || q.Limit < 1 {
+			return nil, badCall(call, "limit must be an integer from 1 to %d", queryAnswer)
+		}
+	}
+	found, next, err := m.Query(ctx, a.tenant, q)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]any, len(found))
+	for i, e := range found {
+		entries[i] = map[string]any{"key": e.Key, "value": e.Value}
+	}
+	value := map[string]any{"entries": entries}
+	if next != "" {
+		value["next"] = next
 	}
 	return reply(value)
 }

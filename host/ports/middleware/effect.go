@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/secret"
 )
 
 // Effect says what comes of doing an operation twice.
@@ -23,10 +24,19 @@ func EffectOf(op string, args map[string]any) Effect {
 	case "llm.complete", "database.query", "database.describe_table", "database.list_tables":
 		return Cacheable
 	case "artifacts.store", "artifacts.retrieve", "artifacts.list", "artifacts.delete", // of the run that calls
-		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys",
+		"vector_search.upsert", "vector_search.search", "vector_search.delete", "vector_search.describe",
+		"file_storage.read", "file_storage.stat", "file_storage.list", "file_storage.delete",
+		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys", "memory.query",
 		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",
 		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew",
 		"eventbus.replay", "eventbus.topics", "eventbus.unsubscribe":
+		return Repeatable
+	case "file_storage.write":
+		if conditional, _ := args["if_absent"].(bool); conditional {
+			return Once
+		}
+		return Repeatable
+	case "secret.get", "secret.use":
 		return Repeatable
 	case "eventbus.publish": // an event of the same id is the same event
 		if id, _ := args["id"].(string); id != "" {
@@ -34,18 +44,22 @@ func EffectOf(op string, args map[string]any) Effect {
 		}
 	case "http.request", "api_call.request":
 		method, _ := args["method"].(string)
-		return requestEffect(method)
+		return requestEffect(method, args)
 	}
 	if method, ok := strings.CutPrefix(op, "api_call."); ok {
-		return requestEffect(method)
+		return requestEffect(method, args)
 	}
 	return Once
 }
 
-// requestEffect is what RFC 9110 says of the method.
-func requestEffect(method string) Effect {
+// requestEffect is what RFC 9110 says of the method. An answer that took a secret is not kept for
+// others, who may not use it.
+func requestEffect(method string, args map[string]any) Effect {
 	switch strings.ToUpper(method) {
 	case "", "GET", "HEAD":
+		if len(secret.Names(args)) > 0 {
+			return Repeatable
+		}
 		return Cacheable
 	case "PUT", "DELETE":
 		return Repeatable

@@ -67,8 +67,8 @@ type Room struct {
 // All methods may be called from several goroutines, and by several processes if
 // the backend is shared. Get, Put and Delete are linearizable for each key: what
 // has returned is seen by everything that starts later, and of several Puts whose
-// conditions exclude each other one happens. A List shows every key that was there
-// all the time that it took.
+// conditions exclude each other one happens. A List, and Entries, show every key that was
+// there all the time that it took.
 //
 // # Time
 //
@@ -106,6 +106,11 @@ type Store interface {
 	// order of their bytes, beginning behind the key after ("" is the start).
 	// Fewer than limit are the last.
 	List(ctx context.Context, now time.Time, tenant, prefix, after string, limit int) ([]string, error)
+
+	// Entries returns what List does with the values, and at most that many bytes of keys
+	// and values together, of which the first entry may have any number: none are the
+	// last. They have no Expires.
+	Entries(ctx context.Context, now time.Time, tenant, prefix, after string, limit int, bytes int64) ([]Entry, error)
 
 	// Close releases the store. Calls in flight may fail, and later ones do.
 	Close() error

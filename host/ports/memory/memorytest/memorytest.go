@@ -31,6 +31,9 @@ func Run(t *testing.T, h Harness) {
 	t.Run("CompareAndSwap", h.testCompareAndSwap)
 	t.Run("TTL", h.testTTL)
 	t.Run("List", h.testList)
+	t.Run("Query", h.testQuery)
+	t.Run("QueryIsBounded", h.testQueryIsBounded)
+	t.Run("Entries", h.testEntries)
 	t.Run("Room", h.testRoom)
 	t.Run("RoomOfExpired", h.testRoomOfExpired)
 	t.Run("Arguments", h.testArguments)
@@ -375,7 +378,7 @@ func (h Harness) testEnded(t *testing.T) {
 	m, _ := h.open(t, memory.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for op, args := range map[string]string{"get": `{"key": "a"}`, "set": `{"key": "a", "value": 1}`, "delete": `{"key": "a"}`, "exists": `{"key": "a"}`, "list_keys": `{}`, "compare_and_swap": `{"key": "a", "value": 1}`} {
+	for op, args := range map[string]string{"get": `{"key": "a"}`, "set": `{"key": "a", "value": 1}`, "delete": `{"key": "a"}`, "exists": `{"key": "a"}`, "list_keys": `{}`, "query": `{}`, "compare_and_swap": `{"key": "a", "value": 1}`} {
 		if got, err := call(ctx, t, m, "acme", op, args); kernel.CodeOf(err) != kernel.CodeCanceled {
 			t.Errorf("%s: %s, %v", op, got, err)
 		}

@@ -146,6 +146,10 @@ func (s *Store) List(ctx context.Context, now time.Time, tenant, prefix, after s
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
+	return s.list(now, tenant, prefix, after, limit), nil
+}
+
+func (s *Store) list(now time.Time, tenant, prefix, after string, limit int) []string {
 	var keys []string
 	if t := s.tenants[tenant]; t != nil {
 		for key, e := range t.entries {
@@ -155,7 +159,24 @@ func (s *Store) List(ctx context.Context, now time.Time, tenant, prefix, after s
 		}
 	}
 	slices.Sort(keys)
-	return keys[:min(limit, len(keys))], nil
+	return keys[:min(limit, len(keys))]
+}
+
+// Entries implements driver.Store.
+func (s *Store) Entries(ctx context.Context, now time.Time, tenant, prefix, after string, limit int, bytes int64) ([]driver.Entry, error) {
+	defer s.mu.Unlock()
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	var entries []driver.Entry
+	for i, key := range s.list(now, tenant, prefix, after, limit) {
+		e := s.tenants[tenant].entries[key]
+		if bytes -= size(e); bytes < 0 && i > 0 {
+			break
+		}
+		entries = append(entries, driver.Entry{Key: key, Value: e.Value})
+	}
+	return entries, nil
 }
 
 // Close implements driver.Store.

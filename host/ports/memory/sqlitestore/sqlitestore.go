@@ -196,24 +196,49 @@ func (s *store) Delete(ctx context.Context, now time.Time, tenant, key string) (
 	return err == nil && (!expires.Valid || expires.Int64 > now.UnixNano()), storeError(err)
 }
 
-// List implements driver.Store.
-func (s *store) List(ctx context.Context, now time.Time, tenant, prefix, after string, limit int) ([]string, error) {
-	rows, err := s.reader.QueryContext(ctx, `SELECT key FROM entries
-		WHERE tenant = ? AND key >= ? AND key > ? AND substr(key, 1, ?) = ? AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?`,
+// listing selects a tenant's entries behind a key that begin with a prefix.
+const listing = ` FROM entries WHERE tenant = ? AND key >= ? AND key > ? AND substr(key, 1, ?) = ? AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?`
+
+func (s *store) list(ctx context.Context, columns string, now time.Time, tenant, prefix, after string, limit int, row func(rows *sql.Rows) (more bool, err error)) error {
+	rows, err := s.reader.QueryContext(ctx, "SELECT "+columns+listing,
 		blob(tenant), blob(prefix), blob(after), len(prefix), blob(prefix), now.UnixNano(), limit)
 	if err != nil {
-		return nil, storeError(err)
+		return storeError(err)
 	}
 	defer rows.Close()
-	var keys []string
 	for rows.Next() {
-		var key []byte
-		if err := rows.Scan(&key); err != nil {
-			return nil, storeError(err)
+		if more, err := row(rows); err != nil || !more {
+			return storeError(err)
 		}
-		keys = append(keys, string(key))
 	}
-	return keys, storeError(rows.Err())
+	return storeError(rows.Err())
+}
+
+// List implements driver.Store.
+func (s *store) List(ctx context.Context, now time.Time, tenant, prefix, after string, limit int) ([]string, error) {
+	var keys []string
+	err := s.list(ctx, "key", now, tenant, prefix, after, limit, func(rows *sql.Rows) (bool, error) {
+		var key []byte
+		err := rows.Scan(&key)
+		keys = append(keys, string(key))
+		return true, err
+	})
+	return keys, err
+}
+
+// Entries implements driver.Store.
+func (s *store) Entries(ctx context.Context, now time.Time, tenant, prefix, after string, limit int, bytes int64) ([]driver.Entry, error) {
+	var entries []driver.Entry
+	err := s.list(ctx, "key, value", now, tenant, prefix, after, limit, func(rows *sql.Rows) (bool, error) {
+		var key, value []byte
+		err := rows.Scan(&key, &value)
+		if bytes -= int64(len(key) + len(value)); bytes < 0 && len(entries) > 0 {
+			return false, err
+		}
+		entries = append(entries, driver.Entry{Key: string(key), Value: value})
+		return true, err
+	})
+	return entries, err
 }
 
 // Close implements driver.Store.
