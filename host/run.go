@@ -83,6 +83,7 @@ func (h *Host) price(model string) (kernel.Price, bool) {
 
 // run runs or resumes, on record, and keeps what a suspended run goes on with.
 func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
+	run.PipelineVersion = p.Version
 	action := actionRun
 	if from != nil {
 		action = actionResume

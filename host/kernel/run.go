@@ -17,12 +17,14 @@ type RunContext struct {
 	RunID        string
 	ParentRunID  string
 	PipelineName string
-	Tenant       string
-	Principal    string
-	Labels       map[string]string
-	Started      time.Time
-	Deadline     time.Time // when the run is stopped; zero means never
-	Observer     Observer  // may be nil
+	// PipelineVersion is "sha256:..." of all that the pipeline's file is made of, or "".
+	PipelineVersion string
+	Tenant          string
+	Principal       string
+	Labels          map[string]string
+	Started         time.Time
+	Deadline        time.Time // when the run is stopped; zero means never
+	Observer        Observer  // may be nil
 	// Clock and Entropy are what modules that may ask get as the time and as
 	// randomness; nil means the machine's.
 	Clock   func() time.Time
@@ -36,6 +38,7 @@ type RunContext struct {
 	Leases   Leases    // the locks that it holds
 	// Door does the run's calls of ports; set for as long as it runs.
 	Door     PortFunc
+	reads    reads
 	counters counters
 	calls    counters
 	endings  endings

@@ -48,6 +48,7 @@ func (c *Cache) Read(file string, opts Options) (*File, error) {
 		return nil, err
 	}
 	fresh.file = f
+	f.setVersion(fresh.reads)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.files == nil || len(c.files) >= maxCached {

@@ -20,6 +20,7 @@ type Pipeline struct {
 	Name        string
 	Namespace   string // metadata.namespace: the environment it is for
 	Description string
+	Version     string // "sha256:..." of all that was read for it; "" where it was not read through a Cache
 	Where       kernel.Where
 
 	Ports     map[string]PortSpec

@@ -20,12 +20,13 @@ const listPage = 1000
 // run that calls, which they take from the context: to a run, the artifacts of
 // others are not there (CodeNotFound, as for an id that never was).
 //
-//	artifacts.store     {name, value?, content_type?, metadata?}, body -> {id, digest, size}
+//	artifacts.store     {name, value?, content_type?, metadata?, parents?}, body -> {id, digest, size}
 //	artifacts.retrieve  {id, name?} -> the description, with labels where it has any, body
 //	artifacts.list      {run_id?, after?} -> {artifacts: [description], next?}
 //	artifacts.delete    {id, name?} -> null
 //
-// Store keeps the body, or, without one, the value as indented JSON. List returns at
+// Store keeps the body, or, without one, the value as indented JSON; its
+// parents are the artifacts of the run that it names, and those that the same node has retrieved. List returns at
 // most 1,000 descriptions; next, if it is there, is the after of the call that goes on.
 //
 // An operator can grant store by name. An id says nothing before the artifact
@@ -42,7 +43,7 @@ func (s *Store) Ops() []ports.Op {
 }
 
 func (s *Store) opStore(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
-	run, err := begin(ctx, call, "name", "value", "content_type", "metadata")
+	run, err := begin(ctx, call, "name", "value", "content_type", "metadata", "parents")
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,11 @@ func (s *Store) opStore(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 	} else if data == nil {
 		return nil, badCall(call, "give a value or a body")
 	}
-	a, err := s.Store(ctx, run.RunID, name, bytes.NewReader(data), StoreOptions{ContentType: contentType, Metadata: metadata, Labels: call.Labels})
+	from, err := s.origin(ctx, run, call)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.Store(ctx, run.RunID, name, bytes.NewReader(data), StoreOptions{ContentType: contentType, Metadata: metadata, Labels: call.Labels, Origin: from})
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +93,35 @@ func (s *Store) opRetrieve(ctx context.Context, call *kernel.PortCall) (*kernel.
 	if err != nil {
 		return nil, err
 	}
+	kernel.RunFrom(ctx).ReadArtifact(call.Node, a.ID)
 	return &kernel.PortReply{Value: a.value(), Body: data, Labels: a.Labels}, nil
+}
+
+// origin is where what a call stores comes from.
+func (s *Store) origin(ctx context.Context, run *kernel.RunContext, call *kernel.PortCall) (Origin, error) {
+	o := Origin{Tenant: run.Tenant, Pipeline: run.PipelineName, PipelineVersion: run.PipelineVersion, Node: call.Node, Parents: run.ArtifactsRead(call.Node)}
+	for _, m := range call.Caller.Modules {
+		o.Modules = append(o.Modules, m.Name+"@"+m.Digest)
+	}
+	named, ok := call.Args["parents"].([]any)
+	if !ok && call.Args["parents"] != nil {
+		return o, badCall(call, "argument parents must be a list of ids")
+	}
+	for _, v := range named {
+		id, _ := v.(string)
+		parent, err := s.Describe(ctx, id)
+		if err != nil {
+			return o, err
+		}
+		if parent.RunID != run.RunID {
+			return o, notFound(id)
+		}
+		if !slices.Contains(o.Parents, id) {
+			o.Parents = append(o.Parents, id)
+		}
+	}
+	slices.Sort(o.Parents)
+	return o, nil
 }
 
 func (s *Store) opList(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -206,6 +239,13 @@ func (a *Artifact) value() map[string]any {
 	value := map[string]any{
 		"id": a.ID, "run_id": a.RunID, "name": a.Name, "digest": a.Digest, "size": number(a.Size),
 		"content_type": a.ContentType, "metadata": a.Metadata, "stored": a.Stored.Format(time.RFC3339Nano),
+	}
+	if parents := a.Origin.Parents; len(parents) > 0 {
+		list := make([]any, len(parents))
+		for i, parent := range parents {
+			list[i] = parent
+		}
+		value["parents"] = list
 	}
 	if a.Labels != nil {
 		value["labels"] = a.Labels.Value()
