@@ -24,6 +24,9 @@ var long = os.Getenv("HEXDAG_TEST_LONG") != ""
 
 // Run runs the suite over buses that are one bus.
 func Run(t *testing.T, open func(*testing.T) driver.Bus) {
+	if testing.Short() {
+		t.Skip("NOT CHECKED in -short: watermill's suite")
+	}
 	tenant := watermill.NewShortUUID()
 	features := tests.Features{ConsumerGroups: true, GuaranteedOrder: true, Persistent: true, ForceShort: !long}
 	shared := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
