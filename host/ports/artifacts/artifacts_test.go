@@ -1,7 +1,10 @@
 package artifacts_test
 
 import (
+	"bufio"
 	"io"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,6 +13,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -165,4 +169,72 @@ func TestTenantQuotaWhileStreaming(t *testing.T) {
 	wantCode(t, "endless", err, kernel.CodeLimit)
 	_, err = s.Store(t.Context(), "run", "small", strings.NewReader("x"), artifacts.StoreOptions{})
 	wantCode(t, "afterwards", err, "")
+}
+
+// TestFiveGigabytes stores and reads a stream in memory that does not grow with it.
+func TestFiveGigabytes(t *testing.T) {
+	if testing.Short() || testenv.Race {
+		t.Skip("NOT CHECKED in -short and with the race detector: a stream of 5 GB")
+	}
+	const size = 5 << 30
+	var peak uint64
+	watched := readerFunc(func(p []byte) (int, error) {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		peak = max(peak, m.HeapInuse)
+		return zeros{}.Read(p)
+	})
+	s := artifacts.New(memartifacts.NewBucket(), artifacts.Options{MaxSize: size})
+	a, err := s.Store(t.Context(), "run", "large", io.LimitReader(bufio.NewReaderSize(watched, 8<<20), size), artifacts.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := s.Retrieve(t.Context(), a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if n, err := io.Copy(io.Discard, r); err != nil || n != size {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if peak > 128<<20 {
+		t.Errorf("%d MiB of memory", peak>>20)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestHundredThousand lists the artifacts of a large run page by page.
+func TestHundredThousand(t *testing.T) {
+	if testing.Short() || testenv.Race {
+		t.Skip("NOT CHECKED in -short and with the race detector: 100,000 artifacts")
+	}
+	const n = 100_000
+	s := artifacts.New(memartifacts.NewBucket(), artifacts.Options{})
+	for i := range n {
+		if _, err := s.Store(t.Context(), "run", strconv.Itoa(i), strings.NewReader("x"), artifacts.StoreOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, after := map[string]bool{}, ""
+	for {
+		page, err := s.ListPage(t.Context(), "run", after, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range page {
+			if seen[a.Name] || a.ID <= after {
+				t.Fatalf("%s comes again, or out of order", a.Name)
+			}
+			seen[a.Name], after = true, a.ID
+		}
+		if len(page) < 1000 {
+			break
+		}
+	}
+	if len(seen) != n {
+		t.Errorf("%d of %d", len(seen), n)
+	}
 }
