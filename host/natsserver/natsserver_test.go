@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,11 +162,34 @@ func TestCluster(t *testing.T) {
 			publish(t, others, name+c.URL(node))
 			want++
 			fault.end(node)
+			settle(t, others) // else the next fault may be the second at once, which takes the majority
 		}
 	}
 	c.WaitReady()
 	if n := messages(t, s); n != want {
 		t.Errorf("%d messages, %d were acknowledged", n, want)
+	}
+}
+
+// settle waits until all nodes have all that the stream has.
+func settle(t *testing.T, s *natsserver.Server) {
+	t.Helper()
+	current := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		st, err := s.JetStream().Stream(ctx, "s") // asks for its state, too
+		if err != nil {
+			return false
+		}
+		cluster := st.CachedInfo().Cluster
+		return cluster != nil && cluster.Leader != "" && len(cluster.Replicas) == 2 &&
+			!slices.ContainsFunc(cluster.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Offline })
+	}
+	for deadline := time.Now().Add(time.Minute); !current(); {
+		if time.Now().After(deadline) {
+			t.Fatal("a node does not catch up")
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
