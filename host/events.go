@@ -37,15 +37,15 @@ func (h *Host) Tenant() string { return h.tenant() }
 // tellTimeout is how long a run waits for the bus to take what the host says of it.
 const tellTimeout = 10 * time.Second
 
-// tell publishes an event of the host's. A run does not fail because nobody could be
+// tell publishes an event of the host's whose data carries labels. A run does not fail because nobody could be
 // told of it: the log says so.
-func (h *Host) tell(ctx context.Context, run *kernel.RunContext, e *eventbus.Event, data any) {
+func (h *Host) tell(ctx context.Context, run *kernel.RunContext, e *eventbus.Event, data any, labels *kernel.Labels) {
 	text, err := json.Marshal(data)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
 		defer cancel()
 		e.Data, e.Tenant, e.Source = text, run.Tenant, "/pipelines/"+run.PipelineName
-		e.RunID, e.Labels = run.RunID, run.Labels
+		e.RunID, e.Labels = run.RunID, labels.Mark(run.Labels)
 		_, err = h.bus.Publish(ctx, e)
 	}
 	if err != nil {
@@ -75,7 +75,7 @@ func (h *Host) runTopic(run *kernel.RunContext, status string) *eventbus.Event {
 }
 
 func (h *Host) runStarted(ctx context.Context, run *kernel.RunContext) {
-	h.tell(ctx, run, h.runTopic(run, "started"), runEvent{Pipeline: run.PipelineName, RunID: run.RunID, ParentRunID: run.ParentRunID, Principal: run.Principal, Status: "started"})
+	h.tell(ctx, run, h.runTopic(run, "started"), runEvent{Pipeline: run.PipelineName, RunID: run.RunID, ParentRunID: run.ParentRunID, Principal: run.Principal, Status: "started"}, nil)
 }
 
 // runEnded publishes how a run ended, with its output.
@@ -97,7 +97,7 @@ func (h *Host) runEnded(ctx context.Context, run *kernel.RunContext, r *Result) 
 	if r.Status == engine.Suspended { // it may come to that again
 		e.ID = ""
 	}
-	h.tell(ctx, run, e, data)
+	h.tell(ctx, run, e, data, joinedNodes(r).Join(run.InputLabels))
 }
 
 // entityChanged publishes that an entity has come to a state.
@@ -107,7 +107,7 @@ func (h *Host) entityChanged(ctx context.Context, c *entitystate.Change) {
 		run = &kernel.RunContext{Tenant: c.Tenant}
 	}
 	e := &eventbus.Event{Type: entityTopic + "changed", Topic: entityTopic + eventbus.Part(c.Entity) + "." + eventbus.Part(c.To), Key: c.Entity + ":" + c.ID}
-	h.tell(ctx, run, e, changeValue(c))
+	h.tell(ctx, run, e, changeValue(c), kernel.FlowFrom(ctx).Labels())
 }
 
 // nodeStates are what becomes of a node, in the words of topics.
@@ -132,6 +132,6 @@ func (h *Host) observed(ctx context.Context, observer kernel.Observer) kernel.Ob
 		}
 		run := &kernel.RunContext{Tenant: event.Tenant, RunID: event.RunID, PipelineName: event.Pipeline}
 		e := &eventbus.Event{Type: nodeTopic + state, Topic: nodeTopic + eventbus.Part(event.Pipeline) + "." + eventbus.Part(event.Node) + "." + state, Key: event.RunID}
-		h.tell(ctx, run, e, event)
+		h.tell(ctx, run, e, event, event.Labels)
 	}
 }

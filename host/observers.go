@@ -48,7 +48,8 @@ func deliverTo(ctx context.Context, m *extension.Module, run *kernel.RunContext,
 	if err != nil {
 		return eventbus.Term(err)
 	}
-	ctx = kernel.WithRun(ctx, run)
+	run.InputLabels = run.InputLabels.Join(kernel.LabelsOfEvent(d.Event.Labels, d.Event.Topic))
+	ctx = kernel.WithFlow(kernel.WithRun(ctx, run), kernel.NewFlow(run.InputLabels))
 	m.BeginRun(run)
 	defer m.EndRun(context.WithoutCancel(ctx), run.RunID)
 	defer run.End(context.WithoutCancel(ctx))
@@ -87,8 +88,8 @@ func (h *Host) subscribeModule(ctx context.Context, spec pipeline.SubscriptionSp
 	handler := func(ctx context.Context, d *eventbus.Delivery) error {
 		done := l.began()
 		defer done()
-		run := h.newRun("observe:"+spec.Module, RunOptions{Labels: d.Event.Labels})
-		run.ParentRunID, run.Door = d.Event.RunID, h.door.Call
+		run := h.newRun("observe:"+spec.Module, RunOptions{})
+		run.ParentRunID, run.Door, run.InputLabels = d.Event.RunID, h.door.Call, h.config.Labels.Input
 		err := deliverTo(ctx, m, run, kernel.Caller{Principal: run.Principal}, d)
 		l.tell(&Triggered{Module: spec.Module, Event: d.Event, Err: err})
 		return err

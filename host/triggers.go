@@ -174,7 +174,9 @@ func (t *Trigger) fire(ctx context.Context, l *Listener, d *eventbus.Delivery) (
 		return err
 	}
 	done := l.began()
-	told.Result = t.Pipeline.Run(ctx, input, RunOptions{Principal: t.Principal, Labels: map[string]string{"trigger": t.Name, "event": e.ID}, Observer: l.opts.Observer})
+	told.Result = t.Pipeline.Run(ctx, input, RunOptions{
+		Principal: t.Principal, Labels: map[string]string{"trigger": t.Name, "event": e.ID}, InputLabels: kernel.LabelsOfEvent(e.Labels, e.Topic), Observer: l.opts.Observer,
+	})
 	done()
 	return t.settle(ctx, told.Result, d, release)
 }
@@ -197,6 +199,7 @@ func (t *Trigger) settle(ctx context.Context, r *Result, d *eventbus.Delivery, r
 	case t.Retries == 0 || r.Status == engine.Denied:
 		return nil // the run's own event tells of it
 	case d.Attempt > t.Retries:
+		release(ctx) // when it is redriven it is the first again
 		return eventbus.Term(r.Err)
 	}
 	release(ctx)

@@ -149,6 +149,11 @@ func adapterOf(port string, spec pipeline.PortSpec) (opener, error) {
 	return open, nil
 }
 
+// noPath refuses a port of a pipeline's own that would lie in the host's state.
+func noPath(member string) error {
+	return &kernel.Error{Code: kernel.CodeConfig, What: "a port of a pipeline's own has no " + member, Why: "what the host keeps is not for a pipeline to open", Fix: "name a place below the pipeline's folder in " + member + ", or use the operator's port"}
+}
+
 // path makes a path in an adapter's configuration relative to the configuration's
 // folder. A pipeline's own adapters reach files below its folder alone.
 func (o opening) path(config map[string]any, key, dir string) error {

@@ -216,6 +216,9 @@ func artifactAdapters() map[string]opener {
 			if o.own && name != "file" && name != "memory" { // with the operator's credentials
 				return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the adapter " + name + " of artifacts is not for a pipeline to open", Why: "it would use the operator's credentials", Fix: "have the operator configure the port, or use file or memory"}
 			}
+			if root, _ := config["root"].(string); o.own && name == "file" && root == "" {
+				return nil, noPath("root")
+			}
 			s, err := openArtifacts(o.ctx, name, config, o.host.state, o.pathIn(dir))
 			if err != nil {
 				return nil, err

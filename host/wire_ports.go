@@ -62,6 +62,9 @@ func openSQLiteMemory(o opening, config map[string]any, dir string) ([]ports.Op,
 	if err != nil {
 		return nil, err
 	}
+	if c.Path == "" && o.own {
+		return nil, noPath("path")
+	}
 	if c.Path == "" {
 		c.Path = filepath.Join(o.host.state, "memory.db")
 	}

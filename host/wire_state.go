@@ -54,6 +54,9 @@ func openLocalFiles(o opening, config map[string]any, dir string) ([]ports.Op, e
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	if c.Root == "" && o.own {
+		return nil, noPath("root")
+	}
 	if c.Root == "" {
 		c.Root = filepath.Join(o.host.state, "files")
 	}

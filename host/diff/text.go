@@ -17,7 +17,7 @@ func compareText(r *Report, before, after Content) error {
 // maxAligned is how large documents may be, in bytes, for their arrays to be aligned:
 // that takes time and memory in the product of their lengths. Those of larger ones are
 // compared item by item.
-const maxAligned = 64 << 10
+const maxAligned = 4 << 10
 
 func compareJSON(r *Report, before, after Content) error {
 	b, err := decode(before)

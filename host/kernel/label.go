@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 )
@@ -261,6 +262,33 @@ func (l *Labels) String() string {
 // of it: its labels integrity and confidentiality.
 func LabelsOfRun(labels map[string]string) (*Labels, error) {
 	return NewLabels(Integrity(labels[LabelIntegrity]), Confidentiality(labels[LabelConfidentiality]), "input")
+}
+
+// Mark returns the labels of a run, or of what it publishes, with what l says of a value where
+// LabelsOfRun reads it. What they said of integrity and confidentiality is joined.
+func (l *Labels) Mark(labels map[string]string) map[string]string {
+	said, err := LabelsOfRun(labels)
+	if err != nil { // what nobody can read is the worst
+		said, _ = NewLabels(Untrusted, Secret, "input")
+	}
+	if l = l.Join(said); l == nil || l.plain() {
+		return labels
+	}
+	marked := maps.Clone(labels)
+	if marked == nil {
+		marked = map[string]string{}
+	}
+	marked[LabelIntegrity], marked[LabelConfidentiality] = string(l.Integrity()), string(l.Confidentiality())
+	return marked
+}
+
+// LabelsOfEvent are those of what an event carries, as Mark wrote them.
+func LabelsOfEvent(labels map[string]string, topic string) *Labels {
+	l, err := NewLabels(Integrity(labels[LabelIntegrity]), Confidentiality(labels[LabelConfidentiality]), "event:"+topic)
+	if err != nil {
+		l, _ = NewLabels(Untrusted, Secret, "event:"+topic)
+	}
+	return l
 }
 
 // Flow is what a node, or a call on its behalf, has learned so far: the labels of

@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,6 +159,11 @@ func (b *Bus) Publish(ctx context.Context, e *Event) (Receipt, error) {
 func (b *Bus) complete(e *Event) error {
 	if err := CheckTopic(e.Topic); err != nil {
 		return err
+	}
+	if !strings.HasPrefix(e.Topic, DeadTopics) {
+		if err := CheckTopic(DeadTopics + e.Topic); err != nil { // where it goes if nobody can handle it
+			return err
+		}
 	}
 	if len(e.ID)+len(e.Key)+len(e.Source)+len(e.Type) > 4*maxIDBytes || len(e.Labels) > maxLabels {
 		return &kernel.Error{Code: kernel.CodeLimit, What: "the event's envelope is too large", Why: "id, key, source and type have 1,024 bytes together, and there are at most 32 labels", Fix: "move it to the data"}

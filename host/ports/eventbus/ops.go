@@ -85,6 +85,7 @@ func (b *Bus) opPublish(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 		}
 		e.Labels[name] = label
 	}
+	e.Labels = call.Labels.Mark(e.Labels)
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -132,7 +133,10 @@ func (b *Bus) opSubscribe(ctx context.Context, call *kernel.PortCall, observers 
 	if err != nil {
 		return nil, err
 	}
-	opts := SubscribeOptions{Group: a.text("group"), Concurrency: a.number("concurrency", 1, 64, 1)}
+	opts := SubscribeOptions{Concurrency: a.number("concurrency", 1, 64, 1)}
+	if group := a.text("group"); group != "" {
+		opts.Group = "run-" + group // those of triggers and of the operator's subscriptions are out of reach
+	}
 	switch start := a.text("start"); start {
 	case "", "new":
 	case "beginning":
@@ -211,6 +215,7 @@ func (b *Bus) opReplay(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 		return nil, err
 	}
 	events, size := []any{}, 0
+	var labels *kernel.Labels
 	value := map[string]any{}
 	for i, e := range found {
 		v, err := EventValue(e)
@@ -222,12 +227,13 @@ func (b *Bus) opReplay(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 			break
 		}
 		events = append(events, v)
+		labels = labels.Join(kernel.LabelsOfEvent(e.Labels, e.Topic))
 	}
 	value["events"] = events
 	if n := len(found); n > 0 && (n == limit || size > replayBytes) && b.caps.ReplaySequence {
 		value["next"] = kernel.Number(int64(found[n-1].Sequence + 1))
 	}
-	return reply(value)
+	return &kernel.PortReply{Value: value, Labels: labels}, nil
 }
 
 func (b *Bus) opTopics(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -326,6 +332,10 @@ func (a *arguments) labels() map[string]string {
 		text, ok := v.(string)
 		if !ok || len(name) > maxIDBytes || len(text) > maxIDBytes {
 			a.fail("labels must be texts of at most %d bytes", maxIDBytes)
+			break
+		}
+		if name == kernel.LabelIntegrity || name == kernel.LabelConfidentiality {
+			a.fail("the label %s is the host's to give: it follows from what is published", name)
 			break
 		}
 		labels[name] = text

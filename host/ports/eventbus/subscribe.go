@@ -275,10 +275,12 @@ func (s *Subscription) bury(ctx context.Context, d *Delivery, cause error) error
 	letter := *e
 	letter.ID = clip(e.ID, maxIDBytes-maxGroupBytes-8) + ".dead." + s.opts.Group
 	letter.Topic = DeadTopics + e.Topic
-	letter.Time, letter.Sequence = time.Time{}, 0
+	letter.Time, letter.Sequence = s.bus.opts.Now().UTC(), 0
 	letter.Dead = &driver.Dead{Topic: e.Topic, ID: e.ID, Group: s.opts.Group, Attempts: d.Attempt, Cause: clip(cause.Error(), 4096)}
-	_, err := s.bus.Publish(ctx, &letter)
-	return err
+	ctx, cancel := context.WithTimeout(ctx, s.bus.timeout)
+	defer cancel()
+	_, err := s.bus.bus.Publish(ctx, &letter) // its envelope was checked when the event was published
+	return s.bus.failed(ctx, err)
 }
 
 func clip(text string, n int) string { return text[:min(len(text), n)] }
@@ -299,8 +301,8 @@ func (b *Bus) Redrive(ctx context.Context, tenant, pattern string, idle time.Dur
 		}
 		e := *letter
 		e.ID, e.Topic, e.Dead = clip(letter.ID, maxIDBytes-24)+".again."+strconv.FormatInt(letter.Time.UnixNano(), 36), letter.Dead.Topic, nil
-		e.Time, e.Sequence = time.Time{}, 0
-		if _, err := b.Publish(ctx, &e); err != nil {
+		e.Time, e.Sequence, e.Hops = time.Time{}, 0, 0
+		if _, err := b.Publish(WithHops(ctx, 0), &e); err != nil {
 			return err
 		}
 		mu.Lock()

@@ -62,6 +62,9 @@ func (l *Locks) opAcquire(ctx context.Context, call *kernel.PortCall) (*kernel.P
 	if err != nil {
 		return nil, err
 	}
+	if a.detached && !a.run.CountCall("lock.detached", maxDetached) {
+		return nil, tooMany(ctx, a, lease, maxDetached)
+	}
 	if !a.detached {
 		if !a.run.Leases.Add(a.module, lease, l.opts.MaxHeld) {
 			return nil, tooMany(ctx, a, lease, l.opts.MaxHeld)
@@ -70,6 +73,9 @@ func (l *Locks) opAcquire(ctx context.Context, call *kernel.PortCall) (*kernel.P
 	}
 	return reply(map[string]any{"acquired": true, "lease": lease.ID(), "token": number(lease.Token()), "expires_in": seconds(lease.Left())})
 }
+
+// maxDetached is how many locks that outlive it a run takes.
+const maxDetached = 10_000
 
 // tooMany gives a lease back that the run cannot hold.
 func tooMany(ctx context.Context, a *arguments, lease *Lease, most int) error {

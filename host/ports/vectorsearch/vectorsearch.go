@@ -255,7 +255,7 @@ func (v *Vectors) checkVector(values []float32, dimension int) error {
 		norm += float64(x) * float64(x)
 	}
 	// Squares are added as float32 by backends.
-	if norm > math.MaxFloat32 || math.IsNaN(norm) {
+	if norm > math.MaxFloat32/4 || math.IsNaN(norm) { // a distance may be twice a length, and is squared
 		return argument("the vector is too large", "its length is not finite")
 	}
 	if v.metric == driver.Cosine && float32(norm) == 0 {

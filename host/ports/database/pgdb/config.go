@@ -1,12 +1,14 @@
 package pgdb
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -67,6 +69,23 @@ func (cfg Config) CheckOwn() error {
 	}
 	if _, set := u.User.Password(); !set || u.Host == "" {
 		return configError("write postgres://user:password@host:port/database", "a pipeline's url names its host, user and password")
+	}
+	return checkDialed(cfg.URL, u)
+}
+
+// checkDialed holds what is dialed to what a URL says by the rules of URLs: the client's own
+// reading of it, which is another, may find more hosts in it, or a socket.
+func checkDialed(text string, u *url.URL) error {
+	const fix = "write postgres://user:password@host:port/database"
+	dialed, err := pgconn.ParseConfig(text)
+	if err != nil {
+		return configError(fix, "url cannot be read") // its error would show a password
+	}
+	hosts := []*pgconn.FallbackConfig{{Host: dialed.Host, Port: dialed.Port}}
+	for _, h := range append(hosts, dialed.Fallbacks...) {
+		if h.Host != u.Hostname() || strconv.Itoa(int(h.Port)) != cmp.Or(u.Port(), "5432") {
+			return configError(fix, "a pipeline's url names one host")
+		}
 	}
 	return nil
 }

@@ -112,14 +112,19 @@ func (b *Bus) Publish(ctx context.Context, e *driver.Event) (driver.Receipt, err
 	}
 	sequence, queues := e.Sequence, t.topics.match(e.Topic)
 	t.mu.Unlock()
+	var full []*queue
 	for _, q := range queues {
-		if q.put(e) {
-			continue
+		if !q.put(e) {
+			full = append(full, q)
 		}
-		if err := b.wait(ctx, q, e); err != nil {
-			t.forget(identity) // what is published again is no duplicate
-			return driver.Receipt{}, err
-		}
+	}
+	var problems []error
+	for _, q := range full { // when all the others have it
+		problems = append(problems, b.wait(ctx, q, e))
+	}
+	if err := errors.Join(problems...); err != nil {
+		t.forget(identity) // what is published again is no duplicate
+		return driver.Receipt{}, err
 	}
 	return driver.Receipt{Sequence: sequence}, nil
 }

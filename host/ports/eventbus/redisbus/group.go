@@ -86,8 +86,8 @@ func (s *subscription) own() {
 	lanes := s.lanes
 	s.lanes = nil
 	s.mu.Unlock()
-	for _, l := range lanes {
-		<-l.done
+	for p, l := range lanes {
+		s.outlast(context.WithoutCancel(ctx), p, l)
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
@@ -134,12 +134,12 @@ func (s *subscription) divide(ctx context.Context, share int, all bool) {
 			}
 		case l == nil:
 		case held == share, l.ended():
-			s.drop(l)
+			s.drop(ctx, l)
 		default:
 			if !all || !errors.Is(s.renew(ctx, p), errOwned) {
 				held++
 			} else {
-				s.drop(l)
+				s.drop(ctx, l)
 			}
 		}
 	}
@@ -160,12 +160,25 @@ func (l *lane) ended() bool {
 	}
 }
 
+// outlast keeps a partition until the handler that runs in it has ended.
+func (s *subscription) outlast(ctx context.Context, p int, l *lane) {
+	for {
+		select {
+		case <-l.done:
+			return
+		case <-time.After(s.want.AckWait / 3):
+			_ = s.renew(ctx, p) // else it ends by itself
+		}
+	}
+}
+
 // drop ends a lane, without waiting for a handler that runs: the partition is given back
 // when it has ended.
-func (s *subscription) drop(l *lane) {
+func (s *subscription) drop(ctx context.Context, l *lane) {
 	l.stop()
 	if !l.ended() {
-		return // the next round sees to it
+		_ = s.renew(ctx, l.partition) // the event that is under way is nobody else's yet
+		return                        // the next round sees to it
 	}
 	s.mu.Lock()
 	delete(s.lanes, l.partition)
