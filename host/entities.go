@@ -27,7 +27,7 @@ func (o opening) states(machines []*pipeline.Machine) ([]ports.Op, error) {
 			states.Handle(m.Entity, o.host.onChange(m.OnChange))
 		}
 	}
-	return registering(states.Ops(), machines), nil
+	return registering(ports.OnBehalf(states.Ops()), machines), nil
 }
 
 // newStates returns the tenant's entities under state machines, with their guards

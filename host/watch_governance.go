@@ -17,7 +17,9 @@ import (
 func (h *Host) WatchGovernance(ctx context.Context, every time.Duration, report func(changed bool, err error)) {
 	ticker := time.NewTicker(max(every, time.Millisecond))
 	defer ticker.Stop()
-	loaded, last := "", ""
+	loaded, last, failed := "", "", ""
+	var again time.Time // when what failed is tried again: the reason may pass without a file that changes
+	pause := firstPause
 	for {
 		select {
 		case <-ctx.Done():
@@ -26,11 +28,22 @@ func (h *Host) WatchGovernance(ctx context.Context, every time.Duration, report 
 		}
 		now := h.governing.stamp()
 		settled := now == last
-		if last = now; now == loaded || !settled { // while it is being written it is looked at again
+		if last = now; !settled || now == loaded || now == failed && time.Now().Before(again) { // while it is being written it is looked at again
 			continue
 		}
-		loaded = now
 		changed, err := h.ReloadGovernance(ctx)
+		if err != nil {
+			known := now == failed
+			if failed = now; !known {
+				pause = firstPause
+			}
+			again, pause = time.Now().Add(pause), min(2*pause, time.Minute)
+			if known { // it was told
+				continue
+			}
+		} else {
+			loaded, failed = now, ""
+		}
 		switch {
 		case err != nil:
 			h.log.Error("the rules of governance are not replaced", "error", err)
@@ -42,6 +55,10 @@ func (h *Host) WatchGovernance(ctx context.Context, every time.Duration, report 
 		}
 	}
 }
+
+// firstPause is after how long a reload that failed is tried again; then after twice that, up
+// to a minute.
+const firstPause = time.Second
 
 // stamp tells files apart by their names, sizes and times. What cannot be read is a state, too.
 func (g *governing) stamp() string {

@@ -106,7 +106,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(entities.Ops()...), h.door.Register(pipelinememory.Ops()...))
+	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(ports.OnBehalf(entities.Ops())...), h.door.Register(pipelinememory.Ops()...))
 }
 
 // portsInGo returns the ports that the embedding program brings: no other has operations

@@ -17,12 +17,12 @@ const opAcquire = "lock.acquire"
 // releaseTime is how long giving a lock back may take; what is not given back ends by itself.
 const releaseTime = 5 * time.Second
 
-// locked runs f while the run holds a lock, or none where spec is nil. f's context ends when the lock is lost.
-func (r *run) locked(ctx context.Context, door *ports.Door, spec *pipeline.Lock, scope *pipeline.Scope, node string, f func(context.Context) error) (err error) {
+// locked runs f while the run holds a lock, or none where spec is nil; labels are of what its name is made of. f's context ends when the lock is lost.
+func (r *run) locked(ctx context.Context, door *ports.Door, spec *pipeline.Lock, scope *pipeline.Scope, node string, labels *kernel.Labels, f func(context.Context) error) (err error) {
 	if spec == nil {
 		return f(ctx)
 	}
-	lease, err := r.acquireLock(ctx, door, spec, scope, node)
+	lease, err := r.acquireLock(ctx, door, spec, scope, node, labels)
 	if err != nil {
 		return kernel.At(err, kernel.Where{File: spec.Where.File, Line: spec.Where.Line, Column: spec.Where.Column, Node: node})
 	}
@@ -34,7 +34,7 @@ func (r *run) locked(ctx context.Context, door *ports.Door, spec *pipeline.Lock,
 	return f(held)
 }
 
-func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.Lock, scope *pipeline.Scope, node string) (kernel.Lease, error) {
+func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.Lock, scope *pipeline.Scope, node string, labels *kernel.Labels) (kernel.Lease, error) {
 	name, err := spec.Name.Render(scope)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.
 	if spec.Permits > 0 {
 		args["permits"] = kernel.Number(int64(spec.Permits))
 	}
-	reply, err := door.Call(ctx, &kernel.PortCall{Op: opAcquire, Args: args, Node: node, Caller: kernel.Caller{Principal: r.context.Principal}})
+	reply, err := door.Call(ctx, &kernel.PortCall{Op: opAcquire, Args: args, Node: node, Labels: labels, Caller: kernel.Caller{Principal: r.context.Principal}})
 	if err != nil {
 		return nil, err
 	}

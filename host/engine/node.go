@@ -29,7 +29,7 @@ func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
 	if w.n.Lock == nil {
 		return w.work(ctx, given, e)
 	}
-	e.err = g.r.locked(ctx, w.door, w.n.Lock, w.scope(given), w.n.Name, func(ctx context.Context) error {
+	e.err = g.r.locked(ctx, w.door, w.n.Lock, w.scope(given), w.n.Name, e.labels, func(ctx context.Context) error {
 		e = w.work(ctx, given, e)
 		return e.err
 	})

@@ -40,7 +40,7 @@ func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption)
 	}
 	if err == nil {
 		g.resume(from)
-		err = r.locked(ctx, r.door, r.Lock, &pipeline.Scope{Input: input}, "", func(ctx context.Context) error {
+		err = r.locked(ctx, r.door, r.Lock, &pipeline.Scope{Input: input}, "", r.context.InputLabels, func(ctx context.Context) error {
 			g.run(ctx)
 			return g.failure(ctx)
 		})

@@ -64,6 +64,12 @@ func (m *version) judged(ctx context.Context, v *kernel.Verdict, err error) {
 	}
 }
 
+// said are the labels of what the module answers as a port, or in the place of one. It
+// takes none off there: the flow is its caller's.
+func (m *version) said() *kernel.Labels {
+	return m.owner.spec.Labels.Result.From("module:" + m.Name())
+}
+
 // residue is what the state of a module that is not put back after every call can
 // hold: what one call learned the next may tell.
 type residue struct {

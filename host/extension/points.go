@@ -202,7 +202,7 @@ func (h portHook) BeforePort(ctx context.Context, call *kernel.PortCall) (kernel
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
-	return v.verdict(abi.PortBefore, out)
+	return v.inPlace(ctx, abi.PortBefore, out)
 }
 
 func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *kernel.PortReply, failure error) (kernel.Verdict, error) {
@@ -222,7 +222,17 @@ func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *k
 	if err != nil {
 		return kernel.Verdict{}, err
 	}
-	return v.verdict(abi.PortAfter, out)
+	return v.inPlace(ctx, abi.PortAfter, out)
+}
+
+// inPlace is the verdict of a hook around a port's call; what it puts in the place of arguments
+// or a reply is the module's word.
+func (m *version) inPlace(ctx context.Context, point abi.Point, out *sandbox.Outcome) (kernel.Verdict, error) {
+	verdict, err := m.verdict(point, out)
+	if err == nil && (verdict.Action == kernel.Replace || verdict.Action == kernel.Skip) {
+		kernel.FlowFrom(ctx).Join(m.said())
+	}
+	return verdict, err
 }
 
 // Invocation is a call of an extension point with a message, and the raw bytes beside

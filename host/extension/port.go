@@ -78,7 +78,7 @@ func (m *Module) Serve(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 	if err := hold(o.output, value, kernel.CodeABI, "the reply of "+call.Op); err != nil {
 		return nil, kernel.At(err, where)
 	}
-	return &kernel.PortReply{Value: value, Body: bytes.Clone(out.Body)}, nil
+	return &kernel.PortReply{Value: value, Body: bytes.Clone(out.Body), Labels: v.said()}, nil
 }
 
 // operationMessage is abi.OperationMessage as a Value.

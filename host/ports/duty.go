@@ -75,6 +75,7 @@ func (p *passage) notify(ctx context.Context) error {
 		if run := kernel.RunFrom(ctx); run != nil {
 			r.RunID, r.Tenant = run.RunID, run.Tenant
 		}
+		p.duties.MaskRecord(r, p.call.Args)
 		if err := p.auditor.Audit(ctx, r); err != nil {
 			return &kernel.Error{Code: kernel.CodeAudit, What: p.op.Name + " was refused", Why: "the notice that governance asks for cannot be recorded: " + err.Error(), Fix: "make room for the audit log, or mend its folder", Err: err}
 		}

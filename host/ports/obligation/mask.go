@@ -2,6 +2,7 @@ package obligation
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,6 +143,10 @@ func (d *Duties) MaskRecord(r *kernel.AuditRecord, args map[string]any) {
 			r.Resource = masked
 		case "principal":
 			r.Principal = masked
+			if len(r.Chain) > 0 { // which begins with it
+				r.Chain = slices.Clone(r.Chain)
+				r.Chain[0] = masked
+			}
 		case "chain":
 			r.Chain = nil
 		case "node":
@@ -152,6 +157,11 @@ func (d *Duties) MaskRecord(r *kernel.AuditRecord, args map[string]any) {
 			r.Digest = ""
 		case "labels":
 			r.Labels = nil
+			if r.Context != nil {
+				told := *r.Context
+				told.Labels, told.Sources = withoutFlow(told.Labels), nil
+				r.Context = &told
+			}
 		case "reasons":
 			r.Reasons = slices.Clone(r.Reasons)
 			for i := range r.Reasons {
@@ -189,7 +199,15 @@ func maskables(r *kernel.AuditRecord, args map[string]any) kernel.Value {
 	for i, reason := range r.Reasons {
 		reasons[i] = map[string]any{"id": reason.ID, "msg": reason.Msg}
 	}
-	return map[string]any{"args": args, "resource": r.Resource, "principal": r.Principal, "chain": chain, "node": r.Node, "detail": r.Detail, "reasons": reasons, "digest": r.Digest}
+	return map[string]any{"args": args, "resource": r.Resource, "principal": r.Principal, "chain": chain, "node": r.Node, "detail": r.Detail, "reasons": reasons, "digest": r.Digest, "labels": r.Labels.Value()}
+}
+
+// withoutFlow are a run's labels without what they say of a value.
+func withoutFlow(labels map[string]string) map[string]string {
+	labels = maps.Clone(labels)
+	delete(labels, kernel.LabelIntegrity)
+	delete(labels, kernel.LabelConfidentiality)
+	return labels
 }
 
 // Matches returns what a pointer names in v, by the pointers without a * that come to it:
