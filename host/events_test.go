@@ -106,6 +106,43 @@ func TestCompletionTriggers(t *testing.T) {
 	}
 }
 
+// What strangers said stays theirs where an event hands it on, and nobody but the host says so.
+func TestEventsCarryLabels(t *testing.T) {
+	s := newSite(t, `  triggers:
+    - {name: b, on: [hexdag.pipeline.a.completed, orders.*], pipeline: b.yaml}
+`)
+	s.pipeline(t, "a", echo)
+	s.pipeline(t, "b", echo)
+	const publish = `{kind: service_call_node, metadata: {name: p}, spec: {service: eventbus, method: publish, input_mapping: {topic: "'orders.x'", data: $input, labels: LABELS}}}`
+	s.pipeline(t, "c", strings.Replace(publish, "LABELS", `"{}"`, 1))
+	s.pipeline(t, "d", strings.Replace(publish, "LABELS", `"{'integrity': 'trusted'}"`, 1))
+	h := s.open(t)
+	stranger := host.RunOptions{Labels: map[string]string{"integrity": "untrusted", "confidentiality": "secret"}}
+	l := listen(t, h, func() {
+		for _, name := range []string{"a", "c"} {
+			p, err := h.Load(t.Context(), s.path(name+".yaml"), host.LoadOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := p.Run(t.Context(), "x", stranger); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		if r := s.run(t, h, "d", "x"); r.Err == nil || !strings.Contains(r.Err.Error(), "the label integrity is the host's to give") {
+			t.Errorf("a label of its own choice: %v", r.Err)
+		}
+	})
+	runs := l.runs("b")
+	if len(runs) != 2 {
+		t.Fatalf("%d runs of b", len(runs))
+	}
+	for _, r := range runs {
+		if labels := r.Labels["out"]; labels.Integrity() != kernel.Untrusted || labels.Confidentiality() != kernel.Secret {
+			t.Errorf("b has %s", labels)
+		}
+	}
+}
+
 // An order changes its state: the monitor is told of it.
 func TestEntityChangeTriggers(t *testing.T) {
 	s := newSite(t, `  triggers:

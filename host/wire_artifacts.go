@@ -183,7 +183,7 @@ func openArtifacts(ctx context.Context, name string, config map[string]any, stat
 			return nil, errors.Join(err, release())
 		}
 	}
-	store := artifacts.New(bucket, artifacts.Options{MaxSize: c.MaxSize, MaxReply: c.MaxReply, TenantBytes: c.TenantBytes})
+	store := artifacts.New(bucket, artifacts.Options{MaxSize: c.MaxSize, MaxReply: c.MaxReply, TenantBytes: c.TenantBytes, Shared: name != "file" && name != "memory"})
 	return &openedArtifacts{store: store, where: where, close: release}, nil
 }
 

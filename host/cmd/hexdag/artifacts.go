@@ -21,7 +21,8 @@ func artifactsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "artifacts", Short: "See, compare and clear what runs have stored", Args: cobra.NoArgs, RunE: help,
 		Long: `See, compare and clear what runs have stored. An artifact is named by its id, or by
-its first six digits or more where no other begins so. The host may run meanwhile.`,
+its first six digits or more where no other begins so. The host may run meanwhile; where
+other processes cannot be kept apart (blob, nats, mlflow), gc is for when none stores.`,
 	}
 	cmd.PersistentFlags().StringVar(&config, "config", "", "the operator's configuration (default hexdag.yaml in this folder)")
 	with := func(do func(cmd *cobra.Command, store *host.Artifacts, args []string) error) func(*cobra.Command, []string) error {
@@ -171,11 +172,11 @@ func artifactsRemove(with withStore) *cobra.Command {
 		Use: "rm ID...", Short: "Remove artifacts, and their content where no other has it", Args: cobra.MinimumNArgs(1),
 		RunE: with(func(cmd *cobra.Command, store *host.Artifacts, args []string) error {
 			for _, short := range args {
-				artifact, err := store.Find(cmd.Context(), short)
+				id, err := store.FindID(cmd.Context(), short) // also of one that is damaged
 				if err != nil {
 					return err
 				}
-				if err := store.Delete(cmd.Context(), artifact.ID); err != nil {
+				if err := store.Delete(cmd.Context(), id); err != nil {
 					return err
 				}
 			}

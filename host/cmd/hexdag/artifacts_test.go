@@ -59,7 +59,8 @@ func TestArtifacts(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	with("gc").wants(t, exitDone, c+" cannot be read, so that all content stays")
-	with("rm", a, b).wants(t, exitDone)
+	with("rm", a, b, c).wants(t, exitDone)
+	with("verify").wants(t, exitDone, "0 artifacts")
 	with("get", a).refuses(t, exitFailed, "there is no artifact", "port.not_found")
 	with("get", "abc").refuses(t, exitFailed, "an id is", "the first six or more")
 	with("diff", "--runs", "r1", "r9").refuses(t, exitFailed, "stored nothing")

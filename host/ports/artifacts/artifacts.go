@@ -49,6 +49,9 @@ type Options struct {
 	// TenantBytes is how many bytes the artifacts of a tenant may have together; 0 means
 	// any number. Content that they share counts for each.
 	TenantBytes int64
+	// Shared says that the bucket cannot keep other processes apart: content that nothing
+	// needs then waits for Collect, since another may be between its content and its manifest.
+	Shared bool
 }
 
 // Artifact describes an artifact.
@@ -211,7 +214,8 @@ func (s *Store) put(ctx context.Context, key string, data []byte) error {
 	return w.Commit(ctx, key)
 }
 
-// Delete removes an artifact, and its content if no other artifact has the same.
+// Delete removes an artifact, and its content if no other artifact has the same, unless
+// Options.Shared leaves that to Collect.
 func (s *Store) Delete(ctx context.Context, id string) error {
 	if err := checkID(id); err != nil {
 		return err
@@ -249,6 +253,9 @@ func (s *Store) remove(ctx context.Context, a *Artifact) error {
 	}
 	if err := s.discharge(ctx, a); err != nil {
 		return err
+	}
+	if s.opts.Shared {
+		return nil
 	}
 	return s.sweep(ctx, a.Digest)
 }

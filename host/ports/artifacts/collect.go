@@ -129,12 +129,24 @@ func (c *collection) contents(ctx context.Context) error {
 			if c.needed[idOfKey(object.Key)] || !older(object.Modified, c.opts.Grace) {
 				continue
 			}
-			if err := c.remove(ctx, object, func() error { return c.store.sweep(ctx, idOfKey(object.Key)) }); err != nil {
+			if err := c.remove(ctx, object, func() error { return c.sweep(ctx, object.Key) }); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// sweep removes content unless it was written anew since it was listed, or is needed by now.
+func (c *collection) sweep(ctx context.Context, key string) error {
+	r, object, err := c.store.bucket.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := r.Close(); err != nil || !older(object.Modified, c.opts.Grace) {
+		return err
+	}
+	return c.store.sweep(ctx, idOfKey(key))
 }
 
 // pieces removes pieces that no recipe needs.

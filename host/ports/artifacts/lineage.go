@@ -73,24 +73,33 @@ const minShort = 6
 
 // Find returns the one artifact whose id begins as given, with or without "sha256:".
 func (s *Store) Find(ctx context.Context, short string) (*Artifact, error) {
+	id, err := s.FindID(ctx, short)
+	if err != nil {
+		return nil, err
+	}
+	return s.lookup(ctx, id)
+}
+
+// FindID is Find of an artifact whose manifest may be damaged.
+func (s *Store) FindID(ctx context.Context, short string) (string, error) {
 	digits := strings.TrimPrefix(short, digestPrefix)
 	full := digestPrefix + digits
 	if checkID(full) == nil {
-		return s.lookup(ctx, full)
+		return full, nil
 	}
 	if len(digits) < minShort || checkID(full+strings.Repeat("0", max(0, 64-len(digits)))) != nil {
-		return nil, badArgument("artifact id "+kernel.Quote(short)+" cannot be used", `an id is "sha256:" and 64 hexadecimal digits in lower case; the first six or more do where no other begins so`)
+		return "", badArgument("artifact id "+kernel.Quote(short)+" cannot be used", `an id is "sha256:" and 64 hexadecimal digits in lower case; the first six or more do where no other begins so`)
 	}
 	found, err := s.bucket.List(ctx, "manifests/", "manifests/"+digits, 2)
 	if err != nil {
-		return nil, s.failed("the artifacts could not be listed", err)
+		return "", s.failed("the artifacts could not be listed", err)
 	}
 	found = slices.DeleteFunc(found, func(o driver.Object) bool { return !strings.HasPrefix(o.Key, "manifests/"+digits) })
 	switch len(found) {
 	case 0:
-		return nil, notFound(short)
+		return "", notFound(short)
 	case 1:
-		return s.lookup(ctx, idOfKey(found[0].Key))
+		return idOfKey(found[0].Key), nil
 	}
-	return nil, badArgument("artifact id "+kernel.Quote(short)+" is not the only one that begins so", "two are "+idOfKey(found[0].Key)+" and "+idOfKey(found[1].Key))
+	return "", badArgument("artifact id "+kernel.Quote(short)+" is not the only one that begins so", "two are "+idOfKey(found[0].Key)+" and "+idOfKey(found[1].Key))
 }

@@ -16,6 +16,9 @@ import (
 // listPage is how many artifacts one call of artifacts.list returns at most.
 const listPage = 1000
 
+// listBytes is after how many bytes of descriptions artifacts.list stops.
+const listBytes = 2 << 20
+
 // Ops returns the store's operations. All of them are about the artifacts of the
 // run that calls, which they take from the context: to a run, the artifacts of
 // others are not there (CodeNotFound, as for an id that never was).
@@ -144,15 +147,20 @@ func (s *Store) opList(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 	if err != nil {
 		return nil, err
 	}
-	values := make([]any, 0, len(found))
+	values, size := make([]any, 0, len(found)), 0
 	var labels *kernel.Labels
-	for _, a := range found {
-		values = append(values, a.value())
+	for i, a := range found {
+		value := a.value()
+		if size += kernel.SizeOf(value); size > listBytes && i > 0 {
+			found = found[:i]
+			break
+		}
+		values = append(values, value)
 		labels = labels.Join(a.Labels) // a name can be an injection, too
 	}
 	reply := map[string]any{"artifacts": values}
-	if len(found) == listPage {
-		reply["next"] = found[len(found)-1].ID
+	if n := len(found); n == listPage || size > listBytes {
+		reply["next"] = found[n-1].ID
 	}
 	return &kernel.PortReply{Value: reply, Labels: labels}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -192,6 +193,29 @@ func TestOpsListPages(t *testing.T) {
 	}
 	if all, err := s.List(t.Context(), "run-1"); err != nil || len(all) != n {
 		t.Errorf("%d, %v", len(all), err)
+	}
+}
+
+// TestOpsListStopsEarly lists artifacts whose descriptions are large.
+func TestOpsListStopsEarly(t *testing.T) {
+	callers, _ := newCallers(t, artifacts.Options{}, "run")
+	for i := range 50 {
+		callers[0].must(t, "store", map[string]any{"name": strconv.Itoa(i), "value": "x", "metadata": map[string]any{"x": strings.Repeat("x", 60<<10)}}, nil)
+	}
+	seen, args := 0, map[string]any{}
+	for {
+		value, _ := callers[0].must(t, "list", args, nil)
+		list, _ := value["artifacts"].([]any)
+		if len(list) > 40 {
+			t.Errorf("%d at once", len(list))
+		}
+		if seen += len(list); value["next"] == nil {
+			break
+		}
+		args = map[string]any{"after": value["next"]}
+	}
+	if seen != 50 {
+		t.Errorf("%d of 50", seen)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"strings"
 
 	"gocloud.dev/blob"
@@ -73,6 +74,10 @@ func (r *reader) Read(p []byte) (int, error) {
 
 // problem makes of a provider's error one that the driver's contract names.
 func problem(ctx context.Context, err error) error {
+	var at *url.Error
+	if errors.As(err, &at) { // its URL may hold a token
+		at.URL, _, _ = strings.Cut(at.URL, "?")
+	}
 	switch {
 	case err == nil:
 		return nil

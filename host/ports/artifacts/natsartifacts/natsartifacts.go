@@ -4,7 +4,6 @@
 package natsartifacts
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -67,37 +66,21 @@ func problem(ctx context.Context, err error) error {
 	return err
 }
 
-// maxHeld is up to how many bytes an object is read before Open returns: what is replaced
-// while it is read has to be read again. The store's own objects all have fewer.
-const maxHeld = 8 << 20
-
-// Open implements driver.Bucket. Whoever reads an object of more than 8 MiB that is replaced
+// Open implements driver.Bucket. Whoever reads an object that other bytes replace
 // meanwhile gets an error.
 func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, *driver.Object, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		result, err := b.objects.Get(ctx, key)
-		if err != nil {
-			return nil, nil, problem(ctx, err)
-		}
-		info, err := result.Info()
-		if err != nil {
-			return nil, nil, errors.Join(err, result.Close())
-		}
-		if info.Size > maxHeld {
-			return result, describe(info), nil
-		}
-		data, err := io.ReadAll(result)
-		err = errors.Join(err, result.Close())
-		if err == nil {
-			return io.NopCloser(bytes.NewReader(data)), describe(info), nil
-		}
-		if now, gone := b.objects.GetInfo(ctx, key); gone != nil || now.NUID == info.NUID {
-			return nil, nil, problem(ctx, errors.Join(err, gone))
-		}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
 	}
+	result, err := b.objects.Get(ctx, key)
+	if err != nil {
+		return nil, nil, problem(ctx, err)
+	}
+	info, err := result.Info()
+	if err != nil {
+		return nil, nil, errors.Join(err, result.Close())
+	}
+	return result, describe(info), nil
 }
 
 func describe(info *jetstream.ObjectInfo) *driver.Object {

@@ -348,7 +348,8 @@ func TestConfiguration(t *testing.T) {
 			t.Errorf("%s: %v (%s), want %s and %q", name, err, kernel.CodeOf(err), c.code, c.says)
 		}
 	}
-	for url, fine := range map[string]bool{"postgres://a:b@h/d": true, "postgres://a:b@h/d?sslmode=require": true, "postgres://a@h/d": false, "postgres:///d?host=/run": false, "postgres://a:b@h/d?sslkey=/etc/x": false} {
+	for url, fine := range map[string]bool{"postgres://a:b@h/d": true, "postgres://a:b@h/d?sslmode=require": true, "postgres://a@h/d": false, "postgres:///d?host=/run": false, "postgres://a:b@h/d?sslkey=/etc/x": false,
+		"postgres://a:b@10.0.0.5:5432,x@api.example.com:5432/d": false, "postgres://a:b@%2Frun%2Fpostgresql,x@h/d": false, "postgres://a:b@localhost,h/d": false} {
 		if err := (pgdb.Config{URL: url}).CheckOwn(); (err == nil) != fine {
 			t.Errorf("%s: %v", url, err)
 		}
