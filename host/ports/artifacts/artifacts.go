@@ -120,7 +120,8 @@ type StoreOptions struct {
 // Store keeps what data holds as an artifact of the run. A name is a path of
 // printable characters, 1 to 255 bytes, with '/' between segments and without
 // ".", "..", empty segments, '\' and ':'. It is not unique: other content under
-// the same name is another artifact. On an error nothing is kept.
+// the same name is another artifact. On an error there is no artifact; pieces
+// of a large one wait for Collect, and count for no quota.
 func (s *Store) Store(ctx context.Context, runID, name string, data io.Reader, opts StoreOptions) (*Artifact, error) {
 	m, err := newManifest(runID, name, opts)
 	if err != nil {
