@@ -118,7 +118,7 @@ func Crash(t *testing.T, f Faults) {
 	for k := range f.Keys {
 		wait.Go(func() {
 			for n := range f.Messages / f.Keys {
-				for n == f.Messages/f.Keys/2 && (kills.Load() == 0 || breaks.Load() == 0) && again(t.Context(), 10*time.Millisecond) { //nolint:revive // however fast the machine is, something breaks in the middle
+				for n == f.Messages/f.Keys/2 && (kills.Load() == 0 || breaks.Load() == 0) && again(t.Context(), 10*time.Millisecond) { // however fast the machine is, something breaks in the middle
 				}
 				e := &eventbus.Event{ID: fmt.Sprintf("%d-%d", k, n), Topic: fmt.Sprintf("crash.t%d", k%3), Key: fmt.Sprint("k", k), Tenant: s.Tenant, Data: []byte(strconv.Itoa(n))}
 				for {
