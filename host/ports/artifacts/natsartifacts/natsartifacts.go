@@ -1,6 +1,7 @@
 // Package natsartifacts keeps artifacts in an object store of NATS JetStream, beside the
 // events and the leases that are there anyway. It is for some thousands of artifacts: a list
-// reads the description of every object.
+// reads the description of every object. Where two processes store the same new content at
+// once, who reads it in that moment may get an error.
 package natsartifacts
 
 import (
@@ -8,10 +9,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -35,6 +38,9 @@ type Bucket struct {
 	driver.Sharing
 	objects jetstream.ObjectStore
 	tempDir string
+	// commits has one commit of an object at a time, so that the second of the same bytes finds the
+	// first's: replacing it would take it away from those who read it. By the key's hash.
+	commits [64]sync.Mutex
 }
 
 var _ driver.Bucket = (*Bucket)(nil)
@@ -140,6 +146,9 @@ func (w *writer) Commit(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
+	turn := &w.bucket.commits[crc32.ChecksumIEEE([]byte(key))%uint32(len(w.bucket.commits))]
+	turn.Lock()
+	defer turn.Unlock()
 	same, err := w.bucket.touch(ctx, key, data)
 	if err == nil && !same {
 		if data, err = w.Reader(); err == nil {
