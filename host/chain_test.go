@@ -13,6 +13,7 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
 )
 
 // opCall is how a test calls an operation: with these arguments, after which a call
@@ -57,6 +58,26 @@ func opCalls() map[string]opCall {
 		"lock.release": {args: `{name: a}`, ends: kernel.CodeLockLost, guard: "name"}, "lock.renew": {args: `{name: a}`, ends: kernel.CodeLockLost, guard: "name"},
 		"eventbus.subscribe": {args: `{topic: orders.paid}`, ends: kernel.CodeModuleExport, guard: "topic"}, "eventbus.unsubscribe": {args: `{subscription: s}`, ends: kernel.CodeNotFound},
 		"pipeline_memory.update": {args: `{k: 1}`}, "pipeline_memory.snapshot": {args: `{}`},
+	}
+}
+
+// What is known to change nothing outside: the answer of a node that calls nothing else can be kept. Everything
+// else counts as a change, what is new, too.
+func TestOperationsThatOnlyAsk(t *testing.T) {
+	asks := []string{
+		"api_call.get", "api_call.request", "artifacts.list", "artifacts.retrieve", "database.describe_table", "database.list_tables", "database.query", "entity_state.get_history", "entity_state.get_state",
+		"eventbus.replay", "eventbus.topics", "file_storage.list", "file_storage.read", "file_storage.stat", "governance.authorize", "governance.list_permissions", "http.request", "llm.complete",
+		"lock.holder", "lock.is_locked", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot", "secret.get",
+		"vector_search.describe", "vector_search.search",
+	}
+	var got []string
+	for op := range opCalls() {
+		if ports.MayRead(op) {
+			got = append(got, op)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, asks) {
+		t.Errorf("%v", got)
 	}
 }
 
