@@ -11,7 +11,8 @@ func reads(op string, args map[string]any) bool {
 	switch op {
 	case "llm.complete",
 		"api_call.get",
-		"artifacts.retrieve", "artifacts.list",
+		"artifacts.retrieve", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.close", // what it makes artifacts.create has begun
+
 		"database.query", "database.describe_table", "database.list_tables",
 		"entity_state.get_state", "entity_state.get_history",
 		"eventbus.replay", "eventbus.topics",
