@@ -221,6 +221,17 @@ func TestCacheKey(t *testing.T) {
 	}
 }
 
+func TestCacheIsPassedBy(t *testing.T) {
+	c := newCaches(t, "  tenant: acme\n")
+	h := c.host(t)
+	for i, fresh := range []bool{false, true, false} {
+		r := c.run(t, h, keeping("true"), nil, host.RunOptions{Fresh: fresh})
+		if want := []string{`{"n":1,"of":{}}`, `{"n":2,"of":{}}`, `{"n":2,"of":{}}`}[i]; outcome(t, r) != want {
+			t.Errorf("%d: %s, want %s", i, outcome(t, r), want)
+		}
+	}
+}
+
 func TestCacheTTL(t *testing.T) {
 	c := newCaches(t, "  tenant: acme\n")
 	h := c.host(t)

@@ -36,6 +36,8 @@ type RunOptions struct {
 	// result that it is; they are joined with the others.
 	InputLabels *kernel.Labels
 	Parent      *kernel.RunContext // the run that starts this one
+	// Fresh has every node work, whatever is kept of it (cache), and keeps what it answers.
+	Fresh bool
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
@@ -60,12 +62,13 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 // newRun is the identity of a new run.
 func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	run := &kernel.RunContext{
-		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(),
+		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh,
 		Budgets: h.budgets(),
 	}
 	run.Spending.Price = h.price
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
+		run.Fresh = run.Fresh || opts.Parent.Fresh
 		run.Leases.Inherit(&opts.Parent.Leases)
 	}
 	return run

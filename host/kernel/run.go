@@ -25,6 +25,7 @@ type RunContext struct {
 	Started         time.Time
 	Deadline        time.Time // when the run is stopped; zero means never
 	Observer        Observer  // may be nil
+	Fresh           bool      // its nodes work, whatever is kept of them
 	// Clock and Entropy are what modules that may ask get as the time and as
 	// randomness; nil means the machine's.
 	Clock   func() time.Time

@@ -149,7 +149,7 @@ func (c *Cache) entry(run *kernel.RunContext, q *engine.Question, revision strin
 
 // hit returns the answer that is kept and may be taken; nil without one.
 func (c *Cache) hit(ctx context.Context, e *entry) (*engine.Answer, *kernel.Cached, error) {
-	if e.denied {
+	if e.denied || e.run.Fresh {
 		return nil, nil, nil
 	}
 	a, cached, err := c.recall(ctx, e)
