@@ -187,13 +187,7 @@ func (t toolbox) call(ctx context.Context, name string, args map[string]any) (ke
 func (w *worker) toolsOf(b *pipeline.Agent) []offered {
 	var tools []offered
 	r := w.g.r
-	names := b.Tools
-	if len(names) == 0 {
-		for _, name := range sortedServices(r.Services) {
-			names = append(names, name+":*")
-		}
-	}
-	for _, name := range names {
+	for _, name := range toolNames(b, r.Services) {
 		owner, tool := splitTool(name)
 		module := owner
 		if s, ok := r.Services[owner]; ok {
@@ -207,6 +201,18 @@ func (w *worker) toolsOf(b *pipeline.Agent) []offered {
 		tools = append(tools, w.entityTools(b.Entities)...)
 	}
 	return tools
+}
+
+// toolNames are those that an agent names, or all of its pipeline's services.
+func toolNames(b *pipeline.Agent, services map[string]pipeline.ServiceSpec) []string {
+	if len(b.Tools) > 0 {
+		return b.Tools
+	}
+	var names []string
+	for _, name := range sortedServices(services) {
+		names = append(names, name+":*")
+	}
+	return names
 }
 
 func sortedServices(services map[string]pipeline.ServiceSpec) []string {

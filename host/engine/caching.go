@@ -30,6 +30,7 @@ type Question struct {
 	Scope pipeline.CacheScope // for whom an answer is kept
 	TTL   time.Duration       // how long one is good; 0: for as long as it is kept
 	Local bool                // it depends on Go code, which has no digest: an answer is for this process alone
+	Again bool                // what is kept has not been good enough: the node is tried again
 }
 
 // Answer is what a node answered.
@@ -57,7 +58,7 @@ func (c *checker) caching(n *pipeline.Node) *caching {
 		c.add(n.Cache.Where, kernel.CodePipeline, "what node "+kernel.Quote(n.Name)+" answers cannot be kept: there is no store for it", "configure the port artifacts, or remove cache")
 		return nil
 	}
-	if b, ok := n.Body.(*pipeline.ServiceCall); ok && !n.Cache.SideEffects {
+	if b, ok := n.Body.(*pipeline.ServiceCall); ok {
 		c.changing(n, b)
 	}
 	digest, err := n.Configuration()
@@ -80,10 +81,10 @@ func (c *checker) caching(n *pipeline.Node) *caching {
 
 // around are the extension points of modules that take part in what others do.
 func around() []abi.Point {
-	return []abi.Point{abi.NodeBefore, abi.NodeAfter, abi.PortBefore, abi.PortAfter, abi.PortCall}
+	return []abi.Point{abi.NodeBefore, abi.NodeAfter, abi.PortBefore, abi.PortAfter, abi.PortCall, abi.Authorize}
 }
 
-// changing refuses to keep the answer of a method that is sure to change something.
+// changing refuses to keep the answer of a method that is sure to change something, or to be of the run alone.
 func (c *checker) changing(n *pipeline.Node, b *pipeline.ServiceCall) {
 	op := b.Service + "." + b.Method
 	if service, named := c.pipeline.Services[b.Service]; named {
@@ -92,9 +93,14 @@ func (c *checker) changing(n *pipeline.Node, b *pipeline.ServiceCall) {
 		}
 		op = service.Builtin + "." + b.Method
 	}
-	if !ports.MayRead(op) {
-		c.list = append(c.list, &kernel.Error{Code: kernel.CodePipeline, What: "what node " + kernel.Quote(n.Name) + " answers cannot be kept", Where: n.Cache.Where, Why: op + " may change something, which would not be done again",
-			Fix: "remove cache, or write side_effects: true in it if once is enough"})
+	refuse := func(why, fix string) {
+		c.list = append(c.list, &kernel.Error{Code: kernel.CodePipeline, What: "what node " + kernel.Quote(n.Name) + " answers cannot be kept", Where: n.Cache.Where, Why: op + why, Fix: fix})
+	}
+	switch {
+	case ports.MayChange(op) && !n.Cache.SideEffects:
+		refuse(" may change something, which would not be done again", "remove cache, or write side_effects: true in it if once is enough")
+	case ports.OfRun(op) && n.Cache.Scope != pipeline.CacheForRun:
+		refuse(" answers with what is the run's alone", "remove cache, or write scope: run in it")
 	}
 }
 
@@ -120,7 +126,7 @@ func (c *checker) runs(n *pipeline.Node, used map[string]bool) (local bool) {
 	case *pipeline.ServiceCall:
 		note(b.Service)
 	case *pipeline.Agent:
-		for _, name := range b.Tools {
+		for _, name := range toolNames(b, c.pipeline.Services) {
 			owner, _ := splitTool(name)
 			note(owner)
 		}
@@ -158,20 +164,43 @@ func (w *worker) answer(ctx context.Context, call *kernel.NodeCall) (kernel.Valu
 	return a.Value, nil
 }
 
-// worked has the node work for its answer, and sees whether that may be taken again.
+// worked has the node work for its answer, and sees whether that may be taken again. It takes a place among
+// the nodes that run at once only now: who waits for another's answer needs none.
 func (w *worker) worked(ctx context.Context, c *caching, call *kernel.NodeCall) (*Answer, error) {
-	watched, changes := kernel.WatchChanges(ctx, c.own)
-	v, err := w.execute(watched, call)
+	if w.takesPlace() {
+		if err := w.g.r.acquire(ctx); err != nil {
+			return nil, err
+		}
+		defer w.g.r.release()
+	}
+	traced, trace := kernel.WithTrace(ctx, c.own)
+	v, err := w.execute(traced, call)
 	if err != nil {
 		return nil, err
 	}
 	a := &Answer{Value: v, Labels: w.flow.Labels()}
-	if op := changes.First(); op != "" && !c.SideEffects {
+	why := ""
+	switch op := trace.Changed(); {
+	case trace.Once() != "":
+		why = kernel.Quote(trace.Once())
+	case trace.Secret() != "" && c.Scope == pipeline.CacheForTenant:
+		why = "it took a secret, and others would share the answer"
+	case op != "" && !c.SideEffects:
+		why = "it called " + kernel.Quote(op) + ", which may change something; write side_effects: true in cache if once is enough"
+	case trace.Private() != "" && c.Scope != pipeline.CacheForRun:
+		why = "it called " + kernel.Quote(trace.Private()) + ", which answers with what is the run's alone; write scope: run in cache"
+	}
+	if why != "" {
 		a.Passing = true
-		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeWarned, Node: w.n.Name, Kind: w.n.Kind, Wave: w.n.Wave, Body: w.g.body,
-			Reason: "what it answered is not kept: it called " + kernel.Quote(op) + ", which may change something; write side_effects: true in cache if once is enough"})
+		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeWarned, Node: w.n.Name, Kind: w.n.Kind, Wave: w.n.Wave, Body: w.g.body, Reason: "what it answered is not kept: " + why})
 	}
 	return a, nil
+}
+
+// takesPlace reports whether the node counts against the bounds of what runs at once.
+func (w *worker) takesPlace() bool {
+	_, composite := w.n.Body.(*pipeline.Composite)
+	return !composite
 }
 
 // question says what the node's answer depends on.
@@ -198,7 +227,7 @@ func (w *worker) question(c *caching, call *kernel.NodeCall) (*Question, error) 
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: "what node " + kernel.Quote(w.n.Name) + " is given has no digest", Why: err.Error(), Fix: "remove cache from the node", Err: err}
 	}
 	return &Question{
-		Node: w.n.Name, Kind: w.n.Kind, Body: w.g.body, Scope: c.Scope, TTL: c.TTL, Local: c.local,
+		Node: w.n.Name, Kind: w.n.Kind, Body: w.g.body, Scope: c.Scope, TTL: c.TTL, Local: c.local, Again: call.Attempt > 1,
 		Basis: sha256.Sum256(append(text, c.configuration[:]...)),
 	}, nil
 }

@@ -42,7 +42,7 @@ func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
 func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 	g, n := w.g, w.n
 	if !g.isLight(n) {
-		if _, composite := n.Body.(*pipeline.Composite); !composite {
+		if w.takesPlace() && w.caching == nil {
 			if e.err = g.r.acquire(ctx); e.err != nil {
 				return e
 			}

@@ -89,12 +89,12 @@ func CapabilityOf(op string) Capability {
 		return CapReadArtifacts
 	case "artifacts":
 		switch method {
-		case "store", "delete":
+		case "store", "delete", "create", "write":
 			return CapWriteArtifacts
 		case "list":
 			return CapListArtifacts
 		}
-		return CapReadArtifacts
+		return CapReadArtifacts // close, too: what it makes was written
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"crypto/rand"
 	"strconv"
 	"sync"
 )
@@ -11,9 +12,10 @@ type GuestCall struct {
 	Depth   int             // of guests that call guests, from 1
 	Context context.Context // of the call; it outlives those of the calls that it makes
 
-	mu   sync.Mutex
-	last int
-	open map[string]Handle
+	mu     sync.Mutex
+	prefix string // of the names: no other call has a handle of the same
+	last   int
+	open   map[string]Handle
 }
 
 // Handle is something that a module's call has open. Close gives it up where the module has not.
@@ -47,10 +49,26 @@ func (c *GuestCall) Open(h Handle) (name string, ok bool) {
 	if c.open == nil {
 		c.open = map[string]Handle{}
 	}
+	if c.prefix == "" {
+		c.prefix = rand.Text()[:12] + "-"
+	}
 	c.last++
-	name = strconv.Itoa(c.last)
+	name = c.prefix + strconv.Itoa(c.last)
 	c.open[name] = h
 	return name, true
+}
+
+// Count returns how many open handles are such.
+func (c *GuestCall) Count(such func(Handle) bool) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, h := range c.open {
+		if such(h) {
+			n++
+		}
+	}
+	return n
 }
 
 // Handle returns the handle of that name, or nil.

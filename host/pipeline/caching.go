@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -136,7 +137,11 @@ func (n *Node) describe(write func(kernel.Value) error) error {
 	if n.Cache != nil && n.Cache.Key != nil {
 		key = n.Cache.Key.Source()
 	}
-	if err := write([]any{n.Kind, n.Name, spec, key, definitions}); err != nil {
+	after := make([]any, len(n.DependsOn))
+	for i, name := range n.DependsOn {
+		after[i] = name
+	}
+	if err := write([]any{n.Kind, n.Name, spec, key, definitions, after}); err != nil {
 		return err
 	}
 	b, ok := n.Body.(*Composite)
@@ -156,14 +161,32 @@ func (n *Node) describe(write func(kernel.Value) error) error {
 	return nil
 }
 
-// definitionsOf returns what digests what a file holds beside the nodes of its pipelines: ports,
-// services, types, macros, adapters.
-func definitionsOf(docs []*source.Value) func() (string, error) {
+// definitionsOf returns what digests what a file holds beside the nodes of its pipelines (ports,
+// services, types, macros, adapters), which of them was chosen, and what the file around it
+// says: of a body, that of the composite, whose ports and services it has; of a process, the system's.
+// Of a body's file the digest is that of the whole.
+func (r *reader) definitionsOf(docs []*source.Value) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
 		all := sha256.New()
+		if r.opts.outer != nil {
+			outer, err := r.opts.outer()
+			if err != nil {
+				return "", err
+			}
+			all.Write([]byte(outer))
+		}
+		all.Write([]byte(r.opts.Environment + "\n"))
 		for _, doc := range docs {
 			fields, _ := doc.Plain().(map[string]any)
-			if spec, ok := fields["spec"].(map[string]any); ok && fields["kind"] == "Pipeline" {
+			spec, _ := fields["spec"].(map[string]any)
+			if spec["ports"] != nil || spec["type_ports"] != nil || spec["node_ports"] != nil || fields["kind"] == "Adapter" { // whose paths are relative to it
+				folder, err := filepath.Abs(filepath.Dir(r.file))
+				if err != nil {
+					return "", err
+				}
+				all.Write([]byte(folder + "\n"))
+			}
+			if fields["kind"] == "Pipeline" && !r.opts.body {
 				for _, own := range []string{"nodes", "output", "outputs"} {
 					delete(spec, own)
 				}

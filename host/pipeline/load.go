@@ -20,6 +20,8 @@ type Options struct {
 	Env source.Env
 
 	read   func(file string, text []byte) // is told of every file that is read; may be nil
+	outer  func() (string, error)         // digests the file that names this one; nil where none does
+	body   bool                           // a composite does
 	nested bool                           // a system or a body names the file, which then holds no system itself
 	nodes  *int                           // how many were read, in this file and those that it names
 }
@@ -170,7 +172,7 @@ func (r *reader) readDocuments(docs []*source.Value) *File {
 			r.Add(s.Get("kind").Errorf(kernel.CodePipeline, kernel.DidYouMean(kind, kindsOfDocuments()), "there is no kind %s", kernel.Quote(kind)))
 		}
 	}
-	r.definitions = definitionsOf(resolved)
+	r.definitions = r.definitionsOf(resolved)
 	switch {
 	case len(systems) > 0 && r.opts.nested:
 		return &File{} // whoever names the file says that it is no pipeline
@@ -286,7 +288,7 @@ func (r *reader) bodyFile(v *source.Value) *Inner {
 		return nil
 	}
 	opts := r.opts
-	opts.nested = true
+	opts.nested, opts.body, opts.outer = true, true, r.definitions
 	inner := newReader(file, opts)
 	inner.files = append(slices.Clone(r.files), r.file, file)
 	f := inner.readDocuments(docs)

@@ -75,7 +75,7 @@ func (r *reader) readProcess(v *source.Value) *Process {
 		return p
 	}
 	opts := r.opts
-	opts.nested = true
+	opts.nested, opts.outer = true, r.definitions
 	pipeline, err := Load(filepath.Join(filepath.Dir(r.file), filepath.FromSlash(file)), opts)
 	if err != nil {
 		r.addAll(err, at)

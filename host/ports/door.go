@@ -253,6 +253,12 @@ func (p *passage) decide(ctx context.Context, guarded map[string]string) ([]kern
 		return []kernel.Reason{{ID: "hexdag.governance.obligation", Msg: kernel.Quote(err.Error())}}, p.unfulfillable(err)
 	}
 	switch {
+	case decision.Effect == kernel.Approve:
+		kernel.NoteOnce(ctx, p.op.Name+" was approved")
+	case p.duties.EachTime():
+		kernel.NoteOnce(ctx, "governance obliges to something at each "+p.op.Name)
+	}
+	switch {
 	case decision.Effect == kernel.Approve, decision.Effect == kernel.Allow && p.duties.Approval != nil:
 		if p.op.begun {
 			return append([]kernel.Reason{{ID: "hexdag.approval", Msg: "it was approved before it waited"}}, decision.Reasons...), nil

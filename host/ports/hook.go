@@ -156,9 +156,7 @@ func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kern
 		carrying.Labels = labels
 		call = &carrying
 	}
-	if !reads(p.op.Name, call.Args) && !p.op.tool {
-		kernel.NoteChange(ctx, call)
-	}
+	p.note(ctx, call)
 	reply, err := Metered(*p.op)(ctx, call)
 	if err != nil {
 		p.flow.Join(p.declared(guarded)) // what an error says comes from there, too
@@ -173,6 +171,21 @@ func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kern
 		return nil, err
 	}
 	return reply, nil
+}
+
+// note has whoever would take the answer again know what the call is.
+func (p *passage) note(ctx context.Context, call *kernel.PortCall) {
+	if p.op.tool { // it calls what it does
+		return
+	}
+	switch effectOf(p.op.Name, call.Args) {
+	case changes:
+		kernel.NoteChange(ctx, call)
+	case private:
+		kernel.NotePrivate(ctx, call)
+	case secret:
+		kernel.NoteSecret(ctx, call)
+	}
 }
 
 // emitDecision tells the run's observer what governance answered a question.

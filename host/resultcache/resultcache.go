@@ -30,10 +30,9 @@ const ActionHit = "cache.hit"
 
 // The limits of one answer.
 const (
-	maxAnswer = 16 << 20         // bytes of JSON that are kept
-	maxWait   = time.Minute      // for somebody who works for the same
-	lockTTL   = 15 * time.Second // that is renewed
-	endTime   = 5 * time.Second  // for what is done though the run is over
+	maxAnswer = 16 << 20        // bytes of JSON that are kept
+	maxWait   = time.Minute     // for somebody who works for the same
+	endTime   = 5 * time.Second // for what is done though the run is over
 )
 
 // What is at hand without a look into the store. An answer that is deleted there may be taken
@@ -68,6 +67,7 @@ type Cache struct {
 	opts    Options
 	process string // stands for what has no digest
 	recent  *lru.Cache[string, *recent]
+	unkept  *lru.Cache[string, time.Time] // when somebody worked last for what was not kept
 }
 
 // New returns the cache.
@@ -76,7 +76,11 @@ func New(opts Options) *Cache {
 	if err != nil {
 		panic(err) // of a size that is not positive
 	}
-	return &Cache{opts: opts, process: rand.Text(), recent: known}
+	unkept, err := lru.New[string, time.Time](maxRecent)
+	if err != nil {
+		panic(err)
+	}
+	return &Cache{opts: opts, process: rand.Text(), recent: known, unkept: unkept}
 }
 
 var _ engine.Results = (*Cache)(nil)
@@ -97,22 +101,38 @@ func (c *Cache) Answer(ctx context.Context, q *engine.Question, work func(contex
 	if a, cached, err := c.hit(ctx, e); a != nil || err != nil {
 		return a, cached, err
 	}
-	end, err := c.alone(ctx, e)
-	if err != nil {
-		return nil, nil, err
+	end := func() {}
+	if !e.denied {
+		if end, err = c.alone(ctx, e); err != nil {
+			return nil, nil, err
+		}
 	}
-	defer end()
+	defer func() { end() }()
 	if a, cached, err := c.hit(ctx, e); a != nil || err != nil { // whoever worked meanwhile
 		return a, cached, err
 	}
+	if c.vain(e) { // of those who wait, each works then, all at once
+		end()
+		end = func() {}
+	}
 	a, err := work(ctx)
 	if err != nil {
+		c.unkept.Add(e.key, time.Now())
 		return nil, nil, err
 	}
-	if !a.Passing && !e.denied && c.opts.Revision() == revision { // else it is partly of other rules
-		c.keep(ctx, e, a)
+	if a.Passing || e.denied || c.opts.Revision() != revision { // else it is partly of other rules
+		c.unkept.Add(e.key, time.Now())
+		return a, nil, nil
 	}
+	c.keep(ctx, e, a)
 	return a, nil, nil
+}
+
+// vain reports whether somebody has worked for the same since the question was asked, and nothing is
+// kept of it.
+func (c *Cache) vain(e *entry) bool {
+	at, ok := c.unkept.Get(e.key)
+	return ok && at.After(e.asked)
 }
 
 // entry is where an answer is.
@@ -121,6 +141,7 @@ type entry struct {
 	run    *kernel.RunContext
 	key    string // hexadecimal
 	denied bool   // governance does not let the run take it
+	asked  time.Time
 }
 
 // entry says where the answer to a question is.
@@ -144,12 +165,12 @@ func (c *Cache) entry(run *kernel.RunContext, q *engine.Question, revision strin
 		return nil, err
 	}
 	sum := sha256.Sum256(text)
-	return &entry{Question: q, run: run, key: hex.EncodeToString(sum[:])}, nil
+	return &entry{Question: q, run: run, key: hex.EncodeToString(sum[:]), asked: time.Now()}, nil
 }
 
 // hit returns the answer that is kept and may be taken; nil without one.
 func (c *Cache) hit(ctx context.Context, e *entry) (*engine.Answer, *kernel.Cached, error) {
-	if e.denied || e.run.Fresh {
+	if e.denied || e.run.Fresh || e.Again {
 		return nil, nil, nil
 	}
 	a, cached, err := c.recall(ctx, e)
@@ -203,7 +224,7 @@ func (c *Cache) alone(ctx context.Context, e *entry) (end func(), err error) {
 		return end, nil
 	}
 	lease, err := c.opts.Locks.Acquire(ctx, e.run.Tenant, "hexdag.cache."+e.key, lock.Ask{
-		Owner: lock.Owner{Principal: e.run.Principal, Run: e.run.RunID, Pipeline: e.run.PipelineName, Node: e.Node}, TTL: lockTTL, Wait: maxWait,
+		Owner: lock.Owner{Principal: e.run.Principal, Run: e.run.RunID, Pipeline: e.run.PipelineName, Node: e.Node}, Wait: maxWait,
 	})
 	switch {
 	case err == nil:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
 )
@@ -25,6 +26,7 @@ const (
 	runPrefix  = "cache-" // and the key: the run that it is one of
 	answerName = "answer.json"
 	memberRun  = "run_id" // of the metadata: the run that worked for it
+	memberAt   = "kept"   // and when
 	maxKept    = 16       // of one key that are looked at: there is one, unless hosts raced
 )
 
@@ -39,7 +41,7 @@ func (c *Cache) recall(ctx context.Context, e *entry) (*engine.Answer, *kernel.C
 	}
 	var newest *artifacts.Artifact
 	for _, a := range list {
-		if a.Name == answerName && e.good(a.Stored) && (newest == nil || a.Stored.After(newest.Stored)) {
+		if a.Name == answerName && e.good(keptAt(a)) && (newest == nil || keptAt(a).After(keptAt(newest))) {
 			newest = a
 		}
 	}
@@ -60,6 +62,15 @@ func (c *Cache) recall(ctx context.Context, e *entry) (*engine.Answer, *kernel.C
 	return r.answer, r.cached, nil
 }
 
+// keptAt is when an answer was kept, which not every store can tell.
+func keptAt(a *artifacts.Artifact) time.Time {
+	text, _ := a.Metadata[memberAt].(string)
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return at
+	}
+	return a.Stored
+}
+
 // good reports whether an answer is not too old.
 func (e *entry) good(stored time.Time) bool { return e.TTL == 0 || time.Since(stored) < e.TTL }
 
@@ -70,7 +81,7 @@ func (c *Cache) remember(e *entry, a *artifacts.Artifact, text []byte) (*recent,
 		return nil, err
 	}
 	by, _ := a.Metadata[memberRun].(string)
-	r := &recent{answer: &engine.Answer{Value: v, Labels: a.Labels}, cached: &kernel.Cached{RunID: by, Artifact: a.ID, Stored: a.Stored}, since: time.Now()}
+	r := &recent{answer: &engine.Answer{Value: v, Labels: a.Labels}, cached: &kernel.Cached{RunID: by, Artifact: a.ID, Stored: keptAt(a)}, since: time.Now()}
 	if len(text) <= maxRecentBytes {
 		c.recent.Add(e.key, r)
 	} else {
@@ -97,13 +108,16 @@ func (c *Cache) replace(ctx context.Context, e *entry, a *engine.Answer, text []
 	run := runPrefix + e.key
 	kept, err := c.opts.Store.Store(ctx, run, answerName, bytes.NewReader(text), artifacts.StoreOptions{
 		ContentType: "application/json", Labels: a.Labels, Origin: artifacts.Origin{Tenant: e.run.Tenant}, // it is none of the pipeline's own artifacts
-		Metadata: map[string]any{memberRun: e.run.RunID, "pipeline": e.run.PipelineName, "node": e.Node},
+		Metadata: map[string]any{memberRun: e.run.RunID, memberAt: time.Now().UTC().Format(time.RFC3339Nano), "pipeline": e.run.PipelineName, "node": e.Node},
 	})
 	if err != nil {
 		return err
 	}
 	if _, err := c.remember(e, kept, text); err != nil {
 		return err
+	}
+	if e.Scope == pipeline.CacheForRun {
+		e.run.AtEnd(func(ctx context.Context) { _ = c.opts.Store.Delete(ctx, kept.ID) }) // what is left is collected
 	}
 	list, err := c.opts.Store.ListPage(ctx, run, "", maxKept)
 	if err != nil {

@@ -20,7 +20,7 @@ method := split(input.action.name, ".")[1]
 # title: Methods that change nothing
 # description: The methods, by port, after which the world is as it was before.
 read_methods := {
-	"artifacts": {"retrieve", "list", "exists"},
+	"artifacts": {"retrieve", "list", "exists", "open", "read"},
 	"database": {"query", "describe_table", "list_tables"},
 	"governance": {"authorize", "list_permissions"},
 	"lock": {"is_locked"},

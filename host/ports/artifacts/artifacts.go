@@ -116,7 +116,7 @@ type StoreOptions struct {
 	Origin      Origin         // of at most 64 KiB
 	Labels      *kernel.Labels // of what it is made of; nil is trusted and public
 
-	learned func() *kernel.Labels // further ones, asked for once all is read; may be nil
+	late func(*manifest) // completes what is said of it once all is read; may be nil
 }
 
 // Store keeps what data holds as an artifact of the run. A name is a path of
@@ -141,8 +141,8 @@ func (s *Store) Store(ctx context.Context, runID, name string, data io.Reader, o
 	}
 	defer content.last.Abort()
 	m.Digest, m.Size = content.digest, content.size
-	if opts.learned != nil {
-		m.Labels = m.Labels.Join(opts.learned())
+	if opts.late != nil {
+		opts.late(m)
 	}
 	a, isNew, err := s.commit(ctx, content, m)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -15,6 +16,9 @@ const (
 	defaultChunk = 64 << 10 // that artifacts.read answers with, unless it is asked for another
 	maxChunk     = 1 << 20
 )
+
+// maxCreated is how many artifacts a call creates at once: each has some MiB in memory.
+const maxCreated = 4
 
 // reading is an artifact that a module's call reads piece by piece.
 type reading struct {
@@ -74,10 +78,15 @@ func guest(ctx context.Context, call *kernel.PortCall) (*kernel.GuestCall, error
 
 // keepOpen adds a handle to the call's and returns its name.
 func keepOpen(g *kernel.GuestCall, h kernel.Handle) (string, error) {
-	name, ok := g.Open(h)
+	_, writes := h.(*writing)
+	created := g.Count(func(h kernel.Handle) bool { _, other := h.(*writing); return other })
+	name, ok := "", false
+	if !writes || created < maxCreated {
+		name, ok = g.Open(h)
+	}
 	if !ok {
 		h.Close()
-		return "", &kernel.Error{Code: kernel.CodeLimit, What: "too many artifacts are open", Why: "one call of a module has at most 16 open at once", Fix: "close one with artifacts.close"}
+		return "", &kernel.Error{Code: kernel.CodeLimit, What: "too many artifacts are open", Why: "one call of a module has at most 16 open at once, and 4 that it creates", Fix: "close one with artifacts.close"}
 	}
 	return name, nil
 }
@@ -114,7 +123,11 @@ func (s *Store) opOpen(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 		return nil, err
 	}
 	whole, stop := context.WithCancel(g.Context)
+	opened := context.AfterFunc(ctx, stop)
 	content, a, err := s.Retrieve(whole, a.ID)
+	if !opened() && err == nil { // its time was up meanwhile
+		err = errors.Join(kernel.ContextError(ctx), content.Close())
+	}
 	if err != nil {
 		stop()
 		return nil, err
@@ -142,10 +155,12 @@ func (s *Store) opRead(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 	defer r.mu.Unlock()
 	chunk := make([]byte, min(limit, maxChunk, max(r.artifact.Size-r.offset, 0)+1)) // one more: the end says whether all was right
 	defer context.AfterFunc(ctx, r.stop)()
-	n, err := io.ReadFull(r.content, chunk)
-	end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if err != nil && !end {
-		return nil, s.failed("the artifact could not be read", err)
+	n, end := 0, false
+	for n < len(chunk) && !end {
+		m, err := r.content.Read(chunk[n:])
+		if n, end = n+m, err == io.EOF; err != nil && !end { //nolint:errorlint // an error that wraps io.EOF is no end
+			return nil, s.failed("the artifact could not be read", err)
+		}
 	}
 	offset := r.offset
 	r.offset += int64(n)
@@ -170,7 +185,11 @@ func (s *Store) opCreate(ctx context.Context, call *kernel.PortCall) (*kernel.Po
 		return nil, err
 	}
 	w := &writing{done: make(chan struct{}), max: most, seen: kernel.NewFlow(call.Labels)}
-	opts.Labels, opts.learned = nil, w.seen.Labels
+	opts.Labels = nil
+	opts.late = func(m *manifest) { // what the call has read and learned until it is closed
+		m.Labels = m.Labels.Join(w.seen.Labels())
+		m.Origin.Parents = slices.Compact(slices.Sorted(slices.Values(append(run.ArtifactsRead(call.Node), m.Origin.Parents...))))
+	}
 	if _, err := newManifest(run.RunID, name, opts); err != nil { // before anything is written
 		return nil, err
 	}

@@ -2,13 +2,17 @@ package artifacts_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
+	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
+	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
 )
 
 // inGuest has the caller be a module's call.
@@ -106,13 +110,16 @@ func TestStreamLimits(t *testing.T) {
 			}
 		}
 	}
+	var first, last any
 	for i := range 16 {
-		c.must(t, "open", map[string]any{"id": a["id"]}, nil)
-		_ = i
+		opened, _ := c.must(t, "open", map[string]any{"id": a["id"]}, nil)
+		if last = opened["handle"]; i == 0 {
+			first = last
+		}
 	}
 	refused(kernel.CodeLimit, "open", map[string]any{"id": a["id"]}, nil, "at most 16", "artifacts.close")
 	refused(kernel.CodeLimit, "create", map[string]any{"name": "b"}, nil, "at most 16")
-	c.must(t, "close", map[string]any{"handle": "3"}, nil)
+	c.must(t, "close", map[string]any{"handle": last}, nil)
 	made, _ := c.must(t, "create", map[string]any{"name": "b", "size": json.Number("5")}, nil)
 	c.must(t, "write", map[string]any{"handle": made["handle"]}, []byte("12345"))
 	refused(kernel.CodeLimit, "write", map[string]any{"handle": made["handle"]}, []byte("6"), "larger than was declared", "size 5")
@@ -131,7 +138,7 @@ func TestStreamLimits(t *testing.T) {
 	refused(kernel.CodeLimit, "store", map[string]any{"name": "d", "size": json.Number("1")}, []byte("12"), "declared")
 	refused(kernel.CodeArguments, "create", map[string]any{"name": "../d"}, nil)
 	refused(kernel.CodeArguments, "create", map[string]any{"name": "d", "size": "x"}, nil, "whole number of bytes")
-	refused(kernel.CodeArguments, "read", map[string]any{"handle": "1", "limit": json.Number("-1")}, nil)
+	refused(kernel.CodeArguments, "read", map[string]any{"handle": first, "limit": json.Number("-1")}, nil)
 	refused(kernel.CodeNotFound, "open", map[string]any{"id": a["id"], "name": "other"}, nil)
 
 	other, end := callers[1].inGuest()
@@ -170,5 +177,70 @@ func TestStreamLabels(t *testing.T) {
 	reply, err := c.call("open", map[string]any{"id": a.ID}, nil)
 	if err != nil || reply.Labels.String() != secret.String() {
 		t.Errorf("%v, %v", reply, err)
+	}
+}
+
+// cutShort is a bucket whose content ends too soon, as a response does whose connection is lost.
+type cutShort struct{ driver.Bucket }
+
+type cutReader struct{ io.ReadCloser }
+
+func (b cutShort) Open(ctx context.Context, key string) (io.ReadCloser, *driver.Object, error) {
+	r, o, err := b.Bucket.Open(ctx, key)
+	if err == nil && strings.HasPrefix(key, "content/") {
+		r = &cutReader{r}
+	}
+	return r, o, err
+}
+
+func (r *cutReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p[:min(len(p), 10)])
+	if err == nil && n > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// What ends too soon is not taken for the whole.
+func TestStreamCutShort(t *testing.T) {
+	bucket := memartifacts.NewBucket()
+	a, err := artifacts.New(bucket, artifacts.Options{}).Store(t.Context(), "run-1", "a", strings.NewReader(strings.Repeat("x", 1000)), artifacts.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, g := caller{kernel.WithRun(t.Context(), &kernel.RunContext{RunID: "run-1"}), artifacts.New(cutShort{bucket}, artifacts.Options{}).Ops()}.inGuest()
+	defer g.End()
+	opened, _ := c.must(t, "open", map[string]any{"id": a.ID}, nil)
+	reply, err := c.call("read", map[string]any{"handle": opened["handle"]}, nil)
+	if err == nil {
+		t.Errorf("%v, %d bytes of 1000", reply.Value, len(reply.Body))
+	}
+}
+
+// What was open before a call waited is not what the same call opens afterwards.
+func TestStreamHandlesAreTheCalls(t *testing.T) {
+	callers, _ := newCallers(t, artifacts.Options{}, "run-1")
+	before, g := callers[0].inGuest()
+	made, _ := before.must(t, "create", map[string]any{"name": "private"}, nil)
+	g.End()
+	after, g := callers[0].inGuest()
+	defer g.End()
+	after.must(t, "create", map[string]any{"name": "public"}, nil)
+	_, err := after.call("write", map[string]any{"handle": made["handle"]}, []byte("private words"))
+	wantCode(t, "a handle of another call", err, kernel.CodeNotFound)
+}
+
+// Its parents are what the node has read until it is closed.
+func TestStreamParents(t *testing.T) {
+	callers, s := newCallers(t, artifacts.Options{}, "run-1")
+	c, g := callers[0].inGuest()
+	defer g.End()
+	from, _ := c.must(t, "store", map[string]any{"name": "from"}, []byte("x"))
+	made, _ := c.must(t, "create", map[string]any{"name": "to"}, nil)
+	c.must(t, "open", map[string]any{"id": from["id"]}, nil)
+	stored, _ := c.must(t, "close", map[string]any{"handle": made["handle"]}, nil)
+	a, err := s.Describe(t.Context(), stored["id"].(string))
+	if err != nil || len(a.Origin.Parents) != 1 || a.Origin.Parents[0] != from["id"] {
+		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -39,6 +39,11 @@ type Duties struct {
 	Approval *Approval // nil where no obligation says more of it
 }
 
+// EachTime reports whether the duties are kept again at each call: more than bounds of the call, and labels of its reply.
+func (d *Duties) EachTime() bool {
+	return len(d.Reply)+len(d.Record)+len(d.Notices) > 0 || d.Body || d.Calls > 0 || d.Approval != nil
+}
+
 // Notice is a message that goes out before the call.
 type Notice struct {
 	To      string `json:"to"`
