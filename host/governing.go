@@ -60,7 +60,7 @@ func (b *backends) changed(old *backends) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(b.nodes)) {
 		n, was := b.nodes[name], old.nodes[name]
-		if name == "" && n != was && (was == nil || n.revision() == "" || n.revision() != was.revision()) {
+		if n != was && (was == nil || n.revision() == "" || n.revision() != was.revision()) {
 			names = append(names, name)
 		}
 	}
