@@ -191,6 +191,29 @@ func TestApprovalsInside(t *testing.T) {
 	}
 }
 
+// A module that did more than is kept fails where it would wait, and its error says so; the approval
+// holds for another run.
+func TestTooMuchBeforeApproval(t *testing.T) {
+	s := newSite(t, `  principal: ada
+  tenant: acme
+  modules:
+    box: {path: `+toolbox(t)+`, grants: `+grantsOfBox+`, config: {tools: {node: {calls: [`+strings.Repeat(`{op: memory.get, head: {key: "k"}}, `, 5)+`{op: artifacts.store, head: {name: made, value: 1}}]}}}}
+  ports:
+    memory: {adapter: memory, config: {max_value_bytes: 1000000}}
+    governance: `+approving+"\n")
+	h := s.open(t)
+	p := s.load(t, h, `{kind: service_call_node, metadata: {name: set}, dependencies: [], spec: {service: memory, method: set, strict_mapping: true, input_mapping: {key: "'k'", value: $input}}}`,
+		`{kind: function_node, metadata: {name: n}, dependencies: [set], spec: {fn: box}}`)
+	run := func() *host.Result { return p.Run(t.Context(), strings.Repeat("x", 900_000), host.RunOptions{}) }
+	wantError(t, run().Err, kernel.CodeApproval, "the run does not wait for it", "1024 calls and 4 MiB", "run the pipeline again")
+	if _, err := h.Approvals().Answer(t.Context(), neededBy(t, s).ID, "bob", true, ""); err != nil {
+		t.Fatal(err)
+	}
+	if again := run(); again.Status != engine.Completed {
+		t.Errorf("with the approval: %s %v", again.Status, again.Err)
+	}
+}
+
 // An agent is told that a person refused what it called.
 func TestAgentIsRefusedApproval(t *testing.T) {
 	s := careful(t, `    llm: {adapter: mock_llm, config: {rules: [{match: "so be it", reply: "INVOKE_TOOL: tool_end(output='gave up')"}], default: "INVOKE_TOOL: box:work()"}}
