@@ -249,13 +249,13 @@ func TestEffectsAreBounded(t *testing.T) {
 		return &kernel.PortCall{Op: "x", Body: append(make([]byte, 2<<10), last)}
 	}
 	e, w := &kernel.Effects{}, &world{}
-	call := large(1)
-	body := weak.Make(&call.Body[0])
-	if _, err := e.Do(nil, call, w.perform); err != nil {
-		t.Fatal(err)
-	}
-	runtime.KeepAlive(call)
-	call = nil
+	body := func() weak.Pointer[byte] {
+		call := large(1)
+		if _, err := e.Do(nil, call, w.perform); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(&call.Body[0])
+	}()
 	if runtime.GC(); body.Value() != nil {
 		t.Error("the bytes of a large call are kept")
 	}
