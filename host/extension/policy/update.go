@@ -64,11 +64,14 @@ func (p *Policy) next(ctx context.Context, first func(context.Context) (*documen
 // changed returns an instance with the changes made to the data that is parsed, or, where
 // that cannot be, with the new document parsed.
 func (p *Policy) changed(ctx context.Context, d *document, changes []change) (*instance, error) {
+	if whole(changes) {
+		return p.engine.loaded(ctx, d.text)
+	}
 	in, err := p.engine.copyOf(ctx, p.image)
 	if err != nil {
 		return nil, err
 	}
-	if in.paths == nil || whole(changes) {
+	if in.paths == nil {
 		in.close()
 		return p.engine.loaded(ctx, d.text)
 	}
