@@ -119,6 +119,11 @@ func (p Patch) apply(v kernel.Value) (kernel.Value, change, error) {
 	return next, c, nil
 }
 
+// replacesAll reports whether the patch puts another document in place of the whole.
+func (p Patch) replacesAll() bool {
+	return (p.Path == "" || p.Path == "/") && (p.Op == "replace" || p.Op == "upsert")
+}
+
 // copied is kernel.ToValue, faster for what is a Value.
 func copied(v any) (kernel.Value, error) {
 	text, err := kernel.EncodeJSON(v)

@@ -22,6 +22,11 @@ func (p *Policy) WithData(ctx context.Context, data []byte) (*Policy, error) {
 //
 // Errors: CodePolicy (a patch cannot be applied), CodeLimit and CodeTimeout.
 func (p *Policy) WithPatches(ctx context.Context, patches []Patch) (*Policy, error) {
+	if len(patches) == 1 && patches[0].replacesAll() {
+		if text, err := kernel.EncodeJSON(patches[0].Value); err == nil {
+			return p.WithData(ctx, text)
+		}
+	}
 	d, changes, err := p.data.patched(p.opts.Name, patches)
 	if err != nil {
 		return nil, err
