@@ -128,6 +128,24 @@ func TestCapabilityAllows(t *testing.T) {
 	}
 }
 
+// A grant can bound a number.
+func TestCapabilityBounds(t *testing.T) {
+	c := Capability{Op: "artifacts.create", Args: map[string][]string{"size": {"<=1000"}}}
+	for value, want := range map[string]bool{"0": true, "1000": true, "1001": false, "-1": false, "1e2": false, "10.0": false, "": false, "x": false, "+5": false, "99999999999999999999": false} {
+		if got := c.Allows("artifacts.create", map[string]string{"size": value}); got != want {
+			t.Errorf("%q: %v", value, got)
+		}
+	}
+	if c.Allows("artifacts.create", nil) {
+		t.Error("a call that names no size is covered")
+	}
+	for _, bad := range []string{`{"a.b":{"size":"<="}}`, `{"a.b":{"size":"<=x"}}`, `{"a.b":{"size":"<=-1"}}`, `{"a.b":{"size":"<=99999999999999999999"}}`} {
+		if err := json.Unmarshal([]byte(bad), &c); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}
+
 func TestPackRoundTrip(t *testing.T) {
 	v, arg := Unpack(Pack(RetryAfter, 1<<31))
 	if v != RetryAfter || arg != 1<<31 {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -96,6 +97,11 @@ func parsePatterns(v any) ([]string, error) {
 		if !ok || s == "" || len(s) > maxPattern {
 			return nil, fmt.Errorf("a pattern is a string of 1 to %d bytes, not %.80v", maxPattern, item)
 		}
+		if most, bounds := strings.CutPrefix(s, "<="); bounds {
+			if _, err := strconv.ParseUint(most, 10, 63); err != nil {
+				return nil, fmt.Errorf("%.80q is no bound: write <= and a whole number", s)
+			}
+		}
 		patterns = append(patterns, s)
 	}
 	if len(patterns) > maxPatterns {
@@ -123,7 +129,7 @@ func (c Capability) Allows(op string, args map[string]string) bool {
 	}
 	for name, patterns := range c.Args {
 		value, ok := args[name]
-		if !ok || !slices.ContainsFunc(patterns, func(p string) bool { return Match(p, value) }) {
+		if !ok || !slices.ContainsFunc(patterns, func(p string) bool { return covers(p, value) }) {
 			return false
 		}
 	}
@@ -145,6 +151,21 @@ func (c Capability) String() string {
 	}
 	slices.Sort(parts)
 	return c.Op + ": {" + strings.Join(parts, ", ") + "}"
+}
+
+// covers reports whether a restriction allows an argument: a pattern that matches it, or "<=N",
+// which allows the whole numbers from 0 to N.
+func covers(restriction, value string) bool {
+	most, bounds := strings.CutPrefix(restriction, "<=")
+	if !bounds {
+		return Match(restriction, value)
+	}
+	limit, err := strconv.ParseUint(most, 10, 63)
+	if err != nil {
+		return false
+	}
+	n, err := strconv.ParseUint(value, 10, 63)
+	return err == nil && n <= limit
 }
 
 // Match reports whether value matches pattern: * stands for any run of

@@ -69,6 +69,32 @@ type ToolMessage struct {
 	Args any    `json:"args"`
 }
 
+// EventMessage is the input of observe.
+type EventMessage struct {
+	Run     Run   `json:"run"`
+	Event   Event `json:"event"`
+	Attempt int   `json:"attempt"` // deliveries of the event, from 1
+}
+
+// Event is a CloudEvent 1.0.
+type Event struct {
+	SpecVersion  string `json:"specversion"`
+	ID           string `json:"id"`
+	Source       string `json:"source"`
+	Type         string `json:"type"`
+	Subject      string `json:"subject"` // the topic
+	Time         string `json:"time"`
+	Tenant       string `json:"tenant"`
+	PartitionKey string `json:"partitionkey,omitempty"`
+	RunID        string `json:"runid,omitempty"`
+	Hops         int    `json:"hops,omitempty"`
+	Labels       string `json:"labels,omitempty"`     // JSON
+	DeadLetter   string `json:"deadletter,omitempty"` // JSON
+	Sequence     string `json:"sequence,omitempty"`   // digits, zeros before them
+	ContentType  string `json:"datacontenttype,omitempty"`
+	Data         any    `json:"data,omitempty"`
+}
+
 // Problem is how an error looks to a guest: in the reply document of a call that
 // failed, and in the payload of an after-hook.
 type Problem struct {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
 )
 
 // opCall is how a test calls an operation: with these arguments, after which a call
@@ -34,6 +35,8 @@ func opCalls() map[string]opCall {
 	return map[string]opCall{
 		"api_call.delete": web, "api_call.get": web, "api_call.patch": web, "api_call.post": web, "api_call.put": web, "api_call.request": web, "http.request": web,
 		"artifacts.store": {args: `{name: a, value: 1}`, guard: "name"}, "artifacts.list": {args: `{}`, guard: "run_id"},
+		"artifacts.open": {args: absent, ends: kernel.CodeNotFound, guard: "id"}, "artifacts.create": {args: `{name: a}`, guard: "name"},
+		"artifacts.read": {args: `{handle: "9"}`, ends: kernel.CodeNotFound}, "artifacts.write": {args: `{handle: "9"}`, ends: kernel.CodeNotFound}, "artifacts.close": {args: `{handle: "9"}`, ends: kernel.CodeNotFound},
 		"artifacts.retrieve": {args: absent, ends: kernel.CodeNotFound, guard: "id"}, "artifacts.delete": {args: absent, ends: kernel.CodeNotFound, guard: "id"},
 		"database.query": {args: `{table: t}`, guard: "table"}, "database.insert": {args: `{table: t, row: {a: 2}}`, guard: "table"},
 		"database.describe_table": {args: `{table: t}`, guard: "table"}, "database.list_tables": {args: `{}`},
@@ -57,6 +60,26 @@ func opCalls() map[string]opCall {
 		"lock.release": {args: `{name: a}`, ends: kernel.CodeLockLost, guard: "name"}, "lock.renew": {args: `{name: a}`, ends: kernel.CodeLockLost, guard: "name"},
 		"eventbus.subscribe": {args: `{topic: orders.paid}`, ends: kernel.CodeModuleExport, guard: "topic"}, "eventbus.unsubscribe": {args: `{subscription: s}`, ends: kernel.CodeNotFound},
 		"pipeline_memory.update": {args: `{k: 1}`}, "pipeline_memory.snapshot": {args: `{}`},
+	}
+}
+
+// What is known to change nothing outside: the answer of a node that calls nothing else can be kept. Everything
+// else counts as a change, what is new, too.
+func TestOperationsThatOnlyAsk(t *testing.T) {
+	asks := []string{
+		"api_call.get", "api_call.request", "artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "database.describe_table", "database.list_tables", "database.query", "entity_state.get_history", "entity_state.get_state",
+		"eventbus.replay", "eventbus.topics", "file_storage.list", "file_storage.read", "file_storage.stat", "governance.authorize", "governance.list_permissions", "http.request", "llm.complete",
+		"lock.holder", "lock.is_locked", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot", "secret.get",
+		"vector_search.describe", "vector_search.search",
+	}
+	var got []string
+	for op := range opCalls() {
+		if ports.MayRead(op) {
+			got = append(got, op)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, asks) {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -28,11 +28,13 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/artifacts"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/governance/approvals"
 	"github.com/hexdag/hexdag/host/ports/governance/auditlog"
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
+	"github.com/hexdag/hexdag/host/resultcache"
 	"github.com/hexdag/hexdag/host/sandbox"
 )
 
@@ -67,6 +69,9 @@ type Options struct {
 	// Memory is a backend of the memory port in Go, in place of the configuration's. The
 	// host closes it.
 	Memory MemoryStore
+	// Version names the program's own code: Functions, hooks, Ports and Memory. Answers of nodes
+	// that it takes part in are kept (cache) for this process alone where it is "".
+	Version string
 	// RecordCases is a folder that gets the first call of every module at each
 	// extension point as a case for 'hexdag module test'; "" records nothing.
 	RecordCases string
@@ -111,6 +116,7 @@ type Host struct {
 	fuel       *kernel.Budget // of the tenant; nil has no limit
 	memory     *memory.Memory // the operator's
 	locks      *Locks
+	artifacts  *artifacts.Store // the operator's; nil where the embedding program brings the port
 	bus        *eventbus.Bus
 	busConfig  busConfig
 	shared     servers
@@ -181,8 +187,19 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	for _, hook := range append(slices.Clone(opts.PortHooks), portHooks...) {
 		h.door.Hook(hook)
 	}
-	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: opts.Functions, Relabel: h.config.Labels.Of, Hooks: append(slices.Clone(opts.NodeHooks), nodeHooks...)})
+	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: opts.Functions, Relabel: h.config.Labels.Of, Results: h.results(), Hooks: append(slices.Clone(opts.NodeHooks), nodeHooks...)})
 	return nil
+}
+
+// results keeps what nodes answered; nil where there is no store for it.
+func (h *Host) results() engine.Results {
+	if h.artifacts == nil {
+		return nil
+	}
+	return resultcache.New(resultcache.Options{
+		Store: h.artifacts, Locks: h.locks, Authorizer: h.governance, Auditor: h.audit, Configuration: h.config.Digest, Revision: h.governing.port.Revision,
+		Version: h.opts.Version, Code: len(h.opts.NodeHooks)+len(h.opts.PortHooks)+len(h.opts.Ports) > 0 || h.opts.Memory != nil,
+	})
 }
 
 // storesIn notes where a port keeps what it keeps.

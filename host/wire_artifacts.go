@@ -227,6 +227,9 @@ func artifactAdapters() map[string]opener {
 			if s.where != "" {
 				o.host.storesIn("artifacts", s.where)
 			}
+			if !o.own && o.host.artifacts == nil {
+				o.host.artifacts = s.store
+			}
 			return s.store.Ops(), nil
 		}
 	}

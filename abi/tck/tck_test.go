@@ -31,7 +31,7 @@ func TestVectorsCoverTheABI(t *testing.T) {
 	for _, do := range strings.Fields("get sum kind text int bool keys keysum count set setint setraw remove append body bodyat copybody call log now elapsed random escape remember continue replace skip deny fail retry") {
 		missing["do "+do] = true
 	}
-	for _, p := range append(abi.Points()[:6], abi.PortCall) {
+	for _, p := range append(abi.Points()[:6], abi.PortCall, abi.Observe) {
 		missing["point "+string(p)] = true
 	}
 	for v := abi.Continue; v <= abi.Error; v++ {
@@ -139,7 +139,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("closed %v, told of %d, passed %d of %d", closed, told, Passed(checks), len(checks))
 	}
 	groups := Groups(checks)
-	if groups[0].Name != "manifest" || len(groups) != 14 {
+	if groups[0].Name != "manifest" || len(groups) != 15 {
 		t.Errorf("%d groups, first %s", len(groups), groups[0].Name)
 	}
 }

@@ -48,7 +48,7 @@ func TestSDKs(t *testing.T) {
 					t.Errorf("%s/%s: %q", c.Group, c.Name, c.Problems)
 				}
 			}
-			if len(checks) < 192 {
+			if len(checks) < 202 {
 				t.Errorf("only %d checks", len(checks))
 			}
 		})

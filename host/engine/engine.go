@@ -21,6 +21,7 @@ type Engine struct {
 	functions map[string]Function
 	hooks     []NodeHook
 	relabel   func(pipeline, node string) kernel.Relabel
+	results   Results
 	slots     chan struct{} // bounds the nodes that run at once, over all runs
 }
 
@@ -55,6 +56,7 @@ type Options struct {
 	Hooks     []NodeHook          // the first is outermost
 	// Relabel says what a node of a pipeline may take off its answer; nil: nothing.
 	Relabel func(pipeline, node string) kernel.Relabel
+	Results Results // nil: pipelines that cache are refused
 }
 
 // New returns an engine.
@@ -62,7 +64,7 @@ func New(opts Options) *Engine {
 	if opts.Relabel == nil {
 		opts.Relabel = func(string, string) kernel.Relabel { return kernel.Relabel{} }
 	}
-	return &Engine{relabel: opts.Relabel, door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
+	return &Engine{results: opts.Results, relabel: opts.Relabel, door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
 }
 
 // Status is how a run ended.
@@ -90,7 +92,9 @@ type Result struct {
 	Waits    []Wait                    `json:"waits,omitempty"` // of a suspended run
 	Usage    kernel.UsageSnapshot      `json:"usage"`
 	Counters map[string]int64          `json:"counters,omitempty"`
-	Err      error                     `json:"-"`
+	// Cached says of the nodes whose answers are earlier ones where these are from.
+	Cached map[string]*kernel.Cached `json:"cached,omitempty"`
+	Err    error                     `json:"-"`
 	// Progress is what the nodes of a suspended run that wait for something inside go on from.
 	Progress map[string]*Progress `json:"-"`
 }

@@ -36,6 +36,7 @@ type graph struct {
 	waits    []Wait
 	failures []nodeFailure
 	progress map[string]*Progress // of the nodes that wait, and of those that go on
+	cached   map[string]*kernel.Cached
 }
 
 type nodeState uint8
@@ -207,6 +208,7 @@ type ended struct {
 	skip     string         // why it was skipped
 	labels   *kernel.Labels // of what it was given, and then of its output
 	from     *Progress      // what it goes on from; nil: from the start
+	cached   *kernel.Cached // where its output is from; nil: it worked for it
 }
 
 // run starts nodes as they become ready until all are done or one has failed.
@@ -246,7 +248,7 @@ func (g *graph) run(ctx context.Context) {
 
 // isLight reports whether a node only computes, and not for long.
 func (g *graph) isLight(n *pipeline.Node) bool {
-	if len(g.r.sites[n].hooks) > 0 || n.Lock != nil {
+	if len(g.r.sites[n].hooks) > 0 || n.Lock != nil || n.Cache != nil {
 		return false
 	}
 	switch b := n.Body.(type) {
@@ -387,6 +389,7 @@ func (g *graph) finish(ctx context.Context, e ended) {
 	default:
 		g.state[n.Index] = finished
 		delete(g.progress, n.Name)
+		g.noteCached(e)
 		if e.err == nil {
 			g.emitNode(ctx, kernel.NodeCompleted, e, nil)
 		}
@@ -444,7 +447,7 @@ func (g *graph) emitNode(ctx context.Context, what kernel.EventType, e ended, fa
 	if !g.r.observed() {
 		return
 	}
-	event := &kernel.Event{Type: what, Node: e.node.Name, Kind: e.node.Kind, Wave: e.node.Wave, DurationMS: milliseconds(e.duration), Result: e.output, Error: failure, Body: g.body, Labels: e.labels}
+	event := &kernel.Event{Type: what, Node: e.node.Name, Kind: e.node.Kind, Wave: e.node.Wave, DurationMS: milliseconds(e.duration), Result: e.output, Error: failure, Body: g.body, Labels: e.labels, Cached: e.cached}
 	if failure != nil {
 		event.Result, event.Reason = nil, string(failure.Code)
 	}

@@ -19,6 +19,7 @@ type worker struct {
 	flow    kernel.Flow
 	learned kernel.FlowContext // of flow; here, so that it takes no allocation
 	from    *Progress          // what it goes on from; nil: from the start
+	cached  *kernel.Cached     // where its answer is from; nil: it worked for it
 }
 
 // work runs a node that is due, while the run holds the node's lock. One that waits for a lock takes no place among
@@ -58,7 +59,7 @@ func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 	if e.labels = w.flow.Labels(); e.err == nil {
 		e.labels = w.relabel.Of(e.labels)
 	}
-	e.duration = time.Since(started)
+	e.duration, e.cached = time.Since(started), w.cached
 	return e
 }
 
@@ -148,7 +149,7 @@ func interrupted(ctx context.Context, err error) error {
 // hooked runs the i-th hook around the rest, the first outermost.
 func (w *worker) hooked(ctx context.Context, call *kernel.NodeCall, i int) (kernel.Value, error) {
 	if i == len(w.hooks) {
-		return w.execute(ctx, call)
+		return w.answer(ctx, call)
 	}
 	hook := w.hooks[i]
 	var v kernel.Verdict

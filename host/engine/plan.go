@@ -26,6 +26,7 @@ type site struct {
 	door    *ports.Door
 	hooks   []*NodeHook
 	relabel kernel.Relabel // what the operator lets the node take off its answer
+	caching *caching       // nil: it works each time
 }
 
 // Doors are a pipeline's ways to its ports. The zero value is the engine's own.
@@ -60,6 +61,7 @@ func (e *Engine) Plan(p *pipeline.Pipeline, doors Doors, hooks []NodeHook) (*Pla
 		}
 		s.hooks = append(s.hooks, c.own(n)...)
 		c.check(n, s.door)
+		s.caching = c.caching(n)
 		plan.sites[n] = s
 	})
 	for _, service := range p.Services {

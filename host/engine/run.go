@@ -60,7 +60,7 @@ func worded(err error, code kernel.Code, what string, where kernel.Where) error 
 }
 
 func (r *run) conclude(ctx context.Context, g *graph, err error) *Result {
-	res := &Result{Status: Completed, RunID: r.context.RunID, NodeResults: g.values(), Labels: g.labelled(), Err: err}
+	res := &Result{Status: Completed, RunID: r.context.RunID, NodeResults: g.values(), Labels: g.labelled(), Cached: g.cached, Err: err}
 	res.Output = r.Output(g)
 	if res.Err == nil && len(g.waits) > 0 {
 		res.Status, res.Waits, res.Progress = Suspended, g.waits, g.progress

@@ -21,6 +21,7 @@ type guestHost struct {
 	node   string
 	caller kernel.Caller // the module included
 	trace  *Trace        // nil where nobody asked for one
+	begun  kernel.GuestCall
 }
 
 var _ sandbox.Host = (*guestHost)(nil)
@@ -114,15 +115,17 @@ func reading(ctx context.Context, now func() time.Time) (time.Time, error) {
 // take an instance at every level.
 const maxNesting = 8
 
-type nestingKey struct{}
-
-func deeper(ctx context.Context, m *version) (context.Context, error) {
-	depth, _ := ctx.Value(nestingKey{}).(int)
-	if depth == maxNesting {
+// deeper begins a call of a guest, which is inside of the one that ctx is of.
+func deeper(ctx context.Context, m *version, call *kernel.GuestCall) (context.Context, error) {
+	if outer := kernel.GuestCallFrom(ctx); outer != nil {
+		call.Depth = outer.Depth
+	}
+	if call.Depth == maxNesting {
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "guests call guests too deeply", Where: kernel.Where{Module: m.ID()},
 			Why: fmt.Sprintf("the limit is %d", maxNesting), Fix: "do not hook the operations that the hook calls"}
 	}
-	return context.WithValue(ctx, nestingKey{}, depth+1), nil
+	call.Depth++
+	return kernel.WithGuestCall(ctx, call), nil
 }
 
 // maxDelay bounds how long a guest can have the host wait.
@@ -142,12 +145,13 @@ func (m *version) callEncoded(ctx context.Context, point abi.Point, node string,
 
 // enter completes a call with whom it can reach and whose it is, and makes it.
 func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, call sandbox.Call) (*sandbox.Outcome, error) {
-	ctx, err := deeper(ctx, m)
+	behind := append(append([]kernel.ModuleRights(nil), caller.Modules...), m.rights)
+	host := &guestHost{module: m, node: node, caller: kernel.Caller{Principal: caller.Principal, Modules: behind}}
+	ctx, err := deeper(ctx, m, &host.begun)
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Node: node})
 	}
-	behind := append(append([]kernel.ModuleRights(nil), caller.Modules...), m.rights)
-	host := &guestHost{module: m, node: node, caller: kernel.Caller{Principal: caller.Principal, Modules: behind}}
+	defer host.begun.End()
 	call.Host, call.Isolation = host, m.owner.spec.Isolation
 	if run := kernel.RunFrom(ctx); run != nil {
 		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets

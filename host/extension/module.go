@@ -150,6 +150,13 @@ func (m *Module) of(run *kernel.RunContext) *version {
 	return v
 }
 
+// DigestOf returns the digest of the version that a run has.
+func (m *Module) DigestOf(run *kernel.RunContext) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(run).Digest()
+}
+
 // EndRun frees what the module keeps for a run. No call of the run may be under
 // way.
 func (m *Module) EndRun(ctx context.Context, run string) {

@@ -65,6 +65,7 @@ type Event struct {
 	Result       Value    `json:"result,omitempty"`
 	Error        *Error   `json:"error,omitempty"`
 	Labels       *Labels  `json:"labels,omitempty"` // of a node's result, or of what went into a call and came of it
+	Cached       *Cached  `json:"cached,omitempty"` // where a node's answer is from
 
 	Body      string  `json:"body,omitempty"` // inline, inline[i], or a file
 	EventKey  string  `json:"event_key,omitempty"`
@@ -78,6 +79,13 @@ type Event struct {
 	System    string  `json:"system,omitempty"`
 	Process   string  `json:"process,omitempty"`
 	Dropped   int64   `json:"dropped,omitempty"` // events that a slow observer was not told of
+}
+
+// Cached says where a node's answer is from that it did not work for.
+type Cached struct {
+	RunID    string    `json:"run_id"`   // whose node worked for it
+	Artifact string    `json:"artifact"` // that holds it
+	Stored   time.Time `json:"stored"`
 }
 
 // Observer is told of events. It must return soon and must not change the event.

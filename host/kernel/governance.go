@@ -130,7 +130,7 @@ type Authorizer interface {
 // AuditRecord is one line of the audit log.
 type AuditRecord struct {
 	Time      string   `json:"time"` // RFC 3339, UTC, nanoseconds
-	Kind      string   `json:"kind"` // "decision", "call", "module", "policy", "run", "note", "shadow", "log"
+	Kind      string   `json:"kind"` // "decision", "call", "module", "policy", "run", "note", "shadow", "log", "cache"
 	RunID     string   `json:"run_id,omitempty"`
 	Tenant    string   `json:"tenant,omitempty"`
 	Principal string   `json:"principal,omitempty"`

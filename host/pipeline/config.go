@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"path/filepath"
 	"slices"
 
@@ -16,6 +18,7 @@ import (
 // keeps its state. Paths are resolved against the file's folder.
 type Config struct {
 	File      string
+	Digest    string // of what the file says of modules, ports, hooks and labels; "" where there is no file
 	State     string // folder; "" means .hexdag beside the file
 	Tenant    string
 	Principal string
@@ -107,7 +110,24 @@ func LoadConfig(file string) (*Config, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	return c, nil
+	c.Digest, err = configDigest(docs)
+	return c, err
+}
+
+// configDigest digests what can have a part in what nodes answer.
+func configDigest(docs []*source.Value) (string, error) {
+	fields, _ := docs[0].Plain().(map[string]any)
+	spec, _ := fields["spec"].(map[string]any)
+	parts := map[string]any{}
+	for _, name := range []string{"modules", "hooks", "ports", "labels", "env", "endpoints"} {
+		parts[name] = spec[name]
+	}
+	text, err := kernel.AppendJSON(nil, parts)
+	if err != nil {
+		return "", docs[0].Errorf(kernel.CodeConfig, "write values that JSON has", "the configuration is no JSON: %s", kernel.Quote(err.Error()))
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 func (r *reader) readConfig(c *Config, s *source.Section) {

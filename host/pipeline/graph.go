@@ -25,6 +25,7 @@ func (n *Node) visit(f func(Reference)) {
 		n.When.visit(f)
 	}
 	n.Lock.visit(f)
+	n.Cache.visit(f)
 	if n.Body != nil {
 		n.Body.visit(f)
 	}

@@ -82,9 +82,10 @@ type reader struct {
 	serviceNames []string
 	groupsByName map[string]*group
 	warnings     []*kernel.Error
-	files        []string // the body files that are being read
-	depth        int      // of bodies and macros
-	functions    []string // of expressions
+	files        []string               // the body files that are being read
+	depth        int                    // of bodies and macros
+	functions    []string               // of expressions
+	definitions  func() (string, error) // see Node.definitions
 }
 
 func newReader(file string, opts Options) *reader {
@@ -138,11 +139,13 @@ func kindsOfDocuments() []string {
 func (r *reader) readDocuments(docs []*source.Value) *File {
 	var pipelines, systems []*source.Section
 	others := false
+	resolved := make([]*source.Value, 0, len(docs))
 	for _, doc := range docs {
 		doc = r.Substitute(doc, r.opts.Env)
 		if textOf(doc.Member("kind")) == "Pipeline" {
 			doc = r.renderDocument(doc)
 		}
+		resolved = append(resolved, doc)
 		s := r.Open(doc, "a document")
 		if s == nil {
 			others = true
@@ -167,6 +170,7 @@ func (r *reader) readDocuments(docs []*source.Value) *File {
 			r.Add(s.Get("kind").Errorf(kernel.CodePipeline, kernel.DidYouMean(kind, kindsOfDocuments()), "there is no kind %s", kernel.Quote(kind)))
 		}
 	}
+	r.definitions = definitionsOf(resolved)
 	switch {
 	case len(systems) > 0 && r.opts.nested:
 		return &File{} // whoever names the file says that it is no pipeline

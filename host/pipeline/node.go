@@ -27,6 +27,7 @@ type Node struct {
 	Required    []string      // fields of what it is given that must not be null
 	Hooks       []string      // modules around this node, outermost first
 	Lock        *Lock         // what it holds while it works; may be nil
+	Cache       *Caching      // where its answer is kept for the next time; may be nil
 	Input       *types.Object // what it is given is held to; may be nil
 	Output      *types.Object // what it answers is held to; may be nil
 	Body        Body
@@ -43,6 +44,8 @@ type Node struct {
 	names     []string // what its body names first in paths
 	ancestors []string // all that it depends on, however indirectly; for a mapping that adds
 	services  []string
+	// definitions digests what its file holds beside nodes.
+	definitions func() (string, error)
 
 	reads      []int // see Reads
 	readsInput bool
@@ -162,7 +165,7 @@ func (r *reader) readNode(v *source.Value) *Node {
 	if s == nil {
 		return nil
 	}
-	n := &Node{Where: v.Where(), services: r.serviceNames}
+	n := &Node{Where: v.Where(), services: r.serviceNames, definitions: r.definitions}
 	written := s.Required("kind")
 	n.Kind = r.resolveKind(written)
 	if meta := s.Member("metadata"); meta != nil {
@@ -189,7 +192,8 @@ func (r *reader) readNode(v *source.Value) *Node {
 	}
 	waits = append(waits, n.spec.Texts("wait_for")...)
 	n.Body = read(r, n)
-	n.spec.Rest(laterFields()...)
+	n.spec.Rest()
+	r.checkCaching(n)
 	if explicit != nil {
 		n.explicit = true
 		n.declared = r.names(explicit, "dependencies")
@@ -198,9 +202,6 @@ func (r *reader) readNode(v *source.Value) *Node {
 	n.DependsOn = slices.Concat(waits, n.declared)
 	return n
 }
-
-// laterFields are the members of a spec, common to all kinds, that are not built yet.
-func laterFields() []string { return []string{"cache"} }
 
 func (r *reader) unknownKind(s *source.Section, written string) {
 	at := s.Get("kind")
@@ -285,7 +286,7 @@ func (r *reader) readCommon(n *Node) {
 		n.Timeout = s.Seconds("timeout")
 	}
 	n.OnError, n.Critical, n.Required, n.Hooks = s.Text("on_error"), s.Flag("critical"), s.Texts("required_inputs"), s.Texts("hooks")
-	n.Lock = r.readLock(s.Get("lock"))
+	n.Lock, n.Cache = r.readLock(s.Get("lock")), r.readCaching(s.Get("cache"))
 	if v := s.Get("when"); v != nil {
 		n.When = r.condition(v, "when")
 	}

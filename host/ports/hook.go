@@ -156,6 +156,9 @@ func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kern
 		carrying.Labels = labels
 		call = &carrying
 	}
+	if !reads(p.op.Name, call.Args) && !p.op.tool {
+		kernel.NoteChange(ctx, call)
+	}
 	reply, err := Metered(*p.op)(ctx, call)
 	if err != nil {
 		p.flow.Join(p.declared(guarded)) // what an error says comes from there, too

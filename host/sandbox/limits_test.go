@@ -229,6 +229,7 @@ func TestVerdicts(t *testing.T) {
 		abi.PortAfter:  {abi.Continue, abi.Replace, abi.Deny, abi.RetryAfter, abi.Error},
 		abi.NodeRun:    {abi.Continue, abi.Deny, abi.RetryAfter, abi.Error},
 		abi.ToolCall:   {abi.Continue, abi.Deny, abi.RetryAfter, abi.Error},
+		abi.Observe:    {abi.Continue, abi.Deny, abi.RetryAfter, abi.Error},
 	}
 	for point, verdicts := range legal {
 		for _, v := range []abi.Verdict{0, 1, 2, 3, 4, 5, 6, 100, 1 << 31, maxU32} {

@@ -1,6 +1,6 @@
 // Package scaffold makes projects to begin with: a hook, a hook around port calls, a
-// tool, a node's body or a port in one of several languages, or a policy. What it
-// makes builds, with the SDK beside it, and has tests that pass.
+// tool, a node's body, a port or an observer of events in one of several languages,
+// or a policy. What it makes builds, with the SDK beside it, and has tests that pass.
 //
 // Adding a language is a folder, templates/languages/LANGUAGE/KIND, and where its SDK
 // is not to be had from a registry, a line in sdks. What all languages have in
@@ -81,7 +81,7 @@ type Project struct {
 }
 
 // point is the extension point that a kind of project begins with.
-var points = map[string]abi.Point{"hook": abi.NodeBefore, "porthook": abi.PortBefore, "tool": abi.ToolCall, "node": abi.NodeRun, "port": abi.PortCall}
+var points = map[string]abi.Point{"hook": abi.NodeBefore, "porthook": abi.PortBefore, "tool": abi.ToolCall, "node": abi.NodeRun, "port": abi.PortCall, "observer": abi.Observe}
 
 // Kinds lists the kinds of projects.
 func Kinds() []string {

@@ -18,7 +18,7 @@ import (
 // S3 starts versitygw, a server of S3's protocol over a folder, with one bucket, and
 // returns that one's URL. Its credentials go into the test's environment. It skips the test, or in
 // CI fails it, where there is none.
-func S3(t *testing.T) (bucketURL string) {
+func S3(t testing.TB) (bucketURL string) {
 	t.Helper()
 	testenv.NeedServer(t, "S3 server")
 	program := builtProgram(t, "versitygw")
@@ -88,7 +88,7 @@ func MLflow(t *testing.T) (serverURL string) {
 }
 
 // serve starts a server on a free port and waits until it listens there.
-func serve(t *testing.T, command func(port int) *exec.Cmd) (addr string) {
+func serve(t testing.TB, command func(port int) *exec.Cmd) (addr string) {
 	t.Helper()
 	port := FreePort(t)
 	return start(t, loopback(port), nil, func() *exec.Cmd {

@@ -253,12 +253,19 @@ export class Call {
   reply = new Doc(0, "/reply");
   /** Why it failed: /code and /message; absent if it did not. */
   problem = new Doc(0, "/error");
+  /** The event that observe is told of, a CloudEvent: /subject is its topic; /id, /type, /data, ... */
+  event = new Doc(0, "/event");
   /** Where a body, a tool, an operation of a port or a hook that skips puts what it gives. */
   result = new Doc(4);
 
-  /** The node's name, the operation or the tool. */
+  /** The node's name, the operation, the tool or the event's topic. */
   get name() {
-    return this.payload.text("/node/name") ?? this.payload.text("/op") ?? this.payload.text("/tool") ?? "";
+    return ["/node/name", "/op", "/tool", "/event/subject"].map((path) => this.payload.text(path)).find((name) => name !== undefined) ?? "";
+  }
+
+  /** Counts from 1 how often a node, a port call or the delivery of an event has been tried. */
+  get attempt() {
+    return this.payload.number("/attempt") ?? this.payload.number("/node/attempt") ?? 1;
   }
 }
 

@@ -24,8 +24,8 @@ and a page. The kinds and their languages are
 
 ` + kinds.String() + `
 hook is a hook around nodes, porthook one around calls of ports, tool a tool of an
-agent, node the body of a node, port the operations of a port. ts is another name of
-assemblyscript, js of javascript.`,
+agent, node the body of a node, port the operations of a port, observer is told of
+events. ts is another name of assemblyscript, js of javascript.`,
 		Example: "hexdag new hook guard\nhexdag new tool greeter --lang c",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -35,6 +35,7 @@ type view struct {
 
 type nodeView struct {
 	running, done, skipped, failed int
+	cached                         int // of those that are done
 	spent                          time.Duration
 }
 
@@ -88,6 +89,9 @@ func (v *view) observe(e *host.Event) {
 		return
 	case kernel.NodeCompleted:
 		n.done++
+		if e.Cached != nil {
+			n.cached++
+		}
 	case kernel.NodeSkipped:
 		n.skipped++
 	case kernel.NodeFailed, kernel.NodeCancelled:
@@ -103,13 +107,16 @@ func (v *view) observe(e *host.Event) {
 	n.running = max(n.running-1, 0) // one that could not be prepared had not started
 	n.spent += time.Duration(e.DurationMS * float64(time.Millisecond))
 	if v.total == 0 && !v.live {
-		fmt.Fprintf(v.out, "%-24s %-14s %8.1f ms\n", e.Node, outcomeWord(e.Type), e.DurationMS)
+		fmt.Fprintf(v.out, "%-24s %-14s %8.1f ms\n", e.Node, outcomeWord(e), e.DurationMS)
 	}
 }
 
-func outcomeWord(t kernel.EventType) string {
-	switch t {
+func outcomeWord(e *host.Event) string {
+	switch e.Type {
 	case kernel.NodeCompleted:
+		if e.Cached != nil {
+			return "from cache"
+		}
 		return "done"
 	case kernel.NodeSkipped:
 		return "skipped"
@@ -212,6 +219,9 @@ func (s *screen) nodeLine(n *pipeline.Node) string {
 	line := fmt.Sprintf("%s %-18s %s", mark, n.Name, faint().Render(fmt.Sprintf("%-18s", n.Kind)))
 	if s.total > 0 {
 		line += fmt.Sprintf(" %4d done", v.done)
+		if v.cached > 0 {
+			line += fmt.Sprintf(", %d from cache", v.cached)
+		}
 		if v.skipped > 0 {
 			line += fmt.Sprintf(", %d skipped", v.skipped)
 		}

@@ -18,13 +18,13 @@ func TestModuleTCK(t *testing.T) {
 	probe := filepath.Join(t.TempDir(), "probe.wasm")
 	cli(t, "", "build", "../../../guests/sdk/c/probe", "-o", probe).wants(t, exitDone, probe)
 	cli(t, "", "module", "inspect", probe).wants(t, exitDone, "port_call", "operation      probe.play (name): Does steps")
-	cli(t, "", "module", "tck", probe).wants(t, exitDone, "manifest            4      4", "total             192    192")
+	cli(t, "", "module", "tck", probe).wants(t, exitDone, "manifest            4      4", "total             202    202")
 	cli(t, "", "module", "tck", probe, "-v").wants(t, exitDone, "  ok      a thousand names")
 	checks := decode[[]struct {
 		Group, Name string
 		Problems    []string
 	}](t, cli(t, "", "module", "tck", probe, "--json").out)
-	if len(checks) != 192 || checks[0].Group != "manifest" || checks[0].Problems != nil {
+	if len(checks) != 202 || checks[0].Group != "manifest" || checks[0].Problems != nil {
 		t.Errorf("%d checks, the first %+v", len(checks), checks[0])
 	}
 }

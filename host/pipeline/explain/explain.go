@@ -65,6 +65,15 @@ type Lock struct {
 	Call
 }
 
+// Cache says when a node's answer is an earlier one: where all that it depends on is the same.
+type Cache struct {
+	Scope       pipeline.CacheScope `json:"scope"`         // principal, run or tenant: whose runs share it
+	Key         string              `json:"key,omitempty"` // what of that which it is given counts; "" is all of it
+	TTL         float64             `json:"ttl"`           // 0 is no end
+	SideEffects bool                `json:"side_effects,omitempty"`
+	Modules     []string            `json:"modules"` // whose digests count, beside those of hooks and of ports
+}
+
 // Node is one node of the plan.
 type Node struct {
 	Name        string       `json:"name"`
@@ -81,6 +90,7 @@ type Node struct {
 	Timeout     float64      `json:"timeout"`           // of each attempt, with the defaults
 	Attempts    int          `json:"attempts"`
 	Lock        *Lock        `json:"lock,omitempty"`
+	Cache       *Cache       `json:"cache,omitempty"`
 	Hooks       []Hook       `json:"hooks"` // the first is outermost
 	Operations  []Call       `json:"operations"`
 	Tools       []string     `json:"tools"` // "module.tool", or "module" for its node_run
@@ -222,6 +232,7 @@ func (e *explainer) node(g *pipeline.Graph, n *pipeline.Node, timeout time.Durat
 		out.Operations = append(out.Operations, e.call(n, op))
 	}
 	out.Tools = append(out.Tools, e.toolsOf(n)...)
+	out.Cache = cache(n, out.Tools)
 	if b, ok := n.Body.(*pipeline.Composite); ok {
 		timeout = e.p.NodeTimeout
 		if b.NodeTimeout > 0 {
@@ -238,6 +249,23 @@ func (e *explainer) lock(n *pipeline.Node, l *pipeline.Lock) *Lock {
 		return nil
 	}
 	return &Lock{Name: l.Name.Source(), Timeout: l.Timeout, TTL: l.TTL.Seconds(), Permits: max(l.Permits, 1), Call: e.call(n, "lock.acquire")}
+}
+
+func cache(n *pipeline.Node, tools []string) *Cache {
+	if n.Cache == nil {
+		return nil
+	}
+	c := &Cache{Scope: n.Cache.Scope, TTL: n.Cache.TTL.Seconds(), SideEffects: n.Cache.SideEffects, Modules: []string{}}
+	if n.Cache.Key != nil {
+		c.Key = n.Cache.Key.Source()
+	}
+	for _, tool := range tools {
+		module, _, _ := strings.Cut(tool, ".")
+		c.Modules = append(c.Modules, module)
+	}
+	slices.Sort(c.Modules)
+	c.Modules = slices.Compact(c.Modules)
+	return c
 }
 
 func (e *explainer) bodies(b *pipeline.Composite, timeout time.Duration) []Body {

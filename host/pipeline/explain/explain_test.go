@@ -268,6 +268,37 @@ spec:
 	}
 }
 
+func TestCache(t *testing.T) {
+	p := parse(t, `kind: Pipeline
+metadata: {name: t}
+spec:
+  nodes:
+    - {kind: data_node, metadata: {name: a}, spec: {output: {id: 1}}}
+    - {kind: function_node, metadata: {name: b}, dependencies: [], spec: {fn: m.tool, cache: {key: "{{ a.id }}", ttl: 1h, scope: tenant, side_effects: true}}}
+    - {kind: data_node, metadata: {name: c}, spec: {output: 1, cache: {scope: run}}}
+`)
+	plan := New(p, nil)
+	b := node(t, plan, "b")
+	if c := b.Cache; c == nil || c.Key != "{{ a.id }}" || c.TTL != 3600 || c.Scope != pipeline.CacheForTenant || !c.SideEffects || !slices.Equal(c.Modules, []string{"m"}) {
+		t.Errorf("%+v", c)
+	}
+	if got := causes(b); got != "a:cache.key" { // what a key needs has to be there
+		t.Errorf("b waits for %s", got)
+	}
+	var text bytes.Buffer
+	if err := plan.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{
+		"cache     works once for the key {{ a.id }}, its configuration, the rules of governance and m, for the whole tenant, its effects outside included; its answer is good for 1h0m0s\n",
+		"cache     works once for all that it is given, its configuration, the rules of governance, in each run\n",
+	} {
+		if !strings.Contains(text.String(), words) {
+			t.Errorf("it does not say %q:\n%s", words, &text)
+		}
+	}
+}
+
 func TestPlanWithoutConfig(t *testing.T) {
 	plan := New(parse(t, guarded), nil)
 	if c := node(t, plan, "ask").Operations[0]; c.Adapter != "" || c.From != "" {

@@ -92,6 +92,7 @@ func (t *writer) node(level int, n *Node) {
 	}
 	t.field(level, "bounds", bounds)
 	t.lock(level, n.Lock)
+	t.cache(level, n.Cache)
 	t.field(level, "hooks", hookNames(n.Hooks))
 	for _, c := range n.Operations {
 		served := "served by nothing that is known here"
@@ -128,6 +129,25 @@ func (t *writer) lock(level int, l *Lock) {
 		text += fmt.Sprintf(", waited for %s", time.Duration(*l.Timeout*float64(time.Second)))
 	}
 	t.field(level, "lock", text+timed(", ends after ", l.TTL)+" by "+kernel.Quote(l.Adapter)+" ("+l.From+")"+before(", inside ", hookNames(l.Hooks)))
+}
+
+func (t *writer) cache(level int, c *Cache) {
+	if c == nil {
+		return
+	}
+	counts := "all that it is given"
+	if c.Key != "" {
+		counts = "the key " + kernel.Quote(c.Key)
+	}
+	text := "works once for " + counts + ", its configuration, the rules of governance"
+	if len(c.Modules) > 0 {
+		text += " and " + kernel.Quote(strings.Join(c.Modules, ", "))
+	}
+	text += map[pipeline.CacheScope]string{pipeline.CacheForRun: ", in each run", pipeline.CacheForTenant: ", for the whole tenant"}[c.Scope]
+	if c.SideEffects {
+		text += ", its effects outside included"
+	}
+	t.field(level, "cache", text+timed("; its answer is good for ", c.TTL))
 }
 
 // before returns what stands before a text, and the text; nothing without one.

@@ -88,6 +88,7 @@ func common() object {
 		"retry_max_delay": seconds("The longest delay; 60 if it is left out."),
 		"critical":        flag("The run fails where the node is skipped."),
 		"lock":            ref("lock"),
+		"cache":           ref("cache"),
 		"required_inputs": texts("Fields of what the node is given that must not be null."),
 		"input_schema":    fields("What the node is given is held to."),
 		"hooks":           texts("Modules around this node, the first outermost."),
@@ -104,6 +105,18 @@ func lock() object {
 			"name": text("The lock's name: text with {{ name.field }}."), "timeout": bound("The longest that it waits for the lock, in seconds; as long as the run may take if it is left out."),
 			"ttl": seconds("After which the lock ends if this host dies; the lock port's default if it is left out."), "permits": positive("How many may hold the lock at once; 1 if it is left out."),
 		}, "name"),
+	}}
+}
+
+// cache is true, or {key, ...}.
+func cache() object {
+	return object{"description": "What the node answered is taken again where nothing has changed that its answer depends on.", "anyOf": []any{
+		object{"type": "boolean"},
+		ref("template"),
+		closed("", object{
+			"key": text("What of that which the node is given counts: text with {{ name.field }}; all of it if it is left out."), "ttl": seconds("How long an answer is good; for as long as the store keeps it if it is left out."),
+			"scope": choice("For whom an answer is kept: whoever the run is of, the run alone, or the tenant; principal if it is left out.", "principal", "run", "tenant"), "side_effects": flag("What the node changes outside is not changed again where its answer is taken again."),
+		}),
 	}}
 }
 

@@ -18,7 +18,7 @@ func Document() map[string]any {
 	documents := map[string]object{"Pipeline": pipelineDocument(), "System": systemDocument(), "Macro": macroDocument(), "Adapter": adapterDocument(), "Middleware": middlewareDocument(), "Config": configDocument()}
 	cases := make([]any, len(kinds))
 	definitions := object{
-		"node": node(), "nodes": listOf("The nodes.", ref("node")), "port": port(), "middleware": middleware(), "hook": hook(), "service": service(), "machine": machine(), "template": template(), "lock": lock(),
+		"node": node(), "nodes": listOf("The nodes.", ref("node")), "port": port(), "middleware": middleware(), "hook": hook(), "service": service(), "machine": machine(), "template": template(), "lock": lock(), "cache": cache(),
 		"common": open("What the spec of every kind of node has.", common()), "included": included(), "answer": fields("What the node answers is held to."), "include": text("Another file below the pipeline's folder, as file.yaml or file.yaml#member."),
 	}
 	for i, kind := range kinds {

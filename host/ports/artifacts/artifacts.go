@@ -115,6 +115,8 @@ type StoreOptions struct {
 	Metadata    map[string]any // a JSON object of at most 64 KiB
 	Origin      Origin         // of at most 64 KiB
 	Labels      *kernel.Labels // of what it is made of; nil is trusted and public
+
+	learned func() *kernel.Labels // further ones, asked for once all is read; may be nil
 }
 
 // Store keeps what data holds as an artifact of the run. A name is a path of
@@ -139,6 +141,9 @@ func (s *Store) Store(ctx context.Context, runID, name string, data io.Reader, o
 	}
 	defer content.last.Abort()
 	m.Digest, m.Size = content.digest, content.size
+	if opts.learned != nil {
+		m.Labels = m.Labels.Join(opts.learned())
+	}
 	a, isNew, err := s.commit(ctx, content, m)
 	if err != nil {
 		return nil, s.failed("the artifact could not be stored", err)

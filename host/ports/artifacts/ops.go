@@ -23,8 +23,8 @@ const listBytes = 2 << 20
 // run that calls, which they take from the context: to a run, the artifacts of
 // others are not there (CodeNotFound, as for an id that never was).
 //
-//	artifacts.store     {name, value?, content_type?, metadata?, parents?}, body -> {id, digest, size}
-//	artifacts.retrieve  {id, name?} -> the description, with labels where it has any, body
+//	artifacts.store     {name, value?, content_type?, metadata?, parents?, size?}, body -> {id, digest, size}
+//	artifacts.retrieve  {id, name?, size?} -> the description, with labels where it has any, body
 //	artifacts.list      {run_id?, after?} -> {artifacts: [description], next?}
 //	artifacts.delete    {id, name?} -> null
 //
@@ -32,35 +32,74 @@ const listBytes = 2 << 20
 // parents are the artifacts of the run that it names, and those that the same node has retrieved. List returns at
 // most 1,000 descriptions; next, if it is there, is the after of the call that goes on.
 //
-// An operator can grant store by name. An id says nothing before the artifact
-// exists, so retrieve and delete can be granted by name too: a call that gives
+// A module can also read and write piece by piece, in one call of an extension point:
+//
+//	artifacts.open    {id, name?, size?} -> the description, and handle
+//	artifacts.read    {handle, limit?} -> {offset, end}, body
+//	artifacts.create  {name, content_type?, metadata?, parents?, size?} -> {handle}
+//	artifacts.write   {handle}, body -> {size}
+//	artifacts.close   {handle} -> {id, digest, size} of what was created, or null
+//
+// Read answers with at most limit bytes (64 KiB, and 1 MiB at most); only who reads up to
+// the end knows that the bytes are those that were stored. What is created is there once it
+// is closed; what is still open where the module's call ends is closed, and what was
+// being created is not there.
+//
+// An operator can grant store and create by name. An id says nothing before the artifact
+// exists, so retrieve, open and delete can be granted by name too: a call that gives
 // the name finds the artifact only if it has this name, and a grant that restricts name
-// does not cover a call without it.
+// does not cover a call without it. It is the same with size, the most bytes that the artifact
+// may have, which a grant bounds ("<=1048576").
 func (s *Store) Ops() []ports.Op {
 	return []ports.Op{
-		{Name: "artifacts.store", Guards: []string{"name"}, Func: s.opStore},
-		{Name: "artifacts.retrieve", Guards: []string{"id", "name"}, Func: s.opRetrieve},
+		{Name: "artifacts.store", Guards: []string{"name", "size"}, Derive: derive, Func: s.opStore},
+		{Name: "artifacts.retrieve", Guards: []string{"id", "name", "size"}, Derive: derive, Func: s.opRetrieve},
 		{Name: "artifacts.list", Guards: []string{"run_id"}, Func: s.opList},
 		{Name: "artifacts.delete", Guards: []string{"id", "name"}, Func: s.opDelete},
+		{Name: "artifacts.open", Guards: []string{"id", "name", "size"}, Derive: derive, Func: s.opOpen},
+		{Name: "artifacts.read", Func: s.opRead},
+		{Name: "artifacts.create", Guards: []string{"name", "size"}, Derive: derive, Func: s.opCreate},
+		{Name: "artifacts.write", Func: s.opWrite},
+		{Name: "artifacts.close", Func: s.opClose},
 	}
 }
 
+// derive returns the arguments that capabilities restrict.
+func derive(args map[string]any) map[string]string {
+	derived := map[string]string{}
+	for _, name := range []string{"id", "name"} {
+		if v, ok := args[name].(string); ok {
+			derived[name] = v
+		}
+	}
+	if v, ok := args["size"].(json.Number); ok {
+		derived["size"] = v.String()
+	}
+	return derived
+}
+
+// amount returns a whole number of bytes, or the other if it is absent.
+func amount(call *kernel.PortCall, name string, absent int64) (int64, error) {
+	v, given := call.Args[name]
+	if !given {
+		return absent, nil
+	}
+	number, _ := v.(json.Number)
+	n, err := strconv.ParseInt(number.String(), 10, 64)
+	if err != nil || n < 0 {
+		return 0, badCall(call, fmt.Sprintf("argument %s must be a whole number of bytes", name))
+	}
+	return n, nil
+}
+
 func (s *Store) opStore(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
-	run, err := begin(ctx, call, "name", "value", "content_type", "metadata", "parents")
+	run, err := begin(ctx, call, "name", "value", "content_type", "metadata", "parents", "size")
 	if err != nil {
 		return nil, err
 	}
-	name, err := text(call, "name")
+	name, opts, err := s.described(ctx, run, call)
 	if err != nil {
 		return nil, err
-	}
-	contentType, err := text(call, "content_type")
-	if err != nil {
-		return nil, err
-	}
-	metadata, ok := call.Args["metadata"].(map[string]any)
-	if !ok && call.Args["metadata"] != nil {
-		return nil, badCall(call, "argument metadata must be an object")
 	}
 	data := call.Body
 	if value, given := call.Args["value"]; given {
@@ -70,21 +109,46 @@ func (s *Store) opStore(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 		if data, err = indented(value); err != nil {
 			return nil, badCall(call, "the value is no JSON: "+err.Error())
 		}
-		if contentType == "" {
-			contentType = "application/json"
+		if opts.ContentType == "" {
+			opts.ContentType = "application/json"
 		}
 	} else if data == nil {
 		return nil, badCall(call, "give a value or a body")
 	}
-	from, err := s.origin(ctx, run, call)
+	most, err := amount(call, "size", int64(len(data)))
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.Store(ctx, run.RunID, name, bytes.NewReader(data), StoreOptions{ContentType: contentType, Metadata: metadata, Labels: call.Labels, Origin: from})
+	if int64(len(data)) > most {
+		return nil, tooLarge("the artifact is larger than was declared", fmt.Sprintf("it has %d bytes, and artifacts.store was called with size %d", len(data), most))
+	}
+	a, err := s.Store(ctx, run.RunID, name, bytes.NewReader(data), opts)
 	if err != nil {
 		return nil, err
 	}
-	return &kernel.PortReply{Value: map[string]any{"id": a.ID, "digest": a.Digest, "size": number(a.Size)}}, nil
+	return &kernel.PortReply{Value: stored(a)}, nil
+}
+
+// described returns what a call says of the artifact that it stores.
+func (s *Store) described(ctx context.Context, run *kernel.RunContext, call *kernel.PortCall) (name string, opts StoreOptions, err error) {
+	if name, err = text(call, "name"); err != nil {
+		return "", opts, err
+	}
+	if opts.ContentType, err = text(call, "content_type"); err != nil {
+		return "", opts, err
+	}
+	metadata, ok := call.Args["metadata"].(map[string]any)
+	if !ok && call.Args["metadata"] != nil {
+		return "", opts, badCall(call, "argument metadata must be an object")
+	}
+	opts.Metadata, opts.Labels = metadata, call.Labels
+	opts.Origin, err = s.origin(ctx, run, call)
+	return name, opts, err
+}
+
+// stored is the answer to whoever stored an artifact.
+func stored(a *Artifact) map[string]any {
+	return map[string]any{"id": a.ID, "digest": a.Digest, "size": number(a.Size)}
 }
 
 func (s *Store) opRetrieve(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -178,7 +242,7 @@ func (s *Store) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.Po
 
 // own returns the artifact that a call names, if it is one of the calling run.
 func (s *Store) own(ctx context.Context, call *kernel.PortCall) (*Artifact, error) {
-	run, err := begin(ctx, call, "id", "name")
+	run, err := begin(ctx, call, "id", "name", "size")
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +264,13 @@ func (s *Store) own(ctx context.Context, call *kernel.PortCall) (*Artifact, erro
 	_, named := call.Args["name"]
 	if a.RunID != run.RunID || named && a.Name != name {
 		return nil, notFound(id)
+	}
+	most, err := amount(call, "size", a.Size)
+	if err != nil {
+		return nil, err
+	}
+	if a.Size > most {
+		return nil, tooLarge("artifact "+id+" is larger than the call allows", fmt.Sprintf("it has %d bytes, and %s was called with size %d", a.Size, call.Op, most))
 	}
 	return a, nil
 }

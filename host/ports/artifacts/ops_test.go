@@ -225,7 +225,10 @@ func TestOpsGuards(t *testing.T) {
 	for _, op := range s.Ops() {
 		got[op.Name] = op.Guards
 	}
-	want := map[string][]string{"artifacts.store": {"name"}, "artifacts.retrieve": {"id", "name"}, "artifacts.list": {"run_id"}, "artifacts.delete": {"id", "name"}}
+	want := map[string][]string{
+		"artifacts.store": {"name", "size"}, "artifacts.retrieve": {"id", "name", "size"}, "artifacts.list": {"run_id"}, "artifacts.delete": {"id", "name"},
+		"artifacts.open": {"id", "name", "size"}, "artifacts.read": nil, "artifacts.create": {"name", "size"}, "artifacts.write": nil, "artifacts.close": nil,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

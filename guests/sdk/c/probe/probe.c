@@ -372,3 +372,4 @@ HEXDAG_EXPORT(port_after) { return play(); }
 HEXDAG_EXPORT(node_run) { return play(); }
 HEXDAG_EXPORT(tool_call) { return play(); }
 HEXDAG_EXPORT(port_call) { return play(); }
+HEXDAG_EXPORT(observe) { return play(); }

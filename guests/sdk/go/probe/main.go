@@ -8,6 +8,7 @@ import (
 	"github.com/hexdag/hexdag/guests/sdk/go/nodeafter"
 	"github.com/hexdag/hexdag/guests/sdk/go/nodebefore"
 	"github.com/hexdag/hexdag/guests/sdk/go/noderun"
+	"github.com/hexdag/hexdag/guests/sdk/go/observe"
 	"github.com/hexdag/hexdag/guests/sdk/go/portafter"
 	"github.com/hexdag/hexdag/guests/sdk/go/portbefore"
 	"github.com/hexdag/hexdag/guests/sdk/go/portcall"
@@ -27,6 +28,7 @@ func init() {
 	portafter.Handle(port)
 	portcall.Handle(func(c *hexdag.OperationCall) hexdag.Verdict { return play(c.Payload(), c.Result()) })
 	toolcall.Handle(func(c *hexdag.ToolCall) hexdag.Verdict { return play(c.Payload(), c.Result()) })
+	observe.Handle(func(e *observe.Event) hexdag.Verdict { return play(e.Payload(), (&hexdag.ToolCall{}).Result()) })
 }
 
 func main() {}

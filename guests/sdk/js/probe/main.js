@@ -8,6 +8,7 @@ export const port_after = play;
 export const node_run = play;
 export const tool_call = play;
 export const port_call = play;
+export const observe = play;
 
 let remembered = 0;
 

@@ -98,6 +98,26 @@ test("calls", () => {
   assert.deepEqual(hexdag.serve("tool_call", () => hexdag.call("a.b")), [4, 250]);
 });
 
+test("an event", () => {
+  Object.assign(fields, { "0/event/subject": [STRING, "orders.paid"], "0/event/id": [STRING, "e-1"], "0/event/data/n": [NUMBER, "7"], "0/attempt": [NUMBER, "2"] });
+  assert.deepEqual(hexdag.serve("observe", (call) => {
+    assert.equal(call.name, "orders.paid");
+    assert.equal(call.event.text("/id"), "e-1");
+    assert.equal(call.event.int("/data/n"), 7n);
+    assert.equal(call.attempt, 2);
+  }), [0, 0]);
+});
+
+test("names and attempts", () => {
+  const call = new hexdag.Call();
+  assert.equal(call.name, "");
+  assert.equal(call.attempt, 1);
+  fields["0/node/name"] = [STRING, "ask"];
+  fields["0/node/attempt"] = [NUMBER, "3"];
+  assert.equal(call.name, "ask");
+  assert.equal(call.attempt, 3);
+});
+
 test("an argument that cannot be written leaves no request behind", () => {
   refuse = (doc, path) => path === "/b";
   assert.throws(() => hexdag.call("a.b", [["/a", "number", "1"], ["/b", "number", "x"]]), { status: "denied" });

@@ -34,7 +34,7 @@ mod verdict;
 
 pub use call::{reply, Call, CallError};
 pub use doc::{escape, Doc, Kind, Value};
-pub use points::{serve, NodeCall, OperationCall, PortCall, ToolCall};
+pub use points::{serve, Event, NodeCall, OperationCall, PortCall, ToolCall};
 pub use services::{config, debug, elapsed, error, info, log, now, random, warn, Level};
 pub use status::Status;
 pub use verdict::{deny, fail, proceed, replace, retry_after, skip, Error, Outcome, Verdict};

@@ -11,7 +11,7 @@ pub fn serve<C: Default>(handler: impl FnOnce(&C) -> Outcome) -> u64 {
     }
 }
 
-macro_rules! common {
+macro_rules! message {
     ($name:ident) => {
         impl $name {
             /// The whole message, and the raw bytes beside it.
@@ -23,7 +23,15 @@ macro_rules! common {
             pub fn run(&self) -> Doc {
                 Doc::part(INPUT, "/run")
             }
+        }
+    };
+}
 
+macro_rules! common {
+    ($name:ident) => {
+        message!($name);
+
+        impl $name {
             /// Where a body, a tool or a hook that skips puts what it gives.
             pub fn result(&self) -> Doc {
                 Doc::whole(OUTPUT)
@@ -121,6 +129,40 @@ impl OperationCall {
     }
 }
 
+/// What `observe` gets: an event that the module is told of. `proceed` says that it is dealt
+/// with, `deny` that it is to be given up, `retry_after` and an error that it is to be
+/// delivered again. A module may be told of an event twice.
+#[derive(Default)]
+pub struct Event(());
+message!(Event);
+
+impl Event {
+    /// What the event was published on.
+    pub fn topic(&self) -> String {
+        self.payload().text("/event/subject").unwrap_or_default()
+    }
+
+    /// The event's id: it is the same when the event is delivered again.
+    pub fn id(&self) -> String {
+        self.payload().text("/event/id").unwrap_or_default()
+    }
+
+    /// Counts the deliveries of the event, from 1.
+    pub fn attempt(&self) -> i64 {
+        self.payload().int("/attempt").unwrap_or(1)
+    }
+
+    /// The whole event, a CloudEvent: `/type`, `/time`, `/partitionkey`, `/runid`, ...
+    pub fn envelope(&self) -> Doc {
+        Doc::part(INPUT, "/event")
+    }
+
+    /// The event's data, absent if it has none.
+    pub fn data(&self) -> Doc {
+        Doc::part(INPUT, "/event/data")
+    }
+}
+
 macro_rules! point {
     ($point:ident, $call:ident, $about:literal, $d:tt) => {
         #[doc = $about]
@@ -144,3 +186,4 @@ point!(port_before, PortCall, "Makes the module a hook before port calls: a `fn(
 point!(port_after, PortCall, "Makes the module a hook after port calls: a `fn(&PortCall) -> Outcome`.", $);
 point!(tool_call, ToolCall, "Makes the module a set of tools: a `fn(&ToolCall) -> Outcome`.", $);
 point!(port_call, OperationCall, "Makes the module the operations of a port: a `fn(&OperationCall) -> Outcome`.", $);
+point!(observe, Event, "Makes the module one that is told of events: a `fn(&Event) -> Outcome`.", $);

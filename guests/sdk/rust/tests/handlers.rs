@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use hexdag::testing::{run, Host};
-use hexdag::{Call, Doc, Kind, NodeCall, Outcome, Status};
+use hexdag::{Call, Doc, Event, Kind, NodeCall, Outcome, Status};
 
 #[derive(Default)]
 struct Fake {
@@ -79,6 +79,10 @@ fn fake() -> Fake {
             (0, "/input/half", Kind::Number, "1.5"),
             (0, "/input/t", Kind::Bool, "true"),
             (0, "/input/tags", Kind::Array, r#"["a","b"]"#),
+            (0, "/event/subject", Kind::String, "orders.paid"),
+            (0, "/event/id", Kind::String, "e-1"),
+            (0, "/event/data/n", Kind::Number, "7"),
+            (0, "/attempt", Kind::Number, "2"),
             (3, "/code", Kind::String, "busy"),
             (3, "/message", Kind::String, "later"),
             (3, "/retry_ms", Kind::Number, "250"),
@@ -163,6 +167,17 @@ hexdag::node_before!(|c: &NodeCall| if c.node().is_empty() { hexdag::proceed() }
 #[test]
 fn the_export() {
     assert_eq!(run(fake(), || node_before(0)), 0);
+}
+
+hexdag::observe!(|e: &Event| {
+    assert_eq!((e.topic().as_str(), e.id().as_str(), e.envelope().text("/subject")), ("orders.paid", "e-1", Some(e.topic())));
+    assert_eq!((e.data().int("/n"), e.run().int("/usage/llm_calls")), (Some(7), None));
+    hexdag::retry_after(e.attempt() as u32)
+});
+
+#[test]
+fn an_event() {
+    assert_eq!(run(fake(), || observe(0)), 2 << 32 | 4);
 }
 
 #[cfg(feature = "serde")]

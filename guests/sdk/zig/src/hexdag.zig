@@ -25,6 +25,7 @@ pub const NodeCall = points.NodeCall;
 pub const PortCall = points.PortCall;
 pub const ToolCall = points.ToolCall;
 pub const OperationCall = points.OperationCall;
+pub const Event = points.Event;
 pub const nodeBefore = points.nodeBefore;
 pub const nodeAfter = points.nodeAfter;
 pub const nodeRun = points.nodeRun;
@@ -32,6 +33,7 @@ pub const portBefore = points.portBefore;
 pub const portAfter = points.portAfter;
 pub const toolCall = points.toolCall;
 pub const portCall = points.portCall;
+pub const observe = points.observe;
 
 /// Memory for texts. A host that puts the instance back after every call frees all of it.
 pub const allocator: std.mem.Allocator = if (builtin.cpu.arch.isWasm()) std.heap.wasm_allocator else std.heap.page_allocator;

@@ -17,6 +17,9 @@ const fields = [_]Field{
     .{ .doc = 0, .path = "/input/half", .kind = .number, .text = "1.5" },
     .{ .doc = 0, .path = "/input/t", .kind = .bool, .text = "true" },
     .{ .doc = 0, .path = "/input/long", .kind = .string, .text = &@as([5000]u8, @splat('x')) },
+    .{ .doc = 0, .path = "/event/subject", .kind = .string, .text = "orders.paid" },
+    .{ .doc = 0, .path = "/event/data/n", .kind = .number, .text = "7" },
+    .{ .doc = 0, .path = "/attempt", .kind = .number, .text = "2" },
     .{ .doc = 3, .path = "/code", .kind = .string, .text = "busy" },
 };
 
@@ -133,6 +136,19 @@ test "verdicts" {
     try equal(0xffff_ffff_0000_0004, hexdag.retryAfter(std.math.maxInt(u32)).bits);
     try equal(1, points.serve(hexdag.NodeCall, writes));
     try same("set 0 /input/name 4 x;set 0 /input/n 3 -9223372036854775808;", did());
+}
+
+fn watches(e: hexdag.Event) !hexdag.Verdict {
+    const topic = e.envelope().text(gpa, "/subject") orelse return hexdag.deny("topic", "none");
+    defer gpa.free(topic);
+    try same("orders.paid", topic);
+    try equal(7, e.data().int("/n").?);
+    return hexdag.retryAfter(@intCast(e.attempt()));
+}
+
+test "an event" {
+    start();
+    try equal(2 << 32 | 4, points.serve(hexdag.Event, watches));
 }
 
 test "a refused write is an error" {

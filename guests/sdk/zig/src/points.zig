@@ -98,6 +98,30 @@ pub const OperationCall = struct {
     }
 };
 
+/// What observe gets: an event that the module is told of. proceed says that it is dealt with,
+/// deny that it is to be given up, retryAfter and an error that it is to be delivered again.
+/// A module may be told of an event twice.
+pub const Event = struct {
+    pub fn message(_: Event) Doc {
+        return payload;
+    }
+
+    /// The whole event, a CloudEvent: its topic is at /subject; /id, /type, /time, ...
+    pub fn envelope(_: Event) Doc {
+        return .{ .id = 0, .root = "/event" };
+    }
+
+    /// The event's data, absent if it has none.
+    pub fn data(_: Event) Doc {
+        return .{ .id = 0, .root = "/event/data" };
+    }
+
+    /// Counts the deliveries of the event, from 1.
+    pub fn attempt(_: Event) i64 {
+        return payload.int("/attempt") orelse 1;
+    }
+};
+
 /// Runs a handler as an export does. An error is the verdict error.
 pub fn serve(comptime Call: type, comptime handler: fn (Call) anyerror!hexdag.Verdict) u64 {
     const verdict = handler(.{}) catch |e| hexdag.fail(hexdag.statusName(e), @errorName(e));
@@ -146,4 +170,9 @@ pub fn toolCall(comptime handler: fn (ToolCall) anyerror!hexdag.Verdict) void {
 /// Makes the module the operations of a port.
 pub fn portCall(comptime handler: fn (OperationCall) anyerror!hexdag.Verdict) void {
     exported("port_call", OperationCall, handler);
+}
+
+/// Makes the module one that is told of events.
+pub fn observe(comptime handler: fn (Event) anyerror!hexdag.Verdict) void {
+    exported("observe", Event, handler);
 }

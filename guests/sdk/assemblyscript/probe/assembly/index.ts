@@ -11,6 +11,7 @@ export function port_after(_: u32): u64 { return play(); }
 export function node_run(_: u32): u64 { return play(); }
 export function tool_call(_: u32): u64 { return play(); }
 export function port_call(_: u32): u64 { return play(); }
+export function observe(_: u32): u64 { return play(); }
 
 let remembered: i32 = 0;
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hexdag::{Call, Doc, Kind, Level, NodeCall, OperationCall, Outcome, PortCall, Status, ToolCall};
+use hexdag::{Call, Doc, Event, Kind, Level, NodeCall, OperationCall, Outcome, PortCall, Status, ToolCall};
 
 hexdag::node_before!(|c: &NodeCall| play(c.payload(), c.result()));
 hexdag::node_after!(|c: &NodeCall| play(c.payload(), c.result()));
@@ -11,6 +11,7 @@ hexdag::port_before!(|c: &PortCall| play(c.payload(), c.result()));
 hexdag::port_after!(|c: &PortCall| play(c.payload(), c.result()));
 hexdag::tool_call!(|c: &ToolCall| play(c.payload(), c.result()));
 hexdag::port_call!(|c: &OperationCall| play(c.payload(), c.result()));
+hexdag::observe!(|e: &Event| play(e.payload(), ToolCall::default().result()));
 
 static REMEMBERED: AtomicU32 = AtomicU32::new(0);
 

@@ -13,6 +13,7 @@ comptime {
     hexdag.portAfter(port);
     hexdag.toolCall(tool);
     hexdag.portCall(operation);
+    hexdag.observe(event);
 }
 
 fn node(c: hexdag.NodeCall) !hexdag.Verdict {
@@ -29,6 +30,10 @@ fn tool(c: hexdag.ToolCall) !hexdag.Verdict {
 
 fn operation(c: hexdag.OperationCall) !hexdag.Verdict {
     return play(c.message(), c.result());
+}
+
+fn event(e: hexdag.Event) !hexdag.Verdict {
+    return play(e.message(), .{ .id = 4 });
 }
 
 var remembered: u32 = 0;

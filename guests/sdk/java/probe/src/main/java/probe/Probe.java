@@ -58,6 +58,11 @@ public final class Probe {
         return Hexdag.serve(Probe::play);
     }
 
+    @Export(name = "observe")
+    public static long observe(int length) {
+        return Hexdag.serve(Probe::play);
+    }
+
     public static void main(String[] args) {
     }
 

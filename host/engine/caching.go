@@ -1,0 +1,215 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports"
+)
+
+// Results keeps what nodes answered.
+type Results interface {
+	// Answer returns the answer that is kept to a question, with where it is from, or has work
+	// answer it and keeps that. Of those who ask the same at the same time one works, if
+	// that can be arranged. An error is work's, or of ctx, or a denial.
+	Answer(ctx context.Context, q *Question, work func(ctx context.Context) (*Answer, error)) (*Answer, *kernel.Cached, error)
+}
+
+// Question is what a node has to answer.
+type Question struct {
+	Node  string
+	Kind  string
+	Body  string              // the composite's that the node is in; "" at the top
+	Basis [sha256.Size]byte   // of all that the answer depends on: what the node is given, its configuration, its modules
+	Scope pipeline.CacheScope // for whom an answer is kept
+	TTL   time.Duration       // how long one is good; 0: for as long as it is kept
+	Local bool                // it depends on Go code, which has no digest: an answer is for this process alone
+}
+
+// Answer is what a node answered.
+type Answer struct {
+	Value   kernel.Value
+	Labels  *kernel.Labels // of all that it was made of
+	Passing bool           // it is not to be kept
+}
+
+// caching is how a node's answer is kept.
+type caching struct {
+	*pipeline.Caching
+	configuration [sha256.Size]byte
+	own           []string // the modules that the node runs
+	modules       []string // those, and all that can be around what it does
+	local         bool
+}
+
+// caching looks up what the answer of a node depends on; nil where it is not kept.
+func (c *checker) caching(n *pipeline.Node) *caching {
+	if n.Cache == nil {
+		return nil
+	}
+	if c.engine.results == nil {
+		c.add(n.Cache.Where, kernel.CodePipeline, "what node "+kernel.Quote(n.Name)+" answers cannot be kept: there is no store for it", "configure the port artifacts, or remove cache")
+		return nil
+	}
+	if b, ok := n.Body.(*pipeline.ServiceCall); ok && !n.Cache.SideEffects {
+		c.changing(n, b)
+	}
+	digest, err := n.Configuration()
+	if err != nil {
+		c.list = append(c.list, kernel.At(err, at(n)))
+		return nil
+	}
+	used := map[string]bool{}
+	k := &caching{Caching: n.Cache, configuration: digest}
+	k.local = c.runs(n, used)
+	k.own = slices.Sorted(maps.Keys(used))
+	for name, m := range c.engine.modules {
+		if slices.ContainsFunc(around(), m.Has) {
+			used[name] = true
+		}
+	}
+	k.modules = slices.Sorted(maps.Keys(used))
+	return k
+}
+
+// around are the extension points of modules that take part in what others do.
+func around() []abi.Point {
+	return []abi.Point{abi.NodeBefore, abi.NodeAfter, abi.PortBefore, abi.PortAfter, abi.PortCall}
+}
+
+// changing refuses to keep the answer of a method that is sure to change something.
+func (c *checker) changing(n *pipeline.Node, b *pipeline.ServiceCall) {
+	op := b.Service + "." + b.Method
+	if service, named := c.pipeline.Services[b.Service]; named {
+		if service.Module != "" {
+			return
+		}
+		op = service.Builtin + "." + b.Method
+	}
+	if !ports.MayRead(op) {
+		c.list = append(c.list, &kernel.Error{Code: kernel.CodePipeline, What: "what node " + kernel.Quote(n.Name) + " answers cannot be kept", Where: n.Cache.Where, Why: op + " may change something, which would not be done again",
+			Fix: "remove cache, or write side_effects: true in it if once is enough"})
+	}
+}
+
+// runs notes the modules that a node and those inside of it run, and reports whether it runs Go code
+// of the embedding program.
+func (c *checker) runs(n *pipeline.Node, used map[string]bool) (local bool) {
+	n.Functions(func(f *pipeline.Function) {
+		if _, own := c.engine.functions[f.String()]; own {
+			local = true
+			return
+		}
+		used[f.Module] = true
+	})
+	note := func(service string) {
+		if s, named := c.pipeline.Services[service]; named {
+			service = s.Module
+		}
+		if c.engine.modules[service] != nil {
+			used[service] = true
+		}
+	}
+	switch b := n.Body.(type) {
+	case *pipeline.ServiceCall:
+		note(b.Service)
+	case *pipeline.Agent:
+		for _, name := range b.Tools {
+			owner, _ := splitTool(name)
+			note(owner)
+		}
+	case *pipeline.Composite:
+		for _, body := range b.Bodies() {
+			if body.Graph == nil {
+				continue
+			}
+			for _, inner := range body.Graph.Nodes {
+				local = c.runs(inner, used) || local
+			}
+		}
+	}
+	return local
+}
+
+// answer returns what the node answers, or answered before.
+func (w *worker) answer(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
+	c := w.caching
+	if c == nil || w.from != nil { // what it goes on from is not the start
+		return w.execute(ctx, call)
+	}
+	q, err := w.question(c, call)
+	if err != nil {
+		return nil, err
+	}
+	a, cached, err := w.g.r.engine.results.Answer(ctx, q, func(ctx context.Context) (*Answer, error) { return w.worked(ctx, c, call) })
+	if err != nil {
+		return nil, err
+	}
+	if w.cached = cached; cached == nil {
+		return a.Value, nil
+	}
+	w.flow.Join(a.Labels)
+	return a.Value, nil
+}
+
+// worked has the node work for its answer, and sees whether that may be taken again.
+func (w *worker) worked(ctx context.Context, c *caching, call *kernel.NodeCall) (*Answer, error) {
+	watched, changes := kernel.WatchChanges(ctx, c.own)
+	v, err := w.execute(watched, call)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answer{Value: v, Labels: w.flow.Labels()}
+	if op := changes.First(); op != "" && !c.SideEffects {
+		a.Passing = true
+		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeWarned, Node: w.n.Name, Kind: w.n.Kind, Wave: w.n.Wave, Body: w.g.body,
+			Reason: "what it answered is not kept: it called " + kernel.Quote(op) + ", which may change something; write side_effects: true in cache if once is enough"})
+	}
+	return a, nil
+}
+
+// question says what the node's answer depends on.
+func (w *worker) question(c *caching, call *kernel.NodeCall) (*Question, error) {
+	run := w.g.r.context
+	counts := call.Input
+	if c.Key != nil {
+		key, err := c.Key.Render(w.scope(call.Input))
+		if err != nil {
+			return nil, err
+		}
+		counts = key
+	}
+	modules := make([]any, len(c.modules))
+	for i, name := range c.modules {
+		modules[i] = name + "@" + w.g.r.engine.modules[name].DigestOf(run)
+	}
+	labels := make(map[string]any, len(run.Labels))
+	for name, v := range run.Labels {
+		labels[name] = v
+	}
+	text, err := kernel.AppendJSON(nil, []any{run.PipelineName, w.n.Name, modules, labels, w.flow.Labels().Value(), counts})
+	if err != nil {
+		return nil, &kernel.Error{Code: kernel.CodeInput, What: "what node " + kernel.Quote(w.n.Name) + " is given has no digest", Why: err.Error(), Fix: "remove cache from the node", Err: err}
+	}
+	return &Question{
+		Node: w.n.Name, Kind: w.n.Kind, Body: w.g.body, Scope: c.Scope, TTL: c.TTL, Local: c.local,
+		Basis: sha256.Sum256(append(text, c.configuration[:]...)),
+	}, nil
+}
+
+// noteCached notes where a node's answer is from, for the run's result.
+func (g *graph) noteCached(e ended) {
+	if e.cached == nil {
+		return
+	}
+	if g.cached == nil {
+		g.cached = map[string]*kernel.Cached{}
+	}
+	g.cached[e.node.Name] = e.cached
+}
