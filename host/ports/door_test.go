@@ -354,6 +354,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 	want := map[string]middleware.Effect{
 		"api_call.delete": middleware.Repeatable, "api_call.get": middleware.Cacheable, "api_call.patch": middleware.Once, "api_call.post": middleware.Once,
 		"api_call.put": middleware.Repeatable, "api_call.request": middleware.Cacheable, "http.request": middleware.Cacheable, // GET, without a method
+		"artifacts.open": middleware.Once, "artifacts.read": middleware.Once, "artifacts.create": middleware.Once, "artifacts.write": middleware.Once, "artifacts.close": middleware.Once, // a handle is where it was left
 		"artifacts.delete": middleware.Repeatable, "artifacts.list": middleware.Repeatable, "artifacts.retrieve": middleware.Repeatable, "artifacts.store": middleware.Repeatable,
 		"database.describe_table": middleware.Cacheable, "database.insert": middleware.Once, "database.list_tables": middleware.Cacheable, "database.query": middleware.Cacheable,
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
