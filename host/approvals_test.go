@@ -198,7 +198,7 @@ func TestTooMuchBeforeApproval(t *testing.T) {
 	s := newSite(t, `  principal: ada
   tenant: acme
   modules:
-    box: {path: `+toolbox(t)+`, grants: `+grantsOfBox+`, config: {tools: {node: {calls: [`+strings.Repeat(`{op: memory.get, head: {key: "k"}}, `, 5)+`{op: artifacts.store, head: {name: made, value: 1}}]}}}}
+    box: {path: `+toolbox(t)+`, limits: {deadline: 1m}, grants: `+grantsOfBox+`, config: {tools: {node: {calls: [`+strings.Repeat(`{op: memory.get, head: {key: "k"}}, `, 5)+`{op: artifacts.store, head: {name: made, value: 1}}]}}}}
   ports:
     memory: {adapter: memory, config: {max_value_bytes: 1000000}}
     governance: `+approving+"\n")
