@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -191,6 +192,29 @@ func TestApprovalsInside(t *testing.T) {
 	}
 }
 
+// A module that did more than is kept fails where it would wait, and its error says so; the approval
+// holds for another run.
+func TestTooMuchBeforeApproval(t *testing.T) {
+	s := newSite(t, `  principal: ada
+  tenant: acme
+  modules:
+    box: {path: `+toolbox(t)+`, limits: {deadline: 1m}, grants: `+grantsOfBox+`, config: {tools: {node: {calls: [`+strings.Repeat(`{op: memory.get, head: {key: "k"}}, `, 5)+`{op: artifacts.store, head: {name: made, value: 1}}]}}}}
+  ports:
+    memory: {adapter: memory, config: {max_value_bytes: 1000000}}
+    governance: `+approving+"\n")
+	h := s.open(t)
+	p := s.load(t, h, `{kind: service_call_node, metadata: {name: set}, dependencies: [], spec: {service: memory, method: set, strict_mapping: true, input_mapping: {key: "'k'", value: $input}}}`,
+		`{kind: function_node, metadata: {name: n}, dependencies: [set], spec: {fn: box}}`)
+	run := func() *host.Result { return p.Run(t.Context(), strings.Repeat("x", 900_000), host.RunOptions{}) }
+	wantError(t, run().Err, kernel.CodeApproval, "the run does not wait for it", "1024 calls and 4 MiB", "run the pipeline again")
+	if _, err := h.Approvals().Answer(t.Context(), neededBy(t, s).ID, "bob", true, ""); err != nil {
+		t.Fatal(err)
+	}
+	if again := run(); again.Status != engine.Completed {
+		t.Errorf("with the approval: %s %v", again.Status, again.Err)
+	}
+}
+
 // An agent is told that a person refused what it called.
 func TestAgentIsRefusedApproval(t *testing.T) {
 	s := careful(t, `    llm: {adapter: mock_llm, config: {rules: [{match: "so be it", reply: "INVOKE_TOOL: tool_end(output='gave up')"}], default: "INVOKE_TOOL: box:work()"}}
@@ -209,6 +233,36 @@ func TestAgentIsRefusedApproval(t *testing.T) {
 	}
 	if s.acts(t, "artifacts.store") != 0 || s.acts(t, "metrics.count") != 1 || s.acts(t, "llm.complete") != 2 {
 		t.Error("something was done that should not, or twice")
+	}
+}
+
+// An agent goes on from what an earlier version wrote, which had more to say of its turns.
+func TestAgentOfAnEarlierVersion(t *testing.T) {
+	s := careful(t, `    llm: {adapter: mock_llm, config: {rules: [{match: "box:work: ", reply: "INVOKE_TOOL: tool_end(output='done')"}], default: "INVOKE_TOOL: box:work()"}}
+`)
+	h := s.open(t)
+	agent := `{kind: agent_node, metadata: {name: n}, dependencies: [], spec: {main_prompt: "Do it.", available_tools: [box]}}`
+	result := s.load(t, h, agent).Run(t.Context(), map[string]any{}, host.RunOptions{})
+	if result.Status != engine.Suspended {
+		t.Fatalf("%s %v", result.Status, result.Err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(s.path("*/suspended/*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	text := readFile(t, files[0])
+	older := strings.NewReplacer(`"version": 3`, `"version": 2`, `"version":3`, `"version":2`, `"answer":`, `"labels": {"integrity": "untrusted", "confidentiality": "public"}, "answer":`).Replace(text)
+	if strings.Count(older, `"labels"`) <= strings.Count(text, `"labels"`) || !strings.Contains(older, `"version":2`) && !strings.Contains(older, `"version": 2`) {
+		t.Fatal(text)
+	}
+	if err := os.WriteFile(files[0], []byte(older), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if last := s.answerAll(t, true); last.Status != engine.Completed || s.acts(t, "artifacts.store") != 1 || s.acts(t, "llm.complete") != 2 {
+		t.Errorf("%s %v", last.Status, last.Err)
 	}
 }
 

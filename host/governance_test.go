@@ -12,7 +12,7 @@ import (
 )
 
 // governed is a configuration whose governance is the YAML.
-func governed(t *testing.T, governance string) site {
+func governed(t testing.TB, governance string) site {
 	t.Helper()
 	return newSite(t, "  principal: ada\n  tenant: acme\n  ports:\n    governance: "+governance+"\n")
 }

@@ -25,7 +25,8 @@ type governing struct {
 	changing sync.Mutex // one change after the other
 	tree     *backends  // what the port asks
 
-	mu sync.Mutex // of the nodes' uses
+	mu      sync.Mutex     // of the nodes' uses
+	retired sync.WaitGroup // trees that were replaced, until they are closed
 }
 
 // backends are those that decide together: one, or those within it. They are closed
@@ -43,6 +44,27 @@ type backendNode struct {
 	files  []string       // files and folders that it was read from
 	close  []func() error
 	uses   int
+}
+
+// revision is "" where the backend cannot tell.
+func (n *backendNode) revision() string {
+	if r, ok := n.driver.(driver.Revisioner); ok {
+		return r.Revision()
+	}
+	return ""
+}
+
+// changed returns the names of the backends whose rules are not those of an older tree, or may
+// not be: all of them, those that a shadow's answer does not depend on, too.
+func (b *backends) changed(old *backends) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(b.nodes)) {
+		n, was := b.nodes[name], old.nodes[name]
+		if n != was && (was == nil || n.revision() == "" || n.revision() != was.revision()) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (n *backendNode) closing(f func() error) { n.close = append(n.close, f) }
@@ -156,6 +178,7 @@ func (g *governing) close(ctx context.Context) error {
 	tree := g.tree
 	g.tree = nil
 	err := g.release(tree)
+	g.retired.Wait()
 	if g.host.policies != nil {
 		err = errors.Join(err, g.host.policies.Close(ctx))
 	}

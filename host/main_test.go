@@ -32,7 +32,7 @@ type site struct{ dir string }
 
 func (s site) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s site) write(t *testing.T, name, text string) {
+func (s site) write(t testing.TB, name, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o700); err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func (s site) write(t *testing.T, name, text string) {
 }
 
 // puppet is the path of a guest that does what its configuration says: see testdata/puppet.
-func puppet(t *testing.T) string {
+func puppet(t testing.TB) string {
 	t.Helper()
 	path, err := filepath.Abs("testdata/puppet/puppet.wasm")
 	if err != nil {
@@ -53,14 +53,14 @@ func puppet(t *testing.T) string {
 }
 
 // newSite writes hexdag.yaml with the spec, in which PUPPET is the puppet's path.
-func newSite(t *testing.T, spec string) site {
+func newSite(t testing.TB, spec string) site {
 	t.Helper()
 	s := site{t.TempDir()}
 	s.write(t, "hexdag.yaml", "kind: Config\nmetadata: {name: test}\nspec:\n"+strings.ReplaceAll(spec, "PUPPET", puppet(t)))
 	return s
 }
 
-func (s site) new(t *testing.T) (*host.Host, error) {
+func (s site) new(t testing.TB) (*host.Host, error) {
 	t.Helper()
 	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
 	if err != nil {
@@ -70,7 +70,7 @@ func (s site) new(t *testing.T) (*host.Host, error) {
 }
 
 // open returns the site's host, closed at the end of the test.
-func (s site) open(t *testing.T) *host.Host {
+func (s site) open(t testing.TB) *host.Host {
 	t.Helper()
 	h, err := s.new(t)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s site) open(t *testing.T) *host.Host {
 }
 
 // load writes pipeline.yaml with the nodes, each on a line of YAML, and loads it.
-func (s site) load(t *testing.T, h *host.Host, nodes ...string) *host.Pipeline {
+func (s site) load(t testing.TB, h *host.Host, nodes ...string) *host.Pipeline {
 	t.Helper()
 	s.write(t, "pipeline.yaml", "kind: Pipeline\nmetadata: {name: test}\nspec:\n  nodes:\n    - "+strings.Join(nodes, "\n    - ")+"\n")
 	p, err := h.Load(t.Context(), s.path("pipeline.yaml"), host.LoadOptions{})

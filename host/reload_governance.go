@@ -10,7 +10,6 @@ import (
 	"github.com/hexdag/hexdag/host/extension/policy"
 	"github.com/hexdag/hexdag/host/extension/policy/signing"
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
 
 // PolicyPatch changes a policy's data in one place.
@@ -118,23 +117,28 @@ func (g *governing) change(action string, o deciding) (changed bool, err error) 
 	if err != nil {
 		return false, g.refused(o.ctx, action, err)
 	}
-	after := ""
-	if r, ok := tree.root.(driver.Revisioner); ok {
-		after = r.Revision()
-	}
-	if after != "" && after == before {
+	replaced := tree.changed(old)
+	if len(replaced) == 0 {
 		return false, g.release(tree)
 	}
 	h := g.host
-	admitted := &kernel.AuditRecord{Kind: "policy", Principal: h.principal(), Tenant: h.tenant(), Action: action, Effect: kernel.Allow, Revision: after, Detail: "takes the place of " + orElse(before, "rules without a revision")}
+	admitted := &kernel.AuditRecord{Kind: "policy", Principal: h.principal(), Tenant: h.tenant(), Action: action, Effect: kernel.Allow, Revision: tree.nodes[""].revision(),
+		Detail: "takes the place of " + orElse(before, "rules without a revision")}
+	if replaced = slices.DeleteFunc(replaced, func(name string) bool { return name == "" }); len(replaced) > 0 {
+		admitted.Detail += "; what changed: " + strings.Join(replaced, ", ")
+	}
 	if err := h.audit.Audit(o.ctx, admitted); err != nil {
 		return false, errors.Join(err, g.release(tree))
 	}
 	g.tree = tree
+	g.retired.Add(1)
 	g.port.Replace(tree.root, func() {
-		if err := g.release(old); err != nil {
-			h.log.Warn("rules that were replaced cannot be closed", "error", err)
-		}
+		go func() { // whoever asked the last question does not wait for it
+			defer g.retired.Done()
+			if err := g.release(old); err != nil {
+				h.log.Warn("rules that were replaced cannot be closed", "error", err)
+			}
+		}()
 	})
 	return true, nil
 }

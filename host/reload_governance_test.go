@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,7 +51,7 @@ func allowed(t *testing.T, s site, p *host.Pipeline) string {
 		return ""
 	}
 	for _, r := range s.records(t) {
-		if r.RunID == result.RunID && r.Action == "pipeline.run" && r.Effect == kernel.Allow && len(r.Reasons) > 0 {
+		if r.Kind == "decision" && r.RunID == result.RunID && r.Action == "pipeline.run" && r.Effect == kernel.Allow && len(r.Reasons) > 0 {
 			return r.Reasons[0].ID
 		}
 	}
@@ -58,9 +59,10 @@ func allowed(t *testing.T, s site, p *host.Pipeline) string {
 	return ""
 }
 
+// lastRecord is the last one but for those of shadows, which come when they come.
 func lastRecord(t *testing.T, s site) kernel.AuditRecord {
 	t.Helper()
-	all := s.records(t)
+	all := slices.DeleteFunc(s.records(t), func(r kernel.AuditRecord) bool { return r.Kind == "shadow" })
 	return all[len(all)-1]
 }
 
@@ -142,12 +144,19 @@ func TestPatchPolicy(t *testing.T) {
 	if got := allowed(t, s, p); got != "2" {
 		t.Errorf("decided by %q", got)
 	}
-	if err := h.PatchPolicy(t.Context(), "tried/candidate", patch("3")); err != nil {
+	if n := s.differences(t); n > 0 {
+		t.Errorf("the candidate differs before it is patched: %d", n)
+	}
+	if err := h.PatchPolicy(t.Context(), "tried/candidate", []host.PolicyPatch{{Op: "remove", Path: "/people/ada"}}); err != nil {
 		t.Error(err)
+	}
+	if r := lastRecord(t, s); r.Action != "policy.patch" || !strings.Contains(r.Detail, "what changed: tried/candidate") {
+		t.Errorf("%+v", r)
 	}
 	if got := allowed(t, s, p); got != "2" {
 		t.Errorf("the candidate's patch: decided by %q", got)
 	}
+	s.wantDifferences(t)
 	wantError(t, h.PatchPolicy(t.Context(), "", patch("4")), kernel.CodeNotFound, "governance has platform, tried/candidate")
 	wantError(t, h.PatchPolicy(t.Context(), "platform", []host.PolicyPatch{{Op: "remove", Path: "/gone"}}), kernel.CodePolicy, "none of them was applied")
 	if r := lastRecord(t, s); r.Action != "policy.patch" || r.Effect != kernel.Forbid {
@@ -156,6 +165,55 @@ func TestPatchPolicy(t *testing.T) {
 	if got := allowed(t, s, p); got != "2" {
 		t.Errorf("after what was refused: decided by %q", got)
 	}
+}
+
+// differences is how many questions of runs a shadow's candidate answered otherwise.
+func (s site) differences(t *testing.T) int {
+	t.Helper()
+	n := 0
+	for _, r := range s.records(t) {
+		if r.Kind == "shadow" && r.Action == "pipeline.run" && strings.Contains(r.Detail, "the candidate's effect is deny") {
+			n++
+		}
+	}
+	return n
+}
+
+// wantDifferences waits for one: the candidate is asked beside the run.
+func (s site) wantDifferences(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); s.differences(t) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the candidate decides as it did before")
+		}
+	}
+}
+
+func TestReloadCandidate(t *testing.T) {
+	s := governed(t, `{adapter: shadow, config: {live: {adapter: allow_all}, candidate: {adapter: rego, config: {dirs: [policies]}}}}`)
+	s.policy(t, listed, `{"version": "1", "people": {"ada": "1"}}`)
+	h := s.open(t)
+	p := s.load(t, h, store)
+	run := func() {
+		t.Helper()
+		if result := p.Run(t.Context(), "v", host.RunOptions{}); result.Status != engine.Completed {
+			t.Fatal(result.Err)
+		}
+	}
+	run()
+	if changed, err := h.ReloadGovernance(t.Context()); changed || err != nil {
+		t.Errorf("nothing changed: %v, %v", changed, err)
+	}
+	s.policy(t, listed, `{"version": "2", "people": {"ada": "1"}}`)
+	changed, err := h.ReloadGovernance(t.Context())
+	if r := lastRecord(t, s); !changed || err != nil || r.Action != "policy.reload" || !strings.Contains(r.Detail, "what changed: candidate") {
+		t.Errorf("%v, %v, record %+v", changed, err, r)
+	}
+	if n := s.differences(t); n > 0 {
+		t.Errorf("the candidate differed before: %d", n)
+	}
+	run()
+	s.wantDifferences(t)
 }
 
 func TestPatchSignedPolicy(t *testing.T) {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,9 +41,21 @@ type suspended struct {
 	KeptLabels  map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
 }
 
-// suspendedVersion is that of the files that are written. Version 1 is read, too: it has
-// neither labels nor progress.
-const suspendedVersion = 2
+// suspendedVersion is that of the files that are written. Those before are read, too: version 1 has
+// neither labels nor progress, version 2 labels of an agent's turns that nobody reads.
+const suspendedVersion = 3
+
+func (s *suspended) decode(text []byte) error {
+	var of struct {
+		Version int `json:"version"`
+	}
+	if json.Unmarshal(text, &of) != nil || of.Version >= suspendedVersion {
+		return kernel.UnmarshalStrict(text, s)
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	return dec.Decode(s)
+}
 
 // WaitingRun is a run that waits for events.
 type WaitingRun struct {
@@ -169,7 +182,7 @@ func (h *Host) readSuspended(run string) (*suspended, error) {
 	}
 	var s suspended
 	if err == nil {
-		err = kernel.UnmarshalStrict(text, &s)
+		err = s.decode(text)
 	}
 	if err != nil {
 		return nil, unreadableRun(file, err)

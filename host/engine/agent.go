@@ -119,7 +119,7 @@ func (m model) Complete(ctx context.Context, messages []agent.Message) (string, 
 	}
 	answer, _ := reply.Value.(map[string]any)
 	text, _ := answer["content"].(string)
-	m.t.add(Turn{Answer: &text, Labels: reply.Labels})
+	m.t.add(Turn{Answer: &text})
 	return text, nil
 }
 
@@ -164,7 +164,7 @@ func (t toolbox) Call(ctx context.Context, name string, args map[string]any) (ke
 	if kernel.CodeOf(err) == kernel.CodeApproval {
 		return nil, &agent.Stop{Err: err}
 	}
-	turn := Turn{Tool: name, Value: v, Labels: t.w.flow.Labels()}
+	turn := Turn{Tool: name, Value: v}
 	if err != nil {
 		turn.Value, turn.Failed = nil, failureOf(err)
 	}

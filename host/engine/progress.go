@@ -28,13 +28,12 @@ type Progress struct {
 }
 
 // Turn is a step of an agent that is over: what its model answered, or what came of a
-// call of a tool.
+// call of a tool. The labels of all of them are the progress's.
 type Turn struct {
-	Answer *string        `json:"answer,omitempty"`
-	Tool   string         `json:"tool,omitempty"`
-	Value  kernel.Value   `json:"value,omitempty"`
-	Failed *kernel.Error  `json:"failed,omitempty"`
-	Labels *kernel.Labels `json:"labels,omitempty"`
+	Answer *string       `json:"answer,omitempty"`
+	Tool   string        `json:"tool,omitempty"`
+	Value  kernel.Value  `json:"value,omitempty"`
+	Failed *kernel.Error `json:"failed,omitempty"`
 }
 
 // BodyProgress is how far a body had come. One that is done has a result, or has failed.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -46,7 +47,7 @@ func (s *stopped) Unwrap() error { return s.error }
 
 // stoppable runs a body in a module, and stops it where a call of its own needs an
 // approval, whatever the module makes of that. before is what it did before it
-// waited. Where too much was done to be kept, the error is the approval's alone.
+// waited. Where too much was done to be kept, the error is the approval's, and says so.
 func stoppable(ctx context.Context, before []kernel.Step, body func() (kernel.Value, error)) (kernel.Value, error) {
 	flow := kernel.FlowFrom(ctx)
 	if flow == nil {
@@ -63,7 +64,7 @@ func stoppable(ctx context.Context, before []kernel.Step, body func() (kernel.Va
 	case kernel.CodeOf(why) != kernel.CodeApproval:
 		return nil, why
 	case !kept:
-		return nil, &overgrown{why}
+		return nil, tooMuchDone(why)
 	default:
 		return nil, &stopped{why, steps}
 	}
@@ -73,6 +74,18 @@ func stoppable(ctx context.Context, before []kernel.Step, body func() (kernel.Va
 type overgrown struct{ error }
 
 func (o *overgrown) Unwrap() error { return o.error }
+
+// tooMuchDone says of an approval that a body needs why its run does not wait for it.
+func tooMuchDone(why error) error {
+	var e *kernel.Error
+	if !errors.As(why, &e) {
+		return &overgrown{why}
+	}
+	told := *e
+	told.Why += fmt.Sprintf("; the run does not wait for it: what the module did before is more than is kept, %d calls and %d MiB", kernel.MaxEffects, kernel.MaxEffectBytes>>20)
+	told.Fix += ", and run the pipeline again: the approval holds, and what was done before is done twice. Or have the module do less before it"
+	return &overgrown{&told}
+}
 
 // suspended has the run wait for an approval that a node needs: what it has done so
 // far is not done again when the run is resumed. A run that another has started and waits

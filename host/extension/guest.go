@@ -156,12 +156,13 @@ func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, 
 	if run := kernel.RunFrom(ctx); run != nil {
 		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets
 	}
-	m.owner.remind(ctx)
+	if call.Isolation.Keeps() {
+		call.Entered, call.Left = func() { m.owner.remind(ctx) }, func() { m.owner.remember(ctx) }
+	}
 	if m.owner.spec.Trace != nil {
 		host.trace = &Trace{Point: call.Point, Input: call.Input, Body: call.Body, Config: call.Config}
 	}
 	out, err := m.Call(ctx, call)
-	m.owner.remember(ctx)
 	m.owner.stats.add(out, err)
 	if host.trace != nil {
 		host.trace.Outcome, host.trace.Err = out, err

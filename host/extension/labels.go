@@ -84,10 +84,11 @@ func (r *residue) forget(run string) {
 	delete(r.runs, run)
 }
 
-// remind has a call learn what the module's state can hold.
+// remind has a call learn what the module's state can hold. It is for while the call has its
+// instance: by then whoever had it before has remembered.
 func (m *Module) remind(ctx context.Context) {
 	flow := kernel.FlowFrom(ctx)
-	if flow == nil || !m.spec.Isolation.Keeps() {
+	if flow == nil {
 		return
 	}
 	m.residue.mu.Lock()
@@ -99,10 +100,10 @@ func (m *Module) remind(ctx context.Context) {
 	}
 }
 
-// remember notes what a call has learned.
+// remember notes what a call has learned, before anybody else gets the instance.
 func (m *Module) remember(ctx context.Context) {
 	learned := kernel.FlowFrom(ctx).Labels()
-	if learned == nil || !m.spec.Isolation.Keeps() {
+	if learned == nil {
 		return
 	}
 	m.residue.mu.Lock()

@@ -37,13 +37,21 @@ type Step struct {
 	Failed *Error  `json:"failed,omitempty"`
 	Labels *Labels `json:"labels,omitempty"` // of the reply
 
-	call *PortCall // instead of the digest, until that is needed
+	call *asked // instead of the digest, until that is needed
 }
 
-// The most that is kept of one body.
+// asked is what a digest is of.
+type asked struct {
+	args map[string]any
+	body []byte
+}
+
+// The most that is kept of one body. Most never wait, so a digest is made when one does; but of
+// calls that have more than maxAsked bytes, which are not worth keeping, at once.
 const (
-	maxEffects     = 1024
-	maxEffectBytes = 4 << 20
+	MaxEffects     = 1024
+	MaxEffectBytes = 4 << 20
+	maxAsked       = 1 << 10
 )
 
 // Recall returns effects that begin with what was done before.
@@ -67,28 +75,36 @@ func (e *Effects) Done() ([]Step, bool) {
 	done := make([]Step, len(e.done))
 	for i, one := range e.done {
 		if one.call != nil {
-			one.Digest, one.call = digestOf(one.call), nil
+			one.Digest, one.call = one.call.digest(), nil
 		}
 		done[i] = one
 	}
 	return done, !e.lost
 }
 
-func digestOf(call *PortCall) string {
-	text, err := EncodeJSON(call.Args)
+func (a *asked) digest() string {
+	text, err := EncodeJSON(a.args)
 	if err != nil {
 		return ""
 	}
 	h := sha256.New()
 	h.Write(text)
 	h.Write([]byte{0})
-	h.Write(call.Body)
+	h.Write(a.body)
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (a *asked) size() int {
+	if a == nil {
+		return 0
+	}
+	return SizeOf(a.args) + len(a.body)
 }
 
 // Do performs a call, or answers as before.
 func (e *Effects) Do(flow *Flow, call *PortCall, perform func() (*PortReply, error)) (*PortReply, error) {
-	known, nested, err := e.begin(call.Op, func() string { return digestOf(call) })
+	what := &asked{call.Args, call.Body}
+	known, nested, err := e.begin(call.Op, what.digest)
 	switch {
 	case err != nil:
 		return nil, err
@@ -102,7 +118,7 @@ func (e *Effects) Do(flow *Flow, call *PortCall, perform func() (*PortReply, err
 		return &PortReply{Value: known.Value, Body: bytes.Clone(known.Body), Labels: known.Labels}, nil
 	}
 	reply, err := perform()
-	one := Step{Op: call.Op, call: call}
+	one := Step{Op: call.Op, call: what}
 	var failed *Error
 	switch {
 	case errors.As(err, &failed):
@@ -182,12 +198,27 @@ func (e *Effects) keep(one Step) {
 	if e.lost {
 		return
 	}
-	e.size += SizeOf(one.Value) + len(one.Body)
-	if e.lost = e.size > maxEffectBytes || len(e.done) == maxEffects; e.lost {
+	if one.call.size() > maxAsked {
+		one.Digest, one.call = one.call.digest(), nil
+	}
+	e.size += one.size()
+	if e.lost = e.size > MaxEffectBytes || len(e.done) == MaxEffects; e.lost {
 		e.done = nil
 		return
 	}
 	e.done = append(e.done, one)
+}
+
+// size is about how many bytes keeping a step takes, but for what all of them have.
+func (s *Step) size() int {
+	n := len(s.Op) + len(s.Digest) + s.call.size() + SizeOf(s.Value) + len(s.Body)
+	if s.Failed != nil {
+		n += len(s.Failed.What) + len(s.Failed.Why) + len(s.Failed.Fix)
+	}
+	for _, source := range s.Labels.Sources() {
+		n += len(source)
+	}
+	return n
 }
 
 // SizeOf is about how many bytes a value has as JSON.

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"weak"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -209,5 +211,59 @@ func TestEffects(t *testing.T) {
 	}
 	if _, kept := much.Done(); kept {
 		t.Error("five megabytes are kept")
+	}
+}
+
+// What is kept of a body is bounded in number and bytes, whatever it asks and is answered; what
+// is large in a question is not kept, and told apart all the same.
+func TestEffectsAreBounded(t *testing.T) {
+	text := strings.Repeat("x", 700)
+	for name, tc := range map[string]struct {
+		times int
+		call  kernel.PortCall
+		reply kernel.PortReply
+		err   error
+		kept  bool
+	}{
+		"as many as there may be": {times: kernel.MaxEffects, kept: true},
+		"one too many":            {times: kernel.MaxEffects + 1},
+		"large bodies":            {times: kernel.MaxEffects, call: kernel.PortCall{Body: make([]byte, 1<<20)}, kept: true},
+		"large arguments":         {times: 100, call: kernel.PortCall{Args: map[string]any{"a": strings.Repeat("x", 1<<20)}}, kept: true},
+		"small arguments":         {times: kernel.MaxEffects, call: kernel.PortCall{Args: map[string]any{"a": text}}, kept: true},
+		"and answers, as large":   {times: kernel.MaxEffects, call: kernel.PortCall{Args: map[string]any{"a": text}}, reply: kernel.PortReply{Value: strings.Repeat("x", 4000)}},
+		"answers":                 {times: 5, reply: kernel.PortReply{Value: strings.Repeat("x", 1<<20)}},
+		"errors":                  {times: 5, err: &kernel.Error{Code: kernel.CodeFailed, What: strings.Repeat("x", 1<<20)}},
+		"names of operations":     {times: 5, call: kernel.PortCall{Op: strings.Repeat("x", 1<<20)}},
+	} {
+		e := &kernel.Effects{}
+		for range tc.times {
+			call := tc.call
+			_, _ = e.Do(nil, &call, func() (*kernel.PortReply, error) { return &tc.reply, tc.err })
+		}
+		if steps, kept := e.Done(); kept != tc.kept || !kept && len(steps) > 0 {
+			t.Errorf("%s: %d are kept, %v", name, len(steps), kept)
+		}
+	}
+
+	large := func(last byte) *kernel.PortCall {
+		return &kernel.PortCall{Op: "x", Body: append(make([]byte, 2<<10), last)}
+	}
+	e, w := &kernel.Effects{}, &world{}
+	body := func() weak.Pointer[byte] {
+		call := large(1)
+		if _, err := e.Do(nil, call, w.perform); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(&call.Body[0])
+	}()
+	if runtime.GC(); body.Value() != nil {
+		t.Error("the bytes of a large call are kept")
+	}
+	steps, _ := e.Done()
+	if _, err := kernel.Recall(steps).Do(nil, large(1), w.perform); err != nil || w.calls != 1 {
+		t.Errorf("%v, %d calls", err, w.calls)
+	}
+	if _, err := kernel.Recall(steps).Do(nil, large(2), w.perform); kernel.CodeOf(err) != kernel.CodeFailed || w.calls != 1 {
+		t.Errorf("%v, %d calls", err, w.calls)
 	}
 }

@@ -211,11 +211,16 @@ func recorded(r *recorder, op string, effect kernel.Effect) bool {
 	return slices.ContainsFunc(r.records, func(record kernel.AuditRecord) bool { return record.Action == op && record.Effect == effect })
 }
 
-// What is allowed is on record before it happens.
+// What is allowed is on record before it happens; it is counted, and told.
 func TestAllowedCallsAreRecordedFirst(t *testing.T) {
 	for _, op := range everyOp(t) {
 		audit := &recorder{}
-		times := 0
+		times, metered := 0, 0
+		var told []*kernel.Event
+		run := &kernel.RunContext{RunID: "r", Observer: func(e *kernel.Event) { told = append(told, e) }}
+		if meters := op.Meter; meters != nil {
+			op.Meter = func(run *kernel.RunContext, reply *kernel.PortReply) { metered++; meters(run, reply) }
+		}
 		op.Func = func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) {
 			if times++; !recorded(audit, op.Name, kernel.Allow) {
 				t.Errorf("%s happened before its record", op.Name)
@@ -223,8 +228,16 @@ func TestAllowedCallsAreRecordedFirst(t *testing.T) {
 			return &kernel.PortReply{}, nil
 		}
 		d := allowing()
-		if _, err := newDoor(t, d, audit, op).Call(context.Background(), calling(op.Name, rights("m", op.Name))); err != nil || times != 1 {
+		if _, err := newDoor(t, d, audit, op).Call(kernel.WithRun(t.Context(), run), calling(op.Name, rights("m", op.Name))); err != nil || times != 1 {
 			t.Errorf("%s: %d times, %v", op.Name, times, err)
+		}
+		if n := run.Usage.Snapshot().PortCalls; n != 1 || op.Meter != nil && metered != 1 {
+			t.Errorf("%s: counted %d times, metered %d times", op.Name, n, metered)
+		}
+		if !slices.ContainsFunc(told, func(e *kernel.Event) bool {
+			return e.Type == kernel.PortCalled && e.Op == op.Name && e.Module == "m" && e.Status == "ok"
+		}) {
+			t.Errorf("%s: no event tells of it: %+v", op.Name, told)
 		}
 		if op.Decides == (len(d.asked) == 1) {
 			t.Errorf("%s: governance was asked %d times", op.Name, len(d.asked))
@@ -341,6 +354,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 	want := map[string]middleware.Effect{
 		"api_call.delete": middleware.Repeatable, "api_call.get": middleware.Cacheable, "api_call.patch": middleware.Once, "api_call.post": middleware.Once,
 		"api_call.put": middleware.Repeatable, "api_call.request": middleware.Cacheable, "http.request": middleware.Cacheable, // GET, without a method
+		"artifacts.open": middleware.Once, "artifacts.read": middleware.Once, "artifacts.create": middleware.Once, "artifacts.write": middleware.Once, "artifacts.close": middleware.Once, // a handle is where it was left
 		"artifacts.delete": middleware.Repeatable, "artifacts.list": middleware.Repeatable, "artifacts.retrieve": middleware.Repeatable, "artifacts.store": middleware.Repeatable,
 		"database.describe_table": middleware.Cacheable, "database.insert": middleware.Once, "database.list_tables": middleware.Cacheable, "database.query": middleware.Cacheable,
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,

@@ -36,6 +36,10 @@ type Call struct {
 	Tenant    string          // whose quota the call counts against
 	Run       string          // whose instance it is, with IsolateRun
 	Budgets   *kernel.Budgets // of the run, and through it of the tenant; nil has no limit
+
+	// Entered is called once the call has its instance, after all that it waits for, and Left
+	// before anybody else can get the instance. Both may be nil.
+	Entered, Left func()
 }
 
 // Outcome is what a guest decided, and what the call used.
@@ -89,8 +93,13 @@ func (m *Module) Invoke(ctx context.Context, call Call, out *Outcome) error {
 	if m.dialect == Command {
 		call.Isolation = IsolateCall // whatever is asked for: it has ended when it has answered
 	}
-	if turn := (turnKey{m.pool, call.Run}); call.Isolation == IsolateRun && call.Run != "" && ctx.Value(turn) == nil {
-		return m.inRun(context.WithValue(ctx, turn, true), call, out)
+	if call.Isolation == IsolateRun && call.Run != "" {
+		r := m.pool.ofRun(call.Run)
+		if turn, err := m.runtime.turns.takes(ctx, r); err != nil {
+			return err
+		} else if turn {
+			return m.inRun(ctx, r, call, out)
+		}
 	}
 	i, err := m.take(ctx, out)
 	if err != nil {
@@ -108,20 +117,17 @@ func (m *Module) Invoke(ctx context.Context, call Call, out *Outcome) error {
 	return nil
 }
 
-// turnKey says that the call that leads here has its turn at the instance of a run: one
-// that leads back to the module would wait for it for ever, and gets another instance.
-type turnKey struct {
-	pool *pool
-	run  string
-}
-
-// inRun calls the instance of the run. After a trap the run gets another one.
-func (m *Module) inRun(ctx context.Context, call Call, out *Outcome) error {
-	r, err := m.ofRun(ctx, call.Run, out)
-	if err != nil {
-		return err
-	}
+// inRun calls the instance of the run, at the caller's turn. After a trap the run gets
+// another one.
+func (m *Module) inRun(ctx context.Context, r *runInstance, call Call, out *Outcome) (err error) {
 	defer func() { <-r.turn }()
+	if r.instance == nil {
+		if r.instance, err = m.take(ctx, out); err != nil {
+			return err
+		}
+	}
+	outer, _ := ctx.Value(turnsKey{}).(*taken)
+	ctx = context.WithValue(ctx, turnsKey{}, &taken{r, outer})
 	if err := r.instance.run(ctx, &call, out); err != nil {
 		r.instance.close(ctx)
 		r.instance = nil
@@ -169,6 +175,12 @@ func pointNames() []string {
 
 // run is one call. After an error the instance is not to be used again.
 func (i *instance) run(ctx context.Context, call *Call, out *Outcome) error {
+	if call.Entered != nil {
+		call.Entered()
+	}
+	if call.Left != nil {
+		defer call.Left()
+	}
 	a := &i.state
 	a.begin(ctx, i, call)
 	a.docs[abi.DocOutput].body = out.Body

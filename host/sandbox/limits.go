@@ -14,7 +14,7 @@ type Limits struct {
 	BytesOut  int64         // what the guest gives the host
 	LogLines  int
 	LogLine   int // bytes
-	Instances int // of the module at once, over all calls; further calls wait
+	Instances int // of the module at once, over all calls; further calls wait, but for those that guests make
 	Waiting   int // calls that may wait for an instance; further ones are refused
 }
 

@@ -54,9 +54,10 @@ func newPool(limits Limits) *pool {
 // maxIdle is how many instances wait for calls; more are closed.
 const maxIdle = 8
 
-// enter admits a call, and refuses it where too many wait or the module is closed.
+// enter admits a call, and refuses it where too many wait or the module is closed. As with
+// a tenant's, a call on behalf of a guest does not wait: one of its callers may have the place.
 func (m *Module) enter(ctx context.Context) error {
-	err := m.pool.gate.enter(ctx, nil)
+	err := m.pool.gate.enter(ctx, onBehalfOfAGuest)
 	switch {
 	case errors.Is(err, errGateClosed):
 		return &kernel.Error{Code: kernel.CodeUnavailable, What: "the module is closed", Where: kernel.Where{Module: m.ID()}, Fix: "load it again"}
@@ -158,30 +159,16 @@ func (m *Module) give(ctx context.Context, i *instance, reset bool) {
 	}
 }
 
-// ofRun returns the instance of a run, once it is this call's turn.
-func (m *Module) ofRun(ctx context.Context, run string, out *Outcome) (*runInstance, error) {
-	p := m.pool
+// ofRun returns what there is of a run; its instance is made by the first who has the turn.
+func (p *pool) ofRun(run string) *runInstance {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	r, ok := p.runs[run]
 	if !ok {
 		r = &runInstance{turn: make(chan struct{}, 1)}
 		p.runs[run] = r
 	}
-	p.mu.Unlock()
-	select {
-	case r.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, kernel.ContextError(ctx)
-	}
-	if r.instance == nil {
-		i, err := m.take(ctx, out)
-		if err != nil {
-			<-r.turn
-			return nil, err
-		}
-		r.instance = i
-	}
-	return r, nil
+	return r
 }
 
 // EndRun closes the instance that the module keeps for a run, if it keeps one.

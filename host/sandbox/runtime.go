@@ -20,6 +20,7 @@ type Runtime struct {
 	worker *worker // nil: modules are compiled in this process
 
 	tenants tenants
+	turns   turns
 	scanner pageScanner
 
 	mu       sync.Mutex // wazero 1.12 does not like compiling and closing at once (#2453)

@@ -34,10 +34,11 @@ func readDocument(name string, text []byte) (*document, error) {
 	if err != nil {
 		return nil, invalid(name, "the policy's data cannot be read", kernel.Quote(err.Error()), "")
 	}
-	return newDocument(name, v)
+	return newDocument(name, v, len(text))
 }
 
-func newDocument(name string, v kernel.Value) (*document, error) {
+// newDocument returns the document of a value, whose text has about so many bytes.
+func newDocument(name string, v kernel.Value, size int) (*document, error) {
 	object, ok := v.(map[string]any)
 	if !ok {
 		return nil, invalid(name, "the policy's data is not a JSON object", "", "")
@@ -45,7 +46,7 @@ func newDocument(name string, v kernel.Value) (*document, error) {
 	if _, taken := object[Materialized]; taken {
 		return nil, invalid(name, "the policy's data has a member "+Materialized, "there the host puts what rules of package materialize give", "give it another name")
 	}
-	text, err := kernel.EncodeJSON(object)
+	text, err := kernel.AppendJSON(make([]byte, 0, size+size/8), object)
 	if err != nil {
 		return nil, invalid(name, "the policy's data cannot be used", kernel.Quote(err.Error()), "")
 	}
@@ -88,7 +89,7 @@ func (d *document) patched(name string, patches []Patch) (*document, []change, e
 				fmt.Sprintf("patch %d, %s %s: %s", i+1, kernel.Quote(p.Op), kernel.Quote(p.Path), kernel.Quote(err.Error())), "correct the patch; none of them was applied")
 		}
 	}
-	next, err := newDocument(name, v)
+	next, err := newDocument(name, v, len(d.text))
 	return next, changes, err
 }
 
@@ -100,7 +101,7 @@ func (p Patch) apply(v kernel.Value) (kernel.Value, change, error) {
 	if p.Op == "remove" && len(tokens) == 0 {
 		return nil, change{}, errors.New("the whole document cannot be removed")
 	}
-	value, err := kernel.ToValue(p.Value)
+	value, err := copied(p.Value)
 	if err != nil {
 		return nil, change{}, err
 	}
@@ -116,6 +117,20 @@ func (p Patch) apply(v kernel.Value) (kernel.Value, change, error) {
 		c.value = at(next, c.path)
 	}
 	return next, c, nil
+}
+
+// replacesAll reports whether the patch puts another document in place of the whole.
+func (p Patch) replacesAll() bool {
+	return (p.Path == "" || p.Path == "/") && (p.Op == "replace" || p.Op == "upsert")
+}
+
+// copied is kernel.ToValue, faster for what is a Value.
+func copied(v any) (kernel.Value, error) {
+	text, err := kernel.EncodeJSON(v)
+	if err != nil {
+		return kernel.ToValue(v)
+	}
+	return kernel.DecodeJSON(text)
 }
 
 func pointer(text string) ([]string, error) {

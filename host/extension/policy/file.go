@@ -20,7 +20,7 @@ import (
 // File is what a policy's file holds.
 type File struct {
 	Wasm     []byte
-	Data     []byte // the base document, a JSON object
+	Data     []byte // the base document, a JSON object, which Load reads
 	Revision string // as its builder named it
 }
 
@@ -28,6 +28,7 @@ const (
 	maxFile     = 16 << 20 // bytes of a file, compressed or not
 	maxUnpacked = 64 << 20 // bytes of all that a bundle holds
 	maxEntries  = 4096
+	maxRoom     = 1 << 20 // that is made for an entry because it says how long it is
 )
 
 // ReadFile reads a module (.wasm), or an OPA bundle (.tar.gz) that has one.
@@ -72,7 +73,11 @@ func readBundle(name string, raw []byte) (*File, error) {
 		return nil, err
 	}
 	b := &bundle{data: map[string]any{}}
+	root := onlyData(entries)
 	for _, entry := range slices.Sorted(maps.Keys(entries)) {
+		if root != nil && entry == rootData {
+			continue
+		}
 		if err := b.add(entry, entries[entry]); err != nil {
 			return nil, badBundle(name, err)
 		}
@@ -80,11 +85,30 @@ func readBundle(name string, raw []byte) (*File, error) {
 	if b.wasm == nil {
 		return nil, badBundle(name, errors.New("it has no module"))
 	}
+	if root != nil {
+		return &File{Wasm: b.wasm, Data: root, Revision: b.manifest.Revision}, nil
+	}
 	data, err := kernel.EncodeJSON(b.data)
 	if err != nil {
 		return nil, invalid(name, "the policy bundle's data cannot be used", kernel.Quote(err.Error()), "")
 	}
 	return &File{Wasm: b.wasm, Data: data, Revision: b.manifest.Revision}, nil
+}
+
+const rootData = "data.json"
+
+// onlyData returns the data of a bundle that has it in one place, at the root, and nil for any other: nothing has
+// to be merged, so it is read where the module reads it, and at the same time.
+func onlyData(entries map[string][]byte) []byte {
+	for entry := range entries {
+		if path.Base(entry) == rootData && entry != rootData {
+			return nil
+		}
+	}
+	if root := bytes.TrimSpace(entries[rootData]); bytes.HasPrefix(root, []byte("{")) {
+		return root
+	}
+	return nil
 }
 
 func badBundle(name string, err error) error {
@@ -139,9 +163,12 @@ func readEntries(archive *tar.Reader) (map[string][]byte, error) {
 		if _, seen := entries[entry]; seen || len(entries) == maxEntries {
 			return nil, fmt.Errorf("entry %q occurs twice, or there are more than %d", entry, maxEntries)
 		}
-		if entries[entry], err = io.ReadAll(archive); err != nil {
+		var content bytes.Buffer
+		content.Grow(int(min(header.Size, maxRoom)) + bytes.MinRead)
+		if _, err := content.ReadFrom(archive); err != nil {
 			return nil, err
 		}
+		entries[entry] = content.Bytes()
 	}
 }
 

@@ -116,3 +116,28 @@ func TestRefusedFiles(t *testing.T) {
 	_, err := policy.ReadFile("none.wasm")
 	wantCode(t, err, kernel.CodePolicy, "none.wasm")
 }
+
+// Data that is in one place is read with the policy, as strictly.
+func TestDataOfBundle(t *testing.T) {
+	a := built(t, map[string]string{"p.rego": reads})
+	for text, says := range map[string]string{`{"n": 1, "at": {"k": 2}}`: "", ` {"n": `: "data cannot be read", `{"n": 1} {}`: "data cannot be read", `{"n": 1, "n": 2}`: "data cannot be read"} {
+		f, err := policy.Read("b.tar.gz", bytes.NewReader(archive(t, entry{name: "policy.wasm", text: string(a.Wasm)}, entry{name: "data.json", text: text})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := policy.Load(t.Context(), f.Wasm, policy.Options{Name: "b.tar.gz", Data: f.Data, Interpreter: true})
+		if says != "" {
+			wantCode(t, err, kernel.CodePolicy, "b.tar.gz", says)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(p.Data()); got != `{"at":{"k":2},"n":1}` {
+			t.Error(got)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

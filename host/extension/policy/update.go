@@ -22,6 +22,11 @@ func (p *Policy) WithData(ctx context.Context, data []byte) (*Policy, error) {
 //
 // Errors: CodePolicy (a patch cannot be applied), CodeLimit and CodeTimeout.
 func (p *Policy) WithPatches(ctx context.Context, patches []Patch) (*Policy, error) {
+	if len(patches) == 1 && patches[0].replacesAll() {
+		if text, err := kernel.EncodeJSON(patches[0].Value); err == nil {
+			return p.WithData(ctx, text)
+		}
+	}
 	d, changes, err := p.data.patched(p.opts.Name, patches)
 	if err != nil {
 		return nil, err
@@ -64,11 +69,14 @@ func (p *Policy) next(ctx context.Context, first func(context.Context) (*documen
 // changed returns an instance with the changes made to the data that is parsed, or, where
 // that cannot be, with the new document parsed.
 func (p *Policy) changed(ctx context.Context, d *document, changes []change) (*instance, error) {
+	if whole(changes) {
+		return p.engine.loaded(ctx, d.text)
+	}
 	in, err := p.engine.copyOf(ctx, p.image)
 	if err != nil {
 		return nil, err
 	}
-	if in.paths == nil || whole(changes) {
+	if in.paths == nil {
 		in.close()
 		return p.engine.loaded(ctx, d.text)
 	}

@@ -12,6 +12,10 @@
 // # Tenants
 //
 // Every tenant has files of its own, unless the operator says that they are shared.
+//
+// # Labels
+//
+// A file keeps the labels of the call that writes it, and who reads, asks for or lists it is told them.
 package filestorage
 
 import (
@@ -129,7 +133,7 @@ func (f *Files) Stat(ctx context.Context, tenant, path string) (*Info, error) {
 }
 
 func relative(info *Info, folder string) *Info {
-	return &Info{Path: strings.TrimPrefix(info.Path, folder), Size: info.Size, Modified: info.Modified}
+	return &Info{Path: strings.TrimPrefix(info.Path, folder), Size: info.Size, Modified: info.Modified, Labels: info.Labels}
 }
 
 // List returns at most limit files whose paths begin with prefix, in the order of their bytes,
@@ -185,9 +189,14 @@ type Written struct {
 	SHA256 string // in hexadecimal
 }
 
-// Write puts what r has in place of a file. With ifAbsent it is an error that satisfies
-// errors.Is(err, fs.ErrExist) if there is one. A crash or an error leaves the old file, or none.
-func (f *Files) Write(ctx context.Context, tenant, path string, r io.Reader, ifAbsent bool) (*Written, error) {
+// WriteOptions say how to write a file.
+type WriteOptions struct {
+	IfAbsent bool           // it is an error that satisfies errors.Is(err, fs.ErrExist) if there is a file
+	Labels   *kernel.Labels // of what is written; nil is trusted and public
+}
+
+// Write puts what r has in place of a file. A crash or an error leaves the old file, or none.
+func (f *Files) Write(ctx context.Context, tenant, path string, r io.Reader, opts WriteOptions) (*Written, error) {
 	if err := f.writable(path); err != nil {
 		return nil, err
 	}
@@ -196,7 +205,7 @@ func (f *Files) Write(ctx context.Context, tenant, path string, r io.Reader, ifA
 	if err != nil {
 		return nil, err
 	}
-	w, err := f.storage.Create(ctx, folder+path, driver.CreateOptions{IfAbsent: ifAbsent})
+	w, err := f.storage.Create(ctx, folder+path, driver.CreateOptions{IfAbsent: opts.IfAbsent, Labels: opts.Labels.OrNil()})
 	if err != nil {
 		return nil, f.failed(ctx, path, err)
 	}

@@ -63,7 +63,7 @@ func (f *Files) opRead(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 		return nil, f.failed(ctx, path, err)
 	}
 	value := map[string]any{"path": path, "size": kernel.Number(info.Size), "modified": stamp(info.Modified), "offset": kernel.Number(offset), "content": nil, "eof": offset+int64(len(data)) >= info.Size}
-	reply := &kernel.PortReply{Value: value}
+	reply := &kernel.PortReply{Value: value, Labels: info.Labels}
 	if !raw && utf8.Valid(data) && !bytes.ContainsRune(data, 0) {
 		value["content"] = string(data)
 	} else {
@@ -78,7 +78,7 @@ func (f *Files) opWrite(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 	if err := a.end(true); err != nil {
 		return nil, err
 	}
-	done, err := f.Write(ctx, a.tenant, path, bytes.NewReader(content), ifAbsent)
+	done, err := f.Write(ctx, a.tenant, path, bytes.NewReader(content), WriteOptions{IfAbsent: ifAbsent, Labels: call.Labels})
 	if errors.Is(err, fs.ErrExist) {
 		return reply(map[string]any{"written": false, "path": path, "size": nil, "sha256": nil})
 	}
@@ -103,7 +103,7 @@ func (f *Files) opStat(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 	}
 	value := describe(info)
 	value["exists"] = true
-	return reply(value)
+	return &kernel.PortReply{Value: value, Labels: info.Labels}, nil
 }
 
 func (f *Files) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -130,14 +130,16 @@ func (f *Files) opList(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 		return nil, err
 	}
 	files := make([]any, len(found))
+	var labels *kernel.Labels
 	for i := range found {
 		files[i] = describe(&found[i])
+		labels = labels.Join(found[i].Labels) // a name can be an injection, too
 	}
 	value := map[string]any{"files": files}
 	if next != "" {
 		value["next"] = next
 	}
-	return reply(value)
+	return &kernel.PortReply{Value: value, Labels: labels}, nil
 }
 
 func describe(info *Info) map[string]any {

@@ -47,6 +47,7 @@ func (v *Vectors) opUpsert(ctx context.Context, call *kernel.PortCall) (*kernel.
 	vectors := make([]Vector, len(list))
 	for i, item := range list {
 		vectors[i] = a.vector(item, i)
+		vectors[i].Labels = call.Labels
 	}
 	if err := a.end(); err != nil {
 		return nil, err
@@ -70,6 +71,7 @@ func (v *Vectors) opSearch(ctx context.Context, call *kernel.PortCall) (*kernel.
 		return nil, err
 	}
 	matches, size := []any{}, 0
+	var labels *kernel.Labels
 	for _, m := range found {
 		match := map[string]any{"id": m.ID, "score": number(m.Score)}
 		if metadata {
@@ -90,8 +92,9 @@ func (v *Vectors) opSearch(ctx context.Context, call *kernel.PortCall) (*kernel.
 			break
 		}
 		matches = append(matches, match)
+		labels = labels.Join(m.Labels)
 	}
-	return reply(map[string]any{"matches": matches, "truncated": len(matches) < len(found)})
+	return &kernel.PortReply{Value: map[string]any{"matches": matches, "truncated": len(matches) < len(found)}, Labels: labels}, nil
 }
 
 func (v *Vectors) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {

@@ -4,6 +4,9 @@
 // with pgvector.
 //
 // Every tenant has collections of its own. A collection's vectors have one length.
+//
+// A vector keeps the labels of the call that upserts it, and a search answers with those of all that it
+// returns.
 package vectorsearch
 
 import (
@@ -104,6 +107,7 @@ type Vector struct {
 	ID       string
 	Values   []float32
 	Metadata map[string]kernel.Value
+	Labels   *kernel.Labels // of what it was made of; nil is trusted and public
 }
 
 // Upsert puts vectors in place of those that have their ids.
@@ -137,7 +141,7 @@ func (v *Vectors) Upsert(ctx context.Context, tenant, collection string, vectors
 		if len(text) > v.opts.MaxMetadata {
 			return &kernel.Error{Code: kernel.CodeLimit, What: "vector_search: the metadata of " + kernel.Quote(vector.ID) + " is too large", Why: fmt.Sprintf("it has %d bytes as JSON, max_metadata is %d", len(text), v.opts.MaxMetadata), Fix: "keep it as an artifact, and its id here"}
 		}
-		items[i] = driver.Item{ID: vector.ID, Vector: vector.Values, Metadata: text}
+		items[i] = driver.Item{ID: vector.ID, Vector: vector.Values, Metadata: text, Labels: vector.Labels.OrNil()}
 	}
 	return v.failed(ctx, v.index.Upsert(ctx, tenant, collection, items, driver.Room{Vectors: v.opts.MaxVectors, Bytes: v.opts.MaxBytes}))
 }
@@ -184,7 +188,7 @@ func (v *Vectors) Search(ctx context.Context, tenant, collection string, q Query
 		if err != nil || !isObject {
 			return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the metadata of " + kernel.Quote(m.ID) + " is not what was stored", Fix: "delete the vector"}
 		}
-		matches[i] = Match{Vector{m.ID, m.Vector, fields}, m.Score}
+		matches[i] = Match{Vector{m.ID, m.Vector, fields, m.Labels}, m.Score}
 	}
 	return matches, nil
 }

@@ -1,6 +1,6 @@
 // Package blobfiles keeps files in what gocloud.dev/blob opens: a folder (file:///folder) or
 // this process's memory (mem://), which keeps nothing. Unlike localfiles it follows links in the
-// folder; who can make them is the operator.
+// folder; who can make them is the operator. Labels are kept right by one process: several use localfiles.
 package blobfiles
 
 import (
@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file:///folder
@@ -25,6 +26,8 @@ import (
 type storage struct {
 	bucket *blob.Bucket
 	folder bool // it is a folder's, whose pages are not to be had
+
+	marks sync.RWMutex // held while a file and its mark change, or are read
 }
 
 // Config names the bucket.
@@ -51,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (driver.Storage, error) {
 	if cfg.Prefix != "" {
 		bucket = blob.PrefixedBucket(bucket, cfg.Prefix)
 	}
-	return &storage{bucket, folder}, nil
+	return &storage{bucket: bucket, folder: folder}, nil
 }
 
 // Close implements driver.Storage.
@@ -76,7 +79,9 @@ func blobError(ctx context.Context, err error) error {
 
 // Open implements driver.Storage.
 func (s *storage) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, *driver.Info, error) {
-	info, err := s.Stat(ctx, path)
+	s.marks.RLock()
+	defer s.marks.RUnlock()
+	info, err := s.stat(ctx, path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -87,11 +92,17 @@ func (s *storage) Open(ctx context.Context, path string, offset, length int64) (
 	if err != nil {
 		return nil, nil, blobError(ctx, err)
 	}
-	return r, &driver.Info{Path: path, Size: r.Size(), Modified: r.ModTime()}, nil
+	return r, &driver.Info{Path: path, Size: r.Size(), Modified: r.ModTime(), Labels: info.Labels}, nil
 }
 
 // Stat implements driver.Storage.
 func (s *storage) Stat(ctx context.Context, path string) (*driver.Info, error) {
+	s.marks.RLock()
+	defer s.marks.RUnlock()
+	return s.stat(ctx, path)
+}
+
+func (s *storage) stat(ctx context.Context, path string) (*driver.Info, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -99,7 +110,8 @@ func (s *storage) Stat(ctx context.Context, path string) (*driver.Info, error) {
 	if err != nil {
 		return nil, blobError(ctx, err)
 	}
-	return &driver.Info{Path: path, Size: a.Size, Modified: a.ModTime}, nil
+	labels, err := s.labels(ctx, path)
+	return &driver.Info{Path: path, Size: a.Size, Modified: a.ModTime, Labels: labels}, err
 }
 
 // Delete implements driver.Storage.
@@ -107,7 +119,13 @@ func (s *storage) Delete(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return blobError(ctx, s.bucket.Delete(ctx, path))
+	s.marks.Lock()
+	defer s.marks.Unlock()
+	if err := s.bucket.Delete(ctx, path); err != nil {
+		return blobError(ctx, err)
+	}
+	_ = s.label(context.WithoutCancel(ctx), path, nil) // one that stays makes the labels of a later file stricter
+	return nil
 }
 
 // Create implements driver.Storage. The object is written by an upload that reads from a pipe:
@@ -118,7 +136,7 @@ func (s *storage) Create(ctx context.Context, path string, opts driver.CreateOpt
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
-	u := &upload{ctx: ctx, cancel: cancel, w: w, ended: make(chan struct{})}
+	u := &upload{storage: s, path: path, labels: opts.Labels, ctx: ctx, cancel: cancel, w: w, ended: make(chan struct{})}
 	go func() {
 		defer close(u.ended)
 		u.err = s.bucket.Upload(ctx, path, r, &blob.WriterOptions{ContentType: "application/octet-stream", IfNotExist: opts.IfAbsent, DisableContentTypeDetection: true})
@@ -128,6 +146,9 @@ func (s *storage) Create(ctx context.Context, path string, opts driver.CreateOpt
 }
 
 type upload struct {
+	*storage
+	path   string
+	labels *kernel.Labels
 	ctx    context.Context
 	cancel context.CancelFunc
 	w      *io.PipeWriter
@@ -149,10 +170,30 @@ func (u *upload) Commit(ctx context.Context) error {
 		u.Abort()
 		return err
 	}
+	defer u.Abort()
+	u.marks.Lock()
+	defer u.marks.Unlock()
+	old, err := u.storage.labels(ctx, u.path)
+	if err != nil {
+		return err
+	}
+	both := old.Join(u.labels) // whatever a crash leaves
+	if both != old {
+		if err := u.label(ctx, u.path, both); err != nil {
+			return err
+		}
+	}
 	u.done = true
 	_ = u.w.Close() // never fails
 	<-u.ended
 	u.cancel()
+	is := u.labels
+	if u.err != nil {
+		is = old
+	}
+	if is != both {
+		_ = u.label(context.WithoutCancel(ctx), u.path, is) // else they are stricter than they need be
+	}
 	return blobError(ctx, u.err)
 }
 
@@ -186,13 +227,17 @@ func (s *storage) List(ctx context.Context, prefix, page string, limit int) ([]d
 		}
 	}
 	objects, next, err := s.bucket.ListPage(ctx, token, limit, &blob.ListOptions{Prefix: prefix})
-	return infos(objects), base64.RawURLEncoding.EncodeToString(next), blobError(ctx, err)
+	if err != nil {
+		return nil, "", blobError(ctx, err)
+	}
+	files, err := s.labelled(ctx, infos(objects))
+	return files, base64.RawURLEncoding.EncodeToString(next), err
 }
 
 func infos(objects []*blob.ListObject) []driver.Info {
 	files := make([]driver.Info, 0, len(objects))
 	for _, o := range objects {
-		if !o.IsDir {
+		if !o.IsDir && !strings.HasPrefix(o.Key, labelsFolder) {
 			files = append(files, driver.Info{Path: o.Key, Size: o.Size, Modified: o.ModTime})
 		}
 	}
@@ -213,10 +258,12 @@ func (s *storage) listFolder(ctx context.Context, prefix, page string, limit int
 		}
 		return -1
 	})
-	if files = files[i:]; len(files) <= limit {
-		return files, "", nil
+	next := ""
+	if files = files[i:]; len(files) > limit {
+		files, next = files[:limit], files[limit-1].Path
 	}
-	return files[:limit], files[limit-1].Path, nil
+	files, err = s.labelled(ctx, files)
+	return files, next, err
 }
 
 // walk returns all files. fileblob fails where one goes while it walks, and is asked again.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
 )
 
 // Info is what a storage knows of a file.
@@ -13,6 +15,7 @@ type Info struct {
 	Path     string
 	Size     int64
 	Modified time.Time
+	Labels   *kernel.Labels // of what wrote it; nil is trusted and public
 }
 
 // Storage keeps files: bytes under a path. A path is what package filestorage lets through:
@@ -25,6 +28,12 @@ type Info struct {
 // is shared. A file is never changed in place: who reads one that is replaced or deleted
 // meanwhile sees the old bytes whole, or an error. Of several writers that commit with IfAbsent
 // one succeeds.
+//
+// # Labels
+//
+// A file keeps the labels that it was written with. Whoever opens it, asks for it or lists it is told
+// these; or, where a crash or another writer came in between, stricter ones; never those of other bytes
+// alone.
 //
 // # Durability
 //
@@ -72,7 +81,8 @@ type Storage interface {
 
 // CreateOptions say how to write a file.
 type CreateOptions struct {
-	IfAbsent bool // Commit fails if there is a file
+	IfAbsent bool           // Commit fails if there is a file
+	Labels   *kernel.Labels // that the file keeps; nil has none
 }
 
 // Writer takes a file's bytes. It is used by one goroutine and ends with one call of Commit or

@@ -38,6 +38,8 @@ func Run(t *testing.T, h Harness) {
 	t.Run("IfAbsent", h.testIfAbsent)
 	t.Run("Broken", h.testBroken)
 	t.Run("Whole", h.testWhole)
+	t.Run("Labels", h.testLabels)
+	t.Run("LabelsWhole", h.testLabelsWhole)
 	t.Run("Room", h.testRoom)
 	t.Run("Stream", h.testStream)
 	t.Run("ReadOnly", h.testReadOnly)
@@ -110,7 +112,7 @@ func refuse(t *testing.T, f *filestorage.Files, op, args string, code kernel.Cod
 
 func write(t *testing.T, f *filestorage.Files, tenant, path, content string) {
 	t.Helper()
-	if _, err := f.Write(t.Context(), tenant, path, strings.NewReader(content), false); err != nil {
+	if _, err := f.Write(t.Context(), tenant, path, strings.NewReader(content), filestorage.WriteOptions{}); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 }
@@ -216,7 +218,7 @@ func (h Harness) testIfAbsent(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 8 {
 			wg.Go(func() {
-				_, err := f.Write(t.Context(), "acme", path, strings.NewReader(fmt.Sprint(i)), true)
+				_, err := f.Write(t.Context(), "acme", path, strings.NewReader(fmt.Sprint(i)), filestorage.WriteOptions{IfAbsent: true})
 				if err == nil {
 					won.Add(1)
 				} else if !errors.Is(err, fs.ErrExist) {
@@ -240,15 +242,15 @@ func (h Harness) testBroken(t *testing.T) {
 		return io.MultiReader(strings.NewReader("half"), iotest.ErrReader(errors.New("broken")))
 	}
 	for _, path := range []string{"d/old", "d/new", "e/f/new"} {
-		if _, err := f.Write(t.Context(), "acme", path, broken(), false); err == nil {
+		if _, err := f.Write(t.Context(), "acme", path, broken(), filestorage.WriteOptions{}); err == nil {
 			t.Errorf("%s: no error", path)
 		}
-		if _, err := f.Write(t.Context(), "acme", path, strings.NewReader(strings.Repeat("x", 101)), false); kernel.CodeOf(err) != kernel.CodeLimit || !strings.Contains(err.Error(), "100 bytes (max_file_bytes)") {
+		if _, err := f.Write(t.Context(), "acme", path, strings.NewReader(strings.Repeat("x", 101)), filestorage.WriteOptions{}); kernel.CodeOf(err) != kernel.CodeLimit || !strings.Contains(err.Error(), "100 bytes (max_file_bytes)") {
 			t.Errorf("%s: %v", path, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		r := io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { cancel(); return 0, io.EOF }))
-		if _, err := f.Write(ctx, "acme", path, r, false); kernel.CodeOf(err) != kernel.CodeCanceled {
+		if _, err := f.Write(ctx, "acme", path, r, filestorage.WriteOptions{}); kernel.CodeOf(err) != kernel.CodeCanceled {
 			t.Errorf("%s, canceled: %v", path, err)
 		}
 	}
@@ -326,7 +328,7 @@ func (h Harness) testStream(t *testing.T) {
 	const size = 40 << 20
 	f := h.open(t, filestorage.Options{})
 	hash := sha256.New()
-	done, err := f.Write(t.Context(), "acme", "large", io.TeeReader(io.LimitReader(&counter{}, size), hash), false)
+	done, err := f.Write(t.Context(), "acme", "large", io.TeeReader(io.LimitReader(&counter{}, size), hash), filestorage.WriteOptions{})
 	if err != nil || done.Size != size || done.SHA256 != hex.EncodeToString(hash.Sum(nil)) {
 		t.Fatal(done, err)
 	}

@@ -62,7 +62,10 @@ func (h Harness) testNoPaths(t *testing.T) {
 			"open":   func() error { _, _, err := f.Open(t.Context(), "acme", path, 0, -1); return err }(),
 			"stat":   func() error { _, err := f.Stat(t.Context(), "acme", path); return err }(),
 			"delete": f.Delete(t.Context(), "acme", path),
-			"write":  func() error { _, err := f.Write(t.Context(), "acme", path, strings.NewReader("x"), false); return err }(),
+			"write": func() error {
+				_, err := f.Write(t.Context(), "acme", path, strings.NewReader("x"), filestorage.WriteOptions{})
+				return err
+			}(),
 		} {
 			if kernel.CodeOf(err) != kernel.CodeArguments || !strings.Contains(err.Error(), "is no path") {
 				t.Errorf("%s %.40q: %v", what, path, err)

@@ -3,7 +3,8 @@
 // A file is written beside, synced and renamed, so that a crash leaves the old bytes or the
 // new ones; what a crash leaves beside is removed a day later by Open. The folder is a jail
 // (os.Root), and links in it are not followed, wherever they lead. Several processes may use one
-// folder. Where the file system ignores case, so do paths, and grants do not.
+// folder. Where the file system ignores case, so do paths, and grants do not. Labels are beside the files:
+// who moves files moves .hexdag with them.
 package localfiles
 
 import (
@@ -52,10 +53,15 @@ func (s *storage) clear() {
 	if err != nil {
 		return // there is none, or it cannot be read
 	}
+	var old []string
 	for _, entry := range entries {
-		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > maxTempAge {
-			_ = s.root.Remove(path.Join(tempDir, entry.Name()))
+		if info, err := entry.Info(); err == nil && !info.IsDir() && time.Since(info.ModTime()) > maxTempAge {
+			old = append(old, entry.Name())
 		}
+	}
+	s.sweep(old)
+	for _, name := range old {
+		_ = s.root.Remove(path.Join(tempDir, name))
 	}
 }
 
@@ -99,6 +105,19 @@ func absent(err error) error {
 
 // Open implements driver.Storage.
 func (s *storage) Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, *driver.Info, error) {
+	f, info, labels, err := s.settled(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if length < 0 {
+		length = max(0, info.Size()-offset)
+	}
+	section := io.NewSectionReader(f, offset, length)
+	return readCloser{&ending{ctx, section}, f}, &driver.Info{Path: name, Size: info.Size(), Modified: info.ModTime(), Labels: labels}, nil
+}
+
+// open opens an ordinary file that no link is on the way to.
+func (s *storage) open(ctx context.Context, name string) (*os.File, fs.FileInfo, error) {
 	before, err := s.lookup(ctx, name)
 	if err != nil {
 		return nil, nil, err
@@ -117,11 +136,7 @@ func (s *storage) Open(ctx context.Context, name string, offset, length int64) (
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	if length < 0 {
-		length = max(0, info.Size()-offset)
-	}
-	section := io.NewSectionReader(f, offset, length)
-	return readCloser{&ending{ctx, section}, f}, &driver.Info{Path: name, Size: info.Size(), Modified: info.ModTime()}, nil
+	return f, info, nil
 }
 
 type readCloser struct {
@@ -144,20 +159,26 @@ func (e *ending) Read(p []byte) (int, error) {
 
 // Stat implements driver.Storage.
 func (s *storage) Stat(ctx context.Context, name string) (*driver.Info, error) {
-	info, err := s.lookup(ctx, name)
+	f, info, labels, err := s.settled(ctx, name) // open, so that no other is taken for it
 	if err != nil {
 		return nil, err
 	}
-	return &driver.Info{Path: name, Size: info.Size(), Modified: info.ModTime()}, nil
+	return &driver.Info{Path: name, Size: info.Size(), Modified: info.ModTime(), Labels: labels}, f.Close()
 }
 
 // Delete implements driver.Storage. A folder that it empties goes, too.
 func (s *storage) Delete(ctx context.Context, name string) error {
+	stale := s.stale(name) // of files that had their places by now: once there is none, they are nobody's
 	if _, err := s.lookup(ctx, name); err != nil {
 		return err
 	}
 	if err := s.root.Remove(name); err != nil {
 		return err
+	}
+	for _, m := range stale {
+		if m.Path == name {
+			s.remove(m)
+		}
 	}
 	dir := path.Dir(name)
 	for dir != "." && s.root.Remove(dir) == nil { // fails where something is left
@@ -170,7 +191,8 @@ type writer struct {
 	*storage
 	ctx  context.Context
 	name string
-	temp string
+	id   string // of the file while it is written
+	temp string // its path then
 	opts driver.CreateOptions
 	f    *os.File
 	done bool
@@ -184,7 +206,8 @@ func (s *storage) Create(ctx context.Context, name string, opts driver.CreateOpt
 	if err := s.root.MkdirAll(tempDir, 0o700); err != nil {
 		return nil, err
 	}
-	w := &writer{storage: s, ctx: ctx, name: name, temp: path.Join(tempDir, rand.Text()), opts: opts}
+	id := rand.Text()
+	w := &writer{storage: s, ctx: ctx, name: name, id: id, temp: path.Join(tempDir, id), opts: opts}
 	var err error
 	w.f, err = s.root.OpenFile(w.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	return w, err
@@ -215,10 +238,26 @@ func (w *writer) Commit(ctx context.Context) error {
 	if err := w.f.Sync(); err != nil {
 		return err
 	}
-	if err := w.f.Close(); err != nil {
-		return err
+	if w.opts.Labels != nil {
+		if err := w.mark(); err != nil {
+			return err
+		}
 	}
 	dir := path.Dir(w.name)
+	if err := w.placed(dir); err != nil {
+		if w.opts.Labels != nil {
+			w.unmark()
+		}
+		return err
+	}
+	w.done = true
+	w.settle()
+	_ = w.f.Close() // it was synced
+	return w.syncFolders(dir)
+}
+
+// placed gives the file its name in a folder.
+func (w *writer) placed(dir string) error {
 	var err error
 	for range attempts {
 		if err = w.folders(dir); err != nil {
@@ -228,11 +267,7 @@ func (w *writer) Commit(ctx context.Context) error {
 			break
 		}
 	}
-	if err != nil {
-		return err
-	}
-	w.done = true
-	return w.syncFolders(dir)
+	return err
 }
 
 // folders makes the folders of a path, none of which may be a link.
@@ -302,10 +337,35 @@ func (s *storage) List(ctx context.Context, prefix, page string, limit int) ([]d
 	if err != nil && !errors.Is(err, errFull) {
 		return nil, "", err
 	}
-	if err == nil {
-		return l.found, "", nil
+	next := ""
+	if err != nil {
+		next = l.found[len(l.found)-1].Path
 	}
-	return l.found, l.found[len(l.found)-1].Path, nil
+	files, err := s.labelled(ctx, l.found)
+	return files, next, err
+}
+
+// labelled returns files with their labels, but for those that are gone meanwhile.
+func (s *storage) labelled(ctx context.Context, files []driver.Info) ([]driver.Info, error) {
+	if _, err := s.root.Lstat(labelsDir); errors.Is(err, fs.ErrNotExist) {
+		return files, nil
+	}
+	kept := files[:0]
+	for i := range files {
+		info, err := s.Stat(ctx, files[i].Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if errors.Is(err, fs.ErrPermission) { // which the port cannot read, and did not write
+			kept = append(kept, files[i])
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		kept = append(kept, *info)
+	}
+	return kept, nil
 }
 
 // errFull ends a walk.

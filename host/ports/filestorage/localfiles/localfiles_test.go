@@ -42,7 +42,7 @@ func TestJail(t *testing.T) {
 	f := filestorage.New(open(t, dir), filestorage.Options{})
 	defer f.Close()
 	for tenant, path := range map[string]string{"acme": "d/own", "bob": "d/secret"} {
-		if _, err := f.Write(t.Context(), tenant, path, strings.NewReader("x"), false); err != nil {
+		if _, err := f.Write(t.Context(), tenant, path, strings.NewReader("x"), filestorage.WriteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,12 +77,12 @@ func TestJail(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"folder/new", "up/new", "bob/d/secret", "self/new", "loop/x", "d/own/x", "d"} {
-		if _, err := f.Write(t.Context(), "acme", path, strings.NewReader("y"), false); kernel.CodeOf(err) != kernel.CodeUnavailable || strings.Contains(err.Error(), base) {
+		if _, err := f.Write(t.Context(), "acme", path, strings.NewReader("y"), filestorage.WriteOptions{}); kernel.CodeOf(err) != kernel.CodeUnavailable || strings.Contains(err.Error(), base) {
 			t.Errorf("write %s: %v", path, err)
 		}
 	}
 	// A link in the place of a file is replaced, not followed.
-	if _, err := f.Write(t.Context(), "acme", "file", strings.NewReader("mine"), false); err != nil {
+	if _, err := f.Write(t.Context(), "acme", "file", strings.NewReader("mine"), filestorage.WriteOptions{}); err != nil {
 		t.Error(err)
 	}
 	if text, err := os.ReadFile(filepath.Join(outside, "secret")); err != nil || string(text) != "top" {
@@ -131,7 +131,7 @@ func BenchmarkWrite(b *testing.B) {
 		defer f.Close()
 		b.SetBytes(int64(len(data)))
 		for b.Loop() {
-			if _, err := f.Write(b.Context(), "acme", "a/b", strings.NewReader(data), false); err != nil {
+			if _, err := f.Write(b.Context(), "acme", "a/b", strings.NewReader(data), filestorage.WriteOptions{}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -22,6 +22,7 @@ type Driver struct {
 	candidate *governance.Port
 	auditor   kernel.Auditor
 	queue     chan question
+	cancel    context.CancelFunc // of what is put to the candidate
 	stopped   chan struct{}
 
 	mu     sync.RWMutex // held to send; Close closes the queue under it
@@ -40,10 +41,15 @@ type question struct {
 // put to it, and counted.
 const maxWaiting = 1024
 
+// grace is how long Close goes on with the questions that wait: a run that ends at once is
+// worth comparing, and a candidate that is slow is not worth waiting for.
+const grace = time.Second
+
 // New returns a driver that decides as live does. Differences go to auditor.
 func New(live, candidate driver.Driver, auditor kernel.Auditor) *Driver {
-	d := &Driver{live: live, candidate: governance.New(candidate, governance.Options{}), auditor: auditor, queue: make(chan question, maxWaiting), stopped: make(chan struct{})}
-	go d.run()
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &Driver{live: live, candidate: governance.New(candidate, governance.Options{}), auditor: auditor, queue: make(chan question, maxWaiting), cancel: cancel, stopped: make(chan struct{})}
+	go d.run(ctx)
 	return d
 }
 
@@ -73,17 +79,24 @@ func (d *Driver) ask(q question) {
 	}
 }
 
-func (d *Driver) run() {
+func (d *Driver) run(ctx context.Context) {
 	defer close(d.stopped)
 	for q := range d.queue {
-		d.compare(context.Background(), q)
+		d.compare(ctx, q)
 	}
 }
 
 // compare puts a question to the candidate, whose port denies whatever goes wrong.
 func (d *Driver) compare(ctx context.Context, q question) {
+	var other kernel.Decision
+	if ctx.Err() == nil {
+		other, _ = d.candidate.Authorize(ctx, &q.req) // never an error
+	}
+	if ctx.Err() != nil {
+		d.dropped.Add(1) // what it says when it is interrupted is no answer
+		return
+	}
 	d.asked.Add(1)
-	other, _ := d.candidate.Authorize(ctx, &q.req) // never an error
 	live := q.answer.Effect
 	if live != kernel.Allow && live != kernel.Approve {
 		live = kernel.Forbid // as the port has it
@@ -100,7 +113,7 @@ func (d *Driver) compare(ctx context.Context, q question) {
 	if len(q.answer.Obligations)+len(other.Obligations) > 0 {
 		r.Resource, r.Principal, r.Chain = "", "", nil // either may oblige to masking them
 	}
-	if d.auditor.Audit(ctx, r) != nil {
+	if d.auditor.Audit(context.WithoutCancel(ctx), r) != nil {
 		d.unrecorded.Add(1)
 	}
 }
@@ -114,7 +127,8 @@ func (d *Driver) Counts() Counts {
 	return Counts{d.asked.Load(), d.differ.Load(), d.dropped.Load(), d.unrecorded.Load()}
 }
 
-// Close puts the questions that wait to the candidate, records the counts and ends.
+// Close puts the questions that wait to the candidate for at most a second, drops those that
+// are left, records the counts and ends.
 func (d *Driver) Close() error {
 	d.mu.Lock()
 	if d.closed {
@@ -124,7 +138,10 @@ func (d *Driver) Close() error {
 	d.closed = true
 	close(d.queue)
 	d.mu.Unlock()
+	giveUp := time.AfterFunc(grace, d.cancel)
 	<-d.stopped
+	giveUp.Stop()
+	d.cancel()
 	c := d.Counts()
 	return d.auditor.Audit(context.Background(), &kernel.AuditRecord{
 		Kind: "shadow", Action: "governance.shadow", Result: "ok",

@@ -139,6 +139,28 @@ func TestNoEffect(t *testing.T) {
 	}
 }
 
+// Who closes does not wait for a slow candidate: what is not put to it is dropped, and what it was
+// interrupted at is no difference.
+func TestCloseDropsWhatWaits(t *testing.T) {
+	audit := &log{}
+	d := shadow.New(allowing("a.b"), rule(func(ctx context.Context, _ *kernel.AccessRequest) (kernel.Decision, error) {
+		<-ctx.Done() // until the port's own limit, of seconds
+		return kernel.Decision{}, ctx.Err()
+	}), audit)
+	for range 100 {
+		if _, err := d.Authorize(t.Context(), ask("a.b")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := d.Counts()
+	if c.Asked+c.Dropped != 100 || c.Dropped < 98 || c.Differ != c.Asked || int64(len(audit.records)) != c.Differ+1 {
+		t.Errorf("%+v, %d records", c, len(audit.records))
+	}
+}
+
 // live is a backend with everything that drivers can have.
 type live struct{ rule }
 

@@ -5,6 +5,8 @@ package driver
 import (
 	"context"
 	"errors"
+
+	"github.com/hexdag/hexdag/host/kernel"
 )
 
 // The errors of an Upsert.
@@ -27,12 +29,17 @@ const (
 type Item struct {
 	ID       string
 	Vector   []float32
-	Metadata []byte // a JSON object; whoever has it does not change it
+	Metadata []byte         // a JSON object; whoever has it does not change it
+	Labels   *kernel.Labels // kept with the item; nil has none
 }
 
 // Size is what an item counts, in bytes.
 func (i *Item) Size() int64 {
-	return int64(len(i.ID)) + 4*int64(len(i.Vector)) + int64(len(i.Metadata))
+	n := int64(len(i.ID) + 4*len(i.Vector) + len(i.Metadata))
+	if i.Labels != nil {
+		n += int64(len(i.Labels.String()))
+	}
+	return n
 }
 
 // Condition is what a field of the metadata has to be: a.b is field b of the object in field a.

@@ -5,6 +5,7 @@ package pgvectors
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -19,7 +20,8 @@ import (
 	"github.com/hexdag/hexdag/host/ports/vectorsearch/driver"
 )
 
-// schema keeps what each collection has beside the vectors, so that an Upsert need not count.
+// schema keeps what each collection has beside the vectors, so that an Upsert need not count. Tables
+// of before there were labels are given room for them, which their owner alone may do.
 const schema = `
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE TABLE IF NOT EXISTS hexdag_vector_collections (
@@ -27,9 +29,10 @@ CREATE TABLE IF NOT EXISTS hexdag_vector_collections (
 	PRIMARY KEY (tenant, collection)
 );
 CREATE TABLE IF NOT EXISTS hexdag_vectors (
-	tenant bytea NOT NULL, collection text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, embedding vector NOT NULL, metadata jsonb NOT NULL, bytes bigint NOT NULL,
+	tenant bytea NOT NULL, collection text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, embedding vector NOT NULL, metadata jsonb NOT NULL, bytes bigint NOT NULL, labels text,
 	PRIMARY KEY (tenant, collection, id)
-)`
+);
+DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'hexdag_vectors'::regclass AND attname = 'labels') THEN ALTER TABLE hexdag_vectors ADD COLUMN labels text; END IF; END $$`
 
 // Config says where the database is.
 type Config struct {
@@ -100,10 +103,17 @@ func (x *index) locked(ctx context.Context, tenant string, f func(tx pgx.Tx) err
 
 // Upsert implements driver.Index.
 func (x *index) Upsert(ctx context.Context, tenant, collection string, items []driver.Item, room driver.Room) error {
-	ids, vectors, metadata, sizes := make([]string, len(items)), make([]string, len(items)), make([]string, len(items)), make([]int64, len(items))
+	ids, vectors, metadata, labels, sizes := make([]string, len(items)), make([]string, len(items)), make([]string, len(items)), make([]string, len(items)), make([]int64, len(items))
 	var bytes int64
 	for i := range items {
 		ids[i], vectors[i], metadata[i], sizes[i] = items[i].ID, text(items[i].Vector), string(items[i].Metadata), items[i].Size()
+		if items[i].Labels != nil {
+			document, err := json.Marshal(items[i].Labels)
+			if err != nil {
+				return err
+			}
+			labels[i] = string(document)
+		}
 		if len(items[i].Vector) != len(items[0].Vector) {
 			return driver.ErrDimension
 		}
@@ -132,10 +142,10 @@ func (x *index) Upsert(ctx context.Context, tenant, collection string, items []d
 		if allVectors+more > room.Vectors || allBytes+moreBytes > room.Bytes {
 			return driver.ErrFull
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO hexdag_vectors (tenant, collection, id, embedding, metadata, bytes)
-			SELECT $1::bytea, $2::text, i, v::vector, m::jsonb, b FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[]) AS new (i, v, m, b)
-			ON CONFLICT (tenant, collection, id) DO UPDATE SET embedding = excluded.embedding, metadata = excluded.metadata, bytes = excluded.bytes`,
-			[]byte(tenant), collection, ids, vectors, metadata, sizes)
+		_, err = tx.Exec(ctx, `INSERT INTO hexdag_vectors (tenant, collection, id, embedding, metadata, bytes, labels)
+			SELECT $1::bytea, $2::text, i, v::vector, m::jsonb, b, nullif(l, '') FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[]) AS new (i, v, m, b, l)
+			ON CONFLICT (tenant, collection, id) DO UPDATE SET embedding = excluded.embedding, metadata = excluded.metadata, bytes = excluded.bytes, labels = excluded.labels`,
+			[]byte(tenant), collection, ids, vectors, metadata, sizes, labels)
 		if err != nil {
 			return err
 		}
@@ -197,15 +207,22 @@ func (x *index) Search(ctx context.Context, tenant, collection string, q *driver
 	d := distances[x.metric]
 	distance := "embedding " + d.operator + " $3::vector"
 	conditions, args := where(q.Where, []any{[]byte(tenant), collection, text(q.Vector)})
-	rows, err := x.pool.Query(ctx, `SELECT id, embedding::real[], metadata::text, `+fmt.Sprintf(d.score, distance)+` AS score FROM hexdag_vectors
+	rows, err := x.pool.Query(ctx, `SELECT id, embedding::real[], metadata::text, labels, `+fmt.Sprintf(d.score, distance)+` AS score FROM hexdag_vectors
 		WHERE tenant = $1::bytea AND collection = $2::text`+conditions+` ORDER BY score DESC, id LIMIT `+strconv.Itoa(q.Limit), args...)
 	if err != nil {
 		return nil, indexError(ctx, err)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m driver.Match, err error) {
 		var metadata string
-		err = row.Scan(&m.ID, &m.Vector, &metadata, &m.Score)
+		var labels *string
+		if err = row.Scan(&m.ID, &m.Vector, &metadata, &labels, &m.Score); err != nil {
+			return m, err
+		}
 		m.Metadata = []byte(metadata)
+		if labels != nil {
+			m.Labels = &kernel.Labels{}
+			err = m.Labels.UnmarshalJSON([]byte(*labels))
+		}
 		return m, err
 	})
 	return found, indexError(ctx, err)

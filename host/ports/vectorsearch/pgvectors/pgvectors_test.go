@@ -68,6 +68,34 @@ func TestTwoHosts(t *testing.T) {
 	}
 }
 
+// TestOlderTable: a table of before there were labels is given room for them, and keeps what it has.
+func TestOlderTable(t *testing.T) {
+	server := testserver.VectorDatabases(t)
+	url := server.NewDatabase()
+	fill := func() *vectorsearch.Vectors {
+		t.Helper()
+		v := vectorsearch.New(open(t, url, driver.Cosine), driver.Cosine, vectorsearch.Options{})
+		t.Cleanup(func() { _ = v.Close() })
+		return v
+	}
+	if err := fill().Upsert(t.Context(), "acme", "c", []vectorsearch.Vector{{ID: "old", Values: []float32{1, 0}}}); err != nil {
+		t.Fatal(err)
+	}
+	server.SQL(url, "ALTER TABLE hexdag_vectors DROP COLUMN labels")
+	labels, err := kernel.NewLabels(kernel.Untrusted, "", "http:a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := fill()
+	if err := v.Upsert(t.Context(), "acme", "c", []vectorsearch.Vector{{ID: "new", Values: []float32{0, 1}, Labels: labels}}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := v.Search(t.Context(), "acme", "c", vectorsearch.Query{Values: []float32{1, 0}})
+	if err != nil || len(found) != 2 || found[0].ID != "old" || found[0].Labels != nil || found[1].Labels.String() != labels.String() {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
 // TestCrash: what was acknowledged is there after the server was killed.
 func TestCrash(t *testing.T) {
 	server := testserver.VectorDatabases(t)

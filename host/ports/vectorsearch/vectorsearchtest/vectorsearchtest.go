@@ -26,6 +26,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("Metrics", h.testMetrics)
 	t.Run("Filters", h.testFilters)
 	t.Run("Upsert", h.testUpsert)
+	t.Run("Labels", h.testLabels)
 	t.Run("Delete", h.testDelete)
 	t.Run("Names", h.testNames)
 	t.Run("Tenants", h.testTenants)
