@@ -79,7 +79,7 @@ type Origin struct {
 }
 
 // ErrCorrupt is the cause of every error about an artifact that is not what was stored.
-var ErrCorrupt = errors.New("the artifact is not what was stored")
+var ErrCorrupt = driver.ErrCorrupt
 
 // damage says how something is not what was stored.
 type damage string

@@ -31,7 +31,7 @@ const (
 // lacking are the tests that a backend without a duty cannot pass.
 var lacking = map[string][]Lack{
 	"ConcurrentSameKey": {NotAtomic, Unsteady}, "StoreConcurrent": {NotAtomic}, "OpenReaderStays": {NotAtomic}, "StoreDuringDelete": {NotAtomic},
-	"Collect": {WithoutTimes}, "Times": {WithoutTimes},
+	"Collect": {WithoutTimes}, "CollectDamaged": {WithoutTimes}, "Times": {WithoutTimes},
 }
 
 // RunConformanceTests runs the suite, without the tests of duties that the backend
@@ -73,6 +73,7 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 		{"Collect", testCollect},
 		{"CollectSparesReused", testCollectSparesReused},
 		{"CollectWithoutManifest", testCollectWithoutManifest},
+		{"CollectDamaged", func(t *testing.T, b driver.Bucket) { collectDamaged(t, b, b) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, lack := range lacking[test.name] {
@@ -81,6 +82,19 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 				}
 			}
 			test.run(t, newBucket(t))
+		})
+	}
+}
+
+// RunCorruptionTests runs the suite's tests of damage where the damage is to what a bucket keeps in
+// another. newBuckets returns both.
+func RunCorruptionTests(t *testing.T, newBuckets func(t *testing.T) (b, under driver.Bucket)) {
+	for name, test := range map[string]func(t *testing.T, b, under driver.Bucket){
+		"Store": storeCorruption, "Pieces": piecesCorruption, "CollectWithoutManifest": collectWithoutManifest, "CollectDamaged": collectDamaged,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, under := newBuckets(t)
+			test(t, b, under)
 		})
 	}
 }

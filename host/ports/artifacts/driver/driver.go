@@ -4,9 +4,13 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
+
+// ErrCorrupt is the cause of every error about an object that is not what was written.
+var ErrCorrupt = errors.New("the artifact is not what was stored")
 
 // Bucket keeps objects: bytes under a key. The portable type above it makes the
 // digests, the manifests and the index, all of them objects.
@@ -40,8 +44,10 @@ import (
 // # Errors
 //
 // An error about an absent object satisfies errors.Is(err, fs.ErrNotExist), that
-// of an ended context errors.Is with the context's error. Everything else is
-// returned as it is; the portable type gives it a code.
+// of an ended context errors.Is with the context's error. A backend that can tell that
+// an object is not what was written opens it, and has reading it end with an error that
+// satisfies errors.Is(err, ErrCorrupt). Everything else is returned as it is; the
+// portable type gives it a code.
 type Bucket interface {
 	// NewWriter begins an object whose key is not known yet.
 	NewWriter(ctx context.Context) (Writer, error)
