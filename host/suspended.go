@@ -278,7 +278,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	if err := rc.Kept.Set(s.Kept, s.KeptLabels); err != nil {
 		return nil, errors.Join(err, h.unclaim(run))
 	}
-	rc.Recall(s.Reads) // who is told again that it read them reads them not again
+	rc.Recall(s.Reads) // a node that is told again what it has read does not read it again
 	rc.RunID, rc.ParentRunID, rc.Caps = s.RunID, s.ParentID, s.Caps
 	result := p.run(ctx, rc, input, from, opts)
 	return result, h.release(run)
