@@ -8,7 +8,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-
 )
 
 // Retrieve returns an artifact's content and description. The reader compares

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,7 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 		{"Absent", testAbsent},
 		{"List", testList},
 		{"ListIsOneLevel", testListIsOneLevel},
+		{"Walk", testWalk},
 		{"Times", testTimes},
 		{"Delete", testDelete},
 		{"OpenReaderStays", testOpenReaderStays},
@@ -280,6 +282,55 @@ func testListIsOneLevel(t *testing.T, b driver.Bucket) {
 		if got := keys(t, b, prefix, "", 10); fmt.Sprint(got) != want {
 			t.Errorf("%s: %v, want %s", prefix, got, want)
 		}
+	}
+}
+
+// testWalk walks over more than a page of a list, at several depths, and deletes on the way.
+func testWalk(t *testing.T, b driver.Bucket) {
+	want := map[string]int64{"x/dir/a": 1, "x/dir-a/b": 2, "x/dir/sub/er/c": 3, "x/d": 0}
+	for key, size := range want {
+		put(t, b, key, make([]byte, size))
+	}
+	for _, key := range []string{"w", "xx/a", "y/x/dir/a"} {
+		put(t, b, key, nil)
+	}
+	got := map[string]int64{}
+	for o, err := range b.Walk(t.Context(), "x/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := got[o.Key]; twice {
+			t.Errorf("%s comes again", o.Key)
+		}
+		got[o.Key] = o.Size
+		if err := b.Delete(t.Context(), o.Key); err != nil {
+			t.Error(err)
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for _, prefix := range []string{"x/", "none/"} {
+		for o, err := range b.Walk(t.Context(), prefix) {
+			t.Errorf("%s: %+v, %v", prefix, o, err)
+		}
+	}
+	put(t, b, "x/a/b", nil)
+	put(t, b, "x/a/c", nil)
+	n := 0
+	for range b.Walk(t.Context(), "x/") {
+		n++
+		break
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for o, err := range b.Walk(ctx, "x/") {
+		if n++; !errors.Is(err, context.Canceled) {
+			t.Errorf("of an ended context: %+v, %v", o, err)
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d were yielded", n)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -156,6 +157,16 @@ func (b *aged) List(ctx context.Context, prefix, after string, limit int) ([]dri
 		list[i] = b.age(list[i])
 	}
 	return list, err
+}
+
+func (b *aged) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		for o, err := range b.Bucket.Walk(ctx, prefix) {
+			if !yield(b.age(o), err) {
+				return
+			}
+		}
+	}
 }
 
 // testCollect removes what is too old, and nothing that anything needs.

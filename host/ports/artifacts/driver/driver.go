@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"time"
 )
 
@@ -62,6 +63,10 @@ type Bucket interface {
 	// objects is no error. An object that is committed or deleted meanwhile may
 	// be listed or not; all others are.
 	List(ctx context.Context, prefix, after string, limit int) ([]Object, error)
+
+	// Walk yields every object below prefix, which ends in '/', at any depth and in any order; what
+	// was yielded may be deleted meanwhile. Otherwise it is as List. An error is the last that is yielded.
+	Walk(ctx context.Context, prefix string) iter.Seq2[Object, error]
 
 	// Delete removes an object. It is an error if there is none.
 	Delete(ctx context.Context, key string) error

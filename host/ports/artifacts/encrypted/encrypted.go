@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"filippo.io/age"
 
@@ -165,6 +166,18 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 		list[i].Size = plainSize(list[i].Size, b.header)
 	}
 	return list, err
+}
+
+// Walk implements driver.Bucket.
+func (b *Bucket) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		for o, err := range b.Bucket.Walk(ctx, prefix) {
+			o.Size = plainSize(o.Size, b.header)
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
 }
 
 // The sizes of age's format: a header in text, a nonce, and chunks with a tag each.
