@@ -261,7 +261,8 @@ func artifactsCollect(with withStore) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "gc", Short: "Remove artifacts that are too old, and content that nothing needs", Args: cobra.NoArgs,
 		Long: `Remove artifacts that are older than --keep-for, and content that no artifact needs and
-that has been there for a day. What an artifact that stays was made from stays, too.`,
+that has been there for a day. What an artifact that stays was made from stays, too. What a store or a
+delete that was interrupted has left is put right, and with it what counts for tenant_bytes.`,
 		Example: `hexdag artifacts gc --keep-for 2160h --dry-run`,
 		RunE: with(func(cmd *cobra.Command, store *host.Artifacts, _ []string) error {
 			done, err := store.Collect(cmd.Context(), opts)
@@ -273,6 +274,11 @@ that has been there for a day. What an artifact that stays was made from stays, 
 			}
 			verb := map[bool]string{false: "removed", true: "would remove"}[opts.Try]
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %d artifacts, and %d objects of %d bytes\n", verb, done.Artifacts, done.Objects, done.Bytes)
+			if done.Markers > 0 {
+				put := map[bool]string{false: "put", true: "would put"}[opts.Try]
+				_, problem := fmt.Fprintf(cmd.OutOrStdout(), "%s right %d entries of runs, references and quotas that stores and deletes which did not end had left\n", put, done.Markers)
+				err = errors.Join(err, problem)
+			}
 			for _, id := range done.Corrupt {
 				_, problem := fmt.Fprintf(cmd.OutOrStdout(), "%s cannot be read, so that all content stays\n", id)
 				err = errors.Join(err, problem)

@@ -34,7 +34,6 @@ const (
 	cutter      = "fastcdc-v1.0.0"
 
 	recipeVersion = 1
-	minGrace      = time.Hour
 	maxRecipe     = 64 << 20 // bytes: more than half a million pieces
 )
 
@@ -60,7 +59,7 @@ type written struct {
 
 // write puts data into the bucket: whole if it is small, else its pieces and, as what is
 // to be committed, the recipe.
-func (s *Store) write(ctx context.Context, data io.Reader) (*written, error) {
+func (s *Store) write(ctx context.Context, data *source) (*written, error) {
 	buffer, _ := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buffer)
 	buffer.Reset()
@@ -69,7 +68,7 @@ func (s *Store) write(ctx context.Context, data io.Reader) (*written, error) {
 		return nil, err
 	}
 	if n > PiecesAbove {
-		return s.writePieces(ctx, io.MultiReader(bytes.NewReader(buffer.Bytes()), data))
+		return s.writePieces(ctx, io.MultiReader(bytes.NewReader(buffer.Bytes()), data), &data.added)
 	}
 	out := &written{digest: digest(buffer.Bytes()), size: n}
 	out.key = contentKey(out.digest)
@@ -92,8 +91,9 @@ func (s *Store) fill(ctx context.Context, out *written, data []byte) (err error)
 	return err
 }
 
-// writePieces cuts and hashes data in one goroutine and keeps the pieces in another.
-func (s *Store) writePieces(ctx context.Context, data io.Reader) (*written, error) {
+// writePieces cuts and hashes data in one goroutine and keeps the pieces in another. It adds the
+// bytes of pieces that were not there to added, whether or not it succeeds.
+func (s *Store) writePieces(ctx context.Context, data io.Reader, added *int64) (*written, error) {
 	r := recipe{Version: recipeVersion}
 	whole := sha256.New()
 	begun := time.Now()
@@ -106,8 +106,12 @@ func (s *Store) writePieces(ctx context.Context, data io.Reader) (*written, erro
 	group.Go(func() error {
 		for data := range cuts {
 			p := piece{Digest: digest(*data), Size: int64(len(*data))}
-			if err := s.putPiece(working, p, *data); err != nil {
+			isNew, err := s.putPiece(working, p, *data)
+			if err != nil {
 				return err
+			}
+			if isNew {
+				*added += p.Size
 			}
 			r.Pieces, r.Size = append(r.Pieces, p), r.Size+p.Size
 			scans.Put(data)
@@ -117,8 +121,8 @@ func (s *Store) writePieces(ctx context.Context, data io.Reader) (*written, erro
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if took := time.Since(begun); took > MinGrace/2 { // pieces that were there before may be gone
-		return nil, &kernel.Error{Code: kernel.CodeTimeout, What: "the artifact took too long to store", Why: fmt.Sprintf("%s, the limit is %s", took.Round(time.Minute), MinGrace/2)}
+	if took := time.Since(begun); took > reuse { // pieces that were there before may be gone
+		return nil, &kernel.Error{Code: kernel.CodeTimeout, What: "the artifact took too long to store", Why: fmt.Sprintf("%s, the limit is %s", took.Round(time.Minute), reuse)}
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -165,25 +169,25 @@ func scanBuffer() *[]byte {
 	return b
 }
 
-// putPiece keeps a piece that is not there yet. One that has been there for long is
-// written anew: Collect takes pieces that nothing needs and that are older than its
+// putPiece keeps a piece that is not there yet, and reports whether it was not. One that has been
+// there for long is written anew: Collect takes pieces that nothing needs and that are older than its
 // grace, and what needs this one is not there yet.
-func (s *Store) putPiece(ctx context.Context, p piece, data []byte) error {
+func (s *Store) putPiece(ctx context.Context, p piece, data []byte) (isNew bool, err error) {
 	unlock, err := s.bucket.Lock(ctx, false)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	r, object, err := s.bucket.Open(ctx, pieceKey(p.Digest))
 	if err == nil {
 		_ = r.Close()
-		if object.Size == p.Size && time.Since(object.Modified) < MinGrace/2 {
-			return nil
+		if object.Size == p.Size && time.Since(object.Modified) < reuse {
+			return false, nil
 		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
+	} else if !absent(err) {
+		return false, err
 	}
-	return s.put(ctx, pieceKey(p.Digest), data)
+	return absent(err), s.put(ctx, pieceKey(p.Digest), data)
 }
 
 // open returns content, whole or in pieces.

@@ -32,7 +32,7 @@ const (
 // lacking are the tests that a backend without a duty cannot pass.
 var lacking = map[string][]Lack{
 	"ConcurrentSameKey": {NotAtomic, Unsteady}, "StoreConcurrent": {NotAtomic}, "OpenReaderStays": {NotAtomic}, "StoreDuringDelete": {NotAtomic},
-	"Collect": {WithoutTimes}, "CollectDamaged": {WithoutTimes}, "Times": {WithoutTimes},
+	"Collect": {WithoutTimes}, "QuotaWaste": {WithoutTimes}, "Reconcile": {WithoutTimes}, "CollectDamaged": {WithoutTimes}, "Times": {WithoutTimes},
 }
 
 // RunConformanceTests runs the suite, without the tests of duties that the backend
@@ -73,6 +73,8 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 		{"StorePiecesAtTheLimit", testStorePiecesAtTheLimit},
 		{"StorePiecesCorruption", testStorePiecesCorruption},
 		{"Collect", testCollect},
+		{"QuotaWaste", testQuotaWaste},
+		{"Reconcile", testReconcile},
 		{"CollectSparesReused", testCollectSparesReused},
 		{"CollectWithoutManifest", testCollectWithoutManifest},
 		{"CollectDamaged", func(t *testing.T, b driver.Bucket) { collectDamaged(t, b, b) }},

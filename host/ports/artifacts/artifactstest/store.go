@@ -312,10 +312,18 @@ func testStoreInterrupted(t *testing.T, b driver.Bucket) {
 	}
 }
 
-// stopping is a bucket that fails after some commits.
+// stopping is a bucket that fails after some commits, and some deletes.
 type stopping struct {
 	driver.Bucket
-	commits int
+	commits, deletes int
+}
+
+func (b *stopping) Delete(ctx context.Context, key string) error {
+	if b.deletes == 0 {
+		return errors.New("stopped")
+	}
+	b.deletes--
+	return b.Bucket.Delete(ctx, key)
 }
 
 func (b *stopping) NewWriter(ctx context.Context) (driver.Writer, error) {
