@@ -320,8 +320,10 @@ func testWalk(t *testing.T, b driver.Bucket) {
 	put(t, b, "x/a/b", nil)
 	put(t, b, "x/a/c", nil)
 	n := 0
-	for range b.Walk(t.Context(), "x/") {
-		n++
+	for _, err := range b.Walk(t.Context(), "x/") {
+		if n++; err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -2,7 +2,9 @@ package clouds_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -53,6 +55,19 @@ func (w *patientWriter) Commit(ctx context.Context, key string) error {
 }
 
 func TestS3(t *testing.T) { conformance(t, testserver.S3(t), nil) }
+
+// TestAsBlob: an object store behind what the store of artifacts adds is one as before.
+func TestAsBlob(t *testing.T) {
+	bucket, err := clouds.Open(t.Context(), testserver.S3(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bucket.Close() })
+	var n atomic.Int64
+	artifactstest.RunBlobTests(t, func(t *testing.T) driver.Bucket {
+		return &patient{blobartifacts.NewBucket(bucket, blobartifacts.Options{Prefix: fmt.Sprint("blob-", n.Add(1), "/"), TempDir: t.TempDir(), StartAfter: clouds.StartAfter})}
+	})
+}
 
 func TestGCS(t *testing.T) { conformance(t, testserver.GCS(t), nil) }
 

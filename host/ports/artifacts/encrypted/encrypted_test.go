@@ -39,6 +39,10 @@ func bucket(t *testing.T, under driver.Bucket, keys ...*age.X25519Identity) *enc
 	return b
 }
 
+func TestAsBlob(t *testing.T) {
+	artifactstest.RunBlobTests(t, func(t *testing.T) driver.Bucket { return bucket(t, memartifacts.NewBucket(), key(t)) })
+}
+
 func TestConformance(t *testing.T) {
 	artifactstest.RunConformanceTests(t, func(t *testing.T) driver.Bucket { return bucket(t, memartifacts.NewBucket(), key(t)) })
 }

@@ -45,6 +45,10 @@ func TestConformance(t *testing.T) {
 	artifactstest.RunConformanceTests(t, func(t *testing.T) driver.Bucket { return open(t, t.TempDir()) })
 }
 
+func TestAsBlob(t *testing.T) {
+	artifactstest.RunBlobTests(t, func(t *testing.T) driver.Bucket { return open(t, t.TempDir()) })
+}
+
 // TestConformanceOfTwo uses one directory through two buckets in turn, as two
 // processes do.
 func TestConformanceOfTwo(t *testing.T) {
