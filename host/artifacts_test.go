@@ -69,7 +69,9 @@ func TestArtifactsHaveAnOrigin(t *testing.T) {
 }
 
 // reading is a hook that reads an artifact of the run, for the node that calls.
-type reading struct{ read func(ctx context.Context, call *kernel.PortCall) error }
+type reading struct {
+	read func(ctx context.Context, call *kernel.PortCall) error
+}
 
 func (r reading) BeforePort(ctx context.Context, call *kernel.PortCall) (kernel.Verdict, error) {
 	return kernel.Verdict{}, r.read(ctx, call)

@@ -24,7 +24,8 @@ func artifactsCommand() *cobra.Command {
 		Use: "artifacts", Short: "See, compare and clear what runs have stored", Args: cobra.NoArgs, RunE: help,
 		Long: `See, compare and clear what runs have stored. An artifact is named by its id, or by
 its first six digits or more where no other begins so. The host may run meanwhile; where
-other processes cannot be kept apart (blob, nats, mlflow), gc is for when none stores.`,
+other processes cannot be kept apart (blob, nats and mlflow without a lock port that they share), gc is for when
+none stores.`,
 	}
 	cmd.PersistentFlags().StringVar(&config, "config", "", "the operator's configuration (default hexdag.yaml in this folder)")
 	with := func(do func(cmd *cobra.Command, store *host.Artifacts, args []string) error) func(*cobra.Command, []string) error {

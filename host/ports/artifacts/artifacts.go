@@ -54,6 +54,9 @@ type Options struct {
 	// Shared says that the bucket cannot keep other processes apart: content that nothing
 	// needs then waits for Collect, since another may be between its content and its manifest.
 	Shared bool
+	// Serial says that the bucket's lock keeps other processes apart: then a quota is exact, since what a
+	// tenant has is counted anew, by a list, before each artifact of it, and one is stored at a time.
+	Serial bool
 }
 
 // Artifact describes an artifact.
@@ -187,7 +190,8 @@ func (s *Store) commit(ctx context.Context, from *source, content *written, m *m
 		return nil, err
 	}
 	id := digest(text)
-	unlock, err := s.begin(ctx, false)
+	exact := s.opts.Serial && s.opts.TenantBytes > 0
+	unlock, err := s.begin(ctx, exact)
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +201,11 @@ func (s *Store) commit(ctx context.Context, from *source, content *written, m *m
 		return nil, err
 	}
 	weight := m.Size + int64(len(text))
+	if exact && !there {
+		if err := s.room(ctx, m.Origin.Tenant, weight); err != nil {
+			return nil, err
+		}
+	}
 	for _, step := range []func() error{
 		func() error { return s.put(ctx, refKey(m.Digest, id), nil) },
 		func() error { return s.charge(ctx, m, id, weight, !there) },

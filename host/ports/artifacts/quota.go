@@ -15,7 +15,8 @@ import (
 )
 
 // usageFresh is for how long a store believes what it counted of a tenant. Several
-// processes that share a bucket may together exceed a quota by what they store in that time.
+// processes that share a bucket may together exceed a quota by what they store in that time, unless
+// Options.Serial says that they can be kept apart.
 const usageFresh = time.Minute
 
 // quotas counts what tenants have, by markers in the bucket:
@@ -116,15 +117,35 @@ func (r *reservation) take(n int) error {
 	r.usage.mu.Lock()
 	defer r.usage.mu.Unlock()
 	if r.usage.stored+r.usage.pending+int64(n) > r.limit {
-		why := fmt.Sprintf("artifacts of a tenant have at most %d bytes with what describes them, those that are there have %d", r.limit, r.usage.stored)
-		if r.usage.waste > 0 {
-			why += fmt.Sprintf(", %d of them of deleted or failed ones, until 'hexdag artifacts gc' a day later", r.usage.waste)
-		}
-		return &kernel.Error{Code: kernel.CodeLimit, What: "the artifact exceeds the tenant's quota", Why: why,
-			Fix: "delete artifacts that are not needed, or have the operator raise tenant_bytes"}
+		return r.usage.exceeded(r.limit)
 	}
 	r.usage.pending += int64(n)
 	r.taken += int64(n)
+	return nil
+}
+
+// exceeded says that the tenant has no more. Its caller holds the usage's lock.
+func (u *usage) exceeded(limit int64) error {
+	why := fmt.Sprintf("artifacts of a tenant have at most %d bytes with what describes them, those that are there have %d", limit, u.stored)
+	if u.waste > 0 {
+		why += fmt.Sprintf(", %d of them of deleted or failed ones, until 'hexdag artifacts gc' a day later", u.waste)
+	}
+	return &kernel.Error{Code: kernel.CodeLimit, What: "the artifact exceeds the tenant's quota", Why: why,
+		Fix: "delete artifacts that are not needed, or have the operator raise tenant_bytes"}
+}
+
+// room counts anew what a tenant has, and whether there is room for so much more. Its caller holds
+// the bucket's lock alone.
+func (s *Store) room(ctx context.Context, tenant string, weight int64) error {
+	u := s.quotas.of(tenant)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := s.count(ctx, u, tenant); err != nil {
+		return err
+	}
+	if u.stored+weight > s.opts.TenantBytes {
+		return u.exceeded(s.opts.TenantBytes)
+	}
 	return nil
 }
 
