@@ -273,3 +273,10 @@ func artifactAdapters() map[string]opener {
 func (o opening) pathIn(dir string) func(config map[string]any, key string) error {
 	return func(config map[string]any, key string) error { return o.path(config, key, dir) }
 }
+
+// storesIn notes where a port keeps what it keeps, without the credentials that a URL may have.
+func (h *Host) storesIn(port, where string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stores[port] = clouds.WithoutParameters(where)
+}

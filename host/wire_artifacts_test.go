@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -99,5 +101,28 @@ func TestArtifactsBehindTheLockPort(t *testing.T) {
 		if err := store.Delete(t.Context(), a.ID); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestStoresShowNoCredentials: a report of a run may be passed on.
+func TestStoresShowNoCredentials(t *testing.T) {
+	server, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, Username: "u", Password: "hunter2", JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
+	defer server.WaitForShutdown()
+	defer server.Shutdown()
+	if !server.ReadyForConnections(time.Minute) {
+		t.Fatal("no server")
+	}
+	url := strings.Replace(server.ClientURL(), "u:hunter2@", "", 1)
+	s := newSite(t, "  ports: {artifacts: {adapter: nats, config: {url: '"+strings.Replace(url, "://", "://u:hunter2@", 1)+"'}}}\n")
+	h := s.open(t)
+	if got := h.Stores()["artifacts"]; got != url {
+		t.Errorf("artifacts are in %s, want %s", got, url)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

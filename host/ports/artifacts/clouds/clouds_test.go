@@ -100,3 +100,22 @@ func TestOpenErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestWithoutParameters(t *testing.T) {
+	for address, want := range map[string]string{
+		"s3://bucket?region=x&token=hunter2":                     "s3://bucket",
+		"s3://key:hunter2@bucket/a":                              "s3://bucket/a",
+		"nats://u:hun@ter2@a:4222/,nats://hunter2@b,u:hunter2@c": "nats://a:4222/,nats://b,c",
+		"nats://u:12/ter2@a":                                     "nats://a",
+		"nats://u:hun/ter2@a":                                    "nats://...",
+		"nats://u:hun,ter2@a":                                    "nats://...,a",
+		"s3://bucket?token=hun@ter2":                             "s3://bucket",
+		"postgres://u:hun?ter2@a/db":                             "postgres://...",
+		"/var/lib/x@y?z":                                         "/var/lib/x@y?z",
+		"":                                                       "",
+	} {
+		if got := clouds.WithoutParameters(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
