@@ -30,6 +30,8 @@ import (
 	"io/fs"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
 )
@@ -206,16 +208,19 @@ func (s *Store) commit(ctx context.Context, from *source, content *written, m *m
 			return nil, err
 		}
 	}
-	for _, step := range []func() error{
-		func() error { return s.put(ctx, refKey(m.Digest, id), nil) },
-		func() error { return s.charge(ctx, m, id, weight, !there) },
-		func() error { from.added = 0; return content.last.Commit(ctx, content.key) }, // charged for
-		func() error { return s.put(ctx, runKey(m.RunID, id), nil) },
-		func() error { return s.put(ctx, manifestKey(id), text) },
-	} {
-		if err := step(); err != nil {
-			return nil, err
-		}
+	if err := s.charge(ctx, m, id, weight, !there); err != nil {
+		return nil, err
+	}
+	from.added = 0            // charged for
+	var before errgroup.Group // not bound to the context: the first that fails leaves the others whole
+	before.Go(func() error { return s.put(ctx, refKey(m.Digest, id), nil) })
+	before.Go(func() error { return content.last.Commit(ctx, content.key) })
+	before.Go(func() error { return s.put(ctx, runKey(m.RunID, id), nil) })
+	if err := before.Wait(); err != nil {
+		return nil, err
+	}
+	if err := s.put(ctx, manifestKey(id), text); err != nil {
+		return nil, err
 	}
 	return s.lookup(ctx, id)
 }

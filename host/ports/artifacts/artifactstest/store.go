@@ -315,14 +315,26 @@ func testStoreInterrupted(t *testing.T, b driver.Bucket) {
 // stopping is a bucket that fails after some commits, and some deletes.
 type stopping struct {
 	driver.Bucket
+
+	mu               sync.Mutex
 	commits, deletes int
 }
 
-func (b *stopping) Delete(ctx context.Context, key string) error {
-	if b.deletes == 0 {
+// step takes one of the steps that are left.
+func (b *stopping) step(left *int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if *left == 0 {
 		return errors.New("stopped")
 	}
-	b.deletes--
+	*left--
+	return nil
+}
+
+func (b *stopping) Delete(ctx context.Context, key string) error {
+	if err := b.step(&b.deletes); err != nil {
+		return err
+	}
 	return b.Bucket.Delete(ctx, key)
 }
 
@@ -337,10 +349,9 @@ type stoppingWriter struct {
 }
 
 func (w *stoppingWriter) Commit(ctx context.Context, key string) error {
-	if w.bucket.commits == 0 {
-		return errors.New("stopped")
+	if err := w.bucket.step(&w.bucket.commits); err != nil {
+		return err
 	}
-	w.bucket.commits--
 	return w.Writer.Commit(ctx, key)
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // conformance runs the suite in a bucket, each test below a prefix of its own.
-func conformance(t *testing.T, bucketURL string, prepare func(*blob.Bucket)) {
+func conformance(t *testing.T, bucketURL string, prepare func(*blob.Bucket), lacks ...artifactstest.Lack) {
 	t.Helper()
 	bucket, err := clouds.Open(t.Context(), bucketURL)
 	if err != nil {
@@ -31,7 +31,7 @@ func conformance(t *testing.T, bucketURL string, prepare func(*blob.Bucket)) {
 	}
 	artifactstest.RunConformanceTests(t, func(t *testing.T) driver.Bucket {
 		return &patient{blobartifacts.NewBucket(bucket, blobartifacts.Options{Prefix: t.Name() + "/", TempDir: t.TempDir(), StartAfter: clouds.StartAfter})}
-	})
+	}, lacks...)
 }
 
 // patient commits again what versitygw refused because of a folder that it was removing, since
@@ -69,7 +69,9 @@ func TestAsBlob(t *testing.T) {
 	})
 }
 
-func TestGCS(t *testing.T) { conformance(t, testserver.GCS(t), nil) }
+// TestGCS: fake-gcs-server reads an object and its checksum apart, so that one which is replaced in between
+// is "bad CRC on read" now and then. Google's does not.
+func TestGCS(t *testing.T) { conformance(t, testserver.GCS(t), nil, artifactstest.Unsteady) }
 
 func TestAzure(t *testing.T) {
 	conformance(t, testserver.Azure(t), func(bucket *blob.Bucket) {

@@ -39,7 +39,13 @@ const (
 type Bucket struct {
 	root    *os.Root
 	sharing sync.RWMutex // Lock, within this process
+
+	mu      sync.Mutex
+	durable map[string]fs.FileInfo // directories whose way from the root this process has synced
 }
+
+// maxDurable is how many directories are remembered; then all are forgotten.
+const maxDurable = 1024
 
 var _ driver.Bucket = (*Bucket)(nil)
 
@@ -54,7 +60,7 @@ func OpenBucket(dir string) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{root: root}
+	b := &Bucket{root: root, durable: map[string]fs.FileInfo{}}
 	if err := b.prepare(); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
@@ -175,8 +181,9 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	dir := path.Dir(key)
-	err := b.syncDir(dir)
+	_, err := b.syncDir(dir)
 	for dir != "." && b.root.Remove(dir) == nil { // fails where something is left
+		b.forget(dir)
 		dir = path.Dir(dir)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,13 +192,21 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
+// forget has a directory that comes again be synced from the root.
+func (b *Bucket) forget(dir string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.durable, dir)
+}
+
 // syncDir makes the entries of a directory durable.
-func (b *Bucket) syncDir(dir string) error {
+func (b *Bucket) syncDir(dir string) (fs.FileInfo, error) {
 	f, err := b.root.Open(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	info, err := f.Stat()
+	return info, errors.Join(err, f.Sync(), f.Close())
 }
 
 // NewWriter implements driver.Bucket.
@@ -213,15 +228,22 @@ type writer struct {
 	bucket *Bucket
 	temp   string   // "" once it is renamed or removed
 	file   *os.File // nil once it is closed
+	filled bool
 }
 
-func (w *writer) Write(p []byte) (int, error) { return w.file.Write(p) }
+func (w *writer) Write(p []byte) (int, error) {
+	w.filled = w.filled || len(p) > 0
+	return w.file.Write(p)
+}
 
-// Commit syncs the file, renames it, and syncs the directories that changed.
+// Commit syncs the file, renames it, and syncs the directories that changed. Of an empty file there is
+// nothing to sync but its name.
 func (w *writer) Commit(ctx context.Context, key string) error {
 	if w.file != nil {
-		if err := w.file.Sync(); err != nil {
-			return err
+		if w.filled {
+			if err := w.file.Sync(); err != nil {
+				return err
+			}
 		}
 		err := w.file.Close()
 		w.file = nil
@@ -255,18 +277,32 @@ func (w *writer) rename(key string) error {
 	return err
 }
 
-// syncPath makes dir and the directories above it durable.
+// syncPath makes dir durable, and the directories above it where this process has not done so since dir
+// is the directory that it is: another may have removed it with its last file, and made it again.
 func (b *Bucket) syncPath(dir string) error {
-	for {
-		err := b.syncDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil // deleted meanwhile, and what was in it
-		}
-		if err != nil || dir == "." {
-			return err
-		}
-		dir = path.Dir(dir)
+	info, err := b.syncDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // deleted meanwhile, and what was in it
 	}
+	if err != nil || dir == "." {
+		return err
+	}
+	b.mu.Lock()
+	known := b.durable[dir]
+	b.mu.Unlock()
+	if known != nil && os.SameFile(known, info) {
+		return nil
+	}
+	if err := b.syncPath(path.Dir(dir)); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.durable) >= maxDurable {
+		clear(b.durable)
+	}
+	b.durable[dir] = info
+	return nil
 }
 
 // Abort implements driver.Writer.
