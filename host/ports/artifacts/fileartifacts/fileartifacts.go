@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hexdag/hexdag/host/flock"
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
 )
 
@@ -345,21 +346,8 @@ func (b *Bucket) lockFile(ctx context.Context, exclusive bool) (*os.File, error)
 	if err != nil {
 		return nil, err
 	}
-	const longest = 20 * time.Millisecond
-	for wait := time.Millisecond; ; wait = min(2*wait, longest) {
-		got, err := tryLock(f, exclusive)
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		if got {
-			return f, nil
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
+	if err := flock.Lock(ctx, f, exclusive); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
+	return f, nil
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file:///folder
@@ -23,8 +24,9 @@ import (
 )
 
 type storage struct {
-	bucket *blob.Bucket
-	folder bool // it is a folder's, whose pages are not to be had
+	bucket  *blob.Bucket
+	folder  bool // it is a folder's, whose pages are not to be had
+	fencing sync.Mutex
 }
 
 // Config names the bucket.
@@ -51,7 +53,7 @@ func Open(ctx context.Context, cfg Config) (driver.Storage, error) {
 	if cfg.Prefix != "" {
 		bucket = blob.PrefixedBucket(bucket, cfg.Prefix)
 	}
-	return &storage{bucket, folder}, nil
+	return &storage{bucket: bucket, folder: folder}, nil
 }
 
 // Close implements driver.Storage.
@@ -108,6 +110,17 @@ func (s *storage) Delete(ctx context.Context, path string) error {
 		return err
 	}
 	return blobError(ctx, s.bucket.Delete(ctx, path))
+}
+
+// Fenced implements driver.Storage. Of several processes in one folder, one may still pass the check while
+// another is about to write under a larger token.
+func (s *storage) Fenced(ctx context.Context, folder string, fences []kernel.Fence, write func() error) error {
+	s.fencing.Lock()
+	defer s.fencing.Unlock()
+	if err := driver.Fences(ctx, s, folder, fences); err != nil {
+		return err
+	}
+	return write()
 }
 
 // Create implements driver.Storage. The object is written by an upload that reads from a pipe:
