@@ -5,7 +5,7 @@
 // MLflow promises less than other backends. It writes objects in place, so that one who reads
 // while the same object is written may get a part of it, which the store then calls corrupt;
 // it does not say when an object was written, so that nothing becomes too old and
-// Collect removes nothing; and a list reads the whole folder.
+// Collect removes nothing, and content that was deleted stays and counts for a quota; and a list reads the whole folder.
 package mlflowartifacts
 
 import (
