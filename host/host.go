@@ -202,14 +202,7 @@ func (h *Host) results() engine.Results {
 	})
 }
 
-// storesIn notes where a port keeps what it keeps.
-func (h *Host) storesIn(port, where string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.stores[port] = where
-}
-
-// Stores returns where ports keep what they keep, by port.
+// Stores returns where ports keep what they keep, by port: folders, and URLs without user and parameters.
 func (h *Host) Stores() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -39,6 +39,7 @@ type suspended struct {
 	Progress    map[string]*engine.Progress `json:"progress,omitempty"` // of the nodes that wait for something inside
 	Kept        map[string]kernel.Value     `json:"kept,omitempty"`     // pipeline_memory
 	KeptLabels  map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
+	Reads       map[string][]string         `json:"reads,omitempty"` // artifacts that nodes have read
 }
 
 // suspendedVersion is that of the files that are written. Those before are read, too: version 1 has
@@ -87,7 +88,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 	s := suspended{
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
 		Labels: run.Labels, Caps: run.Caps, Waits: result.Waits, Since: time.Now().UTC(),
-		InputLabels: run.InputLabels, NodeLabels: result.Labels, Progress: result.Progress,
+		InputLabels: run.InputLabels, NodeLabels: result.Labels, Progress: result.Progress, Reads: run.Reads(),
 	}
 	s.Kept, s.KeptLabels = run.Kept.Snapshot()
 	done := map[string]kernel.Value{}
@@ -290,6 +291,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	if err := rc.Kept.Set(s.Kept, s.KeptLabels); err != nil {
 		return nil, errors.Join(err, h.unclaim(run))
 	}
+	rc.Recall(s.Reads) // a node that is told again what it has read does not read it again
 	rc.RunID, rc.ParentRunID, rc.Caps = s.RunID, s.ParentID, s.Caps
 	result := p.run(ctx, rc, input, from, opts)
 	return result, h.release(run)

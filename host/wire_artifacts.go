@@ -19,6 +19,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
 	"github.com/hexdag/hexdag/host/ports/artifacts/encrypted"
 	"github.com/hexdag/hexdag/host/ports/artifacts/fileartifacts"
+	"github.com/hexdag/hexdag/host/ports/artifacts/leaselock"
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/mlflowartifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/natsartifacts"
@@ -57,11 +58,36 @@ func OpenArtifacts(ctx context.Context, cfg *Config) (*Artifacts, error) {
 	if config == nil {
 		config = map[string]any{}
 	}
-	s, err := openArtifacts(ctx, name, config, stateOf(cfg), opening{}.pathIn(filepath.Dir(cfg.File)))
+	sharing, release, err := sharedLocks(ctx, cfg, name)
 	if err != nil {
 		return nil, err
 	}
-	return &Artifacts{Store: s.store, close: s.close}, nil
+	s, err := openArtifacts(ctx, name, config, stateOf(cfg), sharing, opening{}.pathIn(filepath.Dir(cfg.File)))
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return &Artifacts{Store: s.store, close: func() error { return errors.Join(s.close(), release()) }}, nil
+}
+
+// sharedLocks opens the locks that keep the processes apart which share the artifacts of an adapter; nil
+// where there are none, or none are needed.
+func sharedLocks(ctx context.Context, cfg *Config, adapter string) (sharing func() *Locks, release func() error, err error) {
+	if !serialises(cfg, adapter) {
+		return nil, func() error { return nil }, nil
+	}
+	locks, _, err := OpenLocks(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func() *Locks { return locks }, locks.Close, nil
+}
+
+// serialises reports whether the port lock keeps the processes apart that share the artifacts of an adapter:
+// where it is one that processes share, and the adapter has no lock of its own.
+func serialises(cfg *Config, adapter string) bool {
+	spec := cfg.Ports["lock"]
+	_, known := lockStores()[spec.Adapter]
+	return known && spec.Adapter != "memory" && slices.Contains([]string{"blob", "nats", "mlflow"}, adapter)
 }
 
 func unknownArtifacts(name string) error {
@@ -84,6 +110,8 @@ type artifactsConfig struct {
 	Credentials string `json:"credentials"`
 	CA          string `json:"ca"`
 	Folder      string `json:"folder"`
+
+	lock func(ctx context.Context, exclusive bool) (unlock func(), err error) // nil: of this process alone
 }
 
 // artifactBackend opens a bucket; where says where it is, and close gives it up.
@@ -110,10 +138,10 @@ func artifactBackends() map[string]artifactBackend {
 			if err != nil {
 				return nil, "", nil, err
 			}
-			return blobartifacts.NewBucket(b, blobartifacts.Options{Prefix: c.Prefix, StartAfter: clouds.StartAfter}), clouds.WithoutParameters(c.URL) + "/" + c.Prefix, b.Close, nil
+			return blobartifacts.NewBucket(b, blobartifacts.Options{Prefix: c.Prefix, StartAfter: clouds.StartAfter, Lock: c.lock}), clouds.WithoutParameters(c.URL) + "/" + c.Prefix, b.Close, nil
 		}},
 		"mlflow": {takes: []string{"url", "prefix"}, open: func(_ context.Context, c *artifactsConfig, _ string) (driver.Bucket, string, func() error, error) {
-			b, err := mlflowartifacts.NewBucket(mlflowartifacts.Options{URL: c.URL, Prefix: c.Prefix})
+			b, err := mlflowartifacts.NewBucket(mlflowartifacts.Options{URL: c.URL, Prefix: c.Prefix, Lock: c.lock})
 			if err != nil {
 				return nil, "", nil, err
 			}
@@ -132,7 +160,7 @@ func openNATSArtifacts(ctx context.Context, c *artifactsConfig, state string) (d
 	if err != nil {
 		return nil, "", nil, err
 	}
-	b, err := natsartifacts.NewBucket(ctx, server.JetStream(), natsartifacts.Options{Name: c.Bucket, Replicas: c.Replicas})
+	b, err := natsartifacts.NewBucket(ctx, server.JetStream(), natsartifacts.Options{Name: c.Bucket, Replicas: c.Replicas, Lock: c.lock})
 	if err != nil {
 		return nil, "", nil, errors.Join(err, server.Close())
 	}
@@ -147,8 +175,8 @@ type openedArtifacts struct {
 }
 
 // openArtifacts opens a backend with its configuration, in which path resolves the members that
-// are paths.
-func openArtifacts(ctx context.Context, name string, config map[string]any, state string, path func(config map[string]any, key string) error) (*openedArtifacts, error) {
+// are paths. Locks, where it is not nil, keep other processes apart.
+func openArtifacts(ctx context.Context, name string, config map[string]any, state string, locks func() *Locks, path func(config map[string]any, key string) error) (*openedArtifacts, error) {
 	backend := artifactBackends()[name]
 	takes := append([]string{"max_size", "max_reply", "tenant_bytes", "identities"}, backend.takes...)
 	refuse := func(why string, err error) error {
@@ -174,6 +202,9 @@ func openArtifacts(ctx context.Context, name string, config map[string]any, stat
 	if min(c.MaxSize, c.MaxReply, c.TenantBytes) < 0 {
 		return nil, refuse("a limit is negative", nil)
 	}
+	if locks != nil {
+		c.lock = leaselock.New(locks, name).Lock // of one name for all such buckets: how a URL is spelled does not matter
+	}
 	bucket, where, release, err := backend.open(ctx, &c, state)
 	if err != nil {
 		return nil, place(err, kernel.Where{})
@@ -183,7 +214,8 @@ func openArtifacts(ctx context.Context, name string, config map[string]any, stat
 			return nil, errors.Join(err, release())
 		}
 	}
-	store := artifacts.New(bucket, artifacts.Options{MaxSize: c.MaxSize, MaxReply: c.MaxReply, TenantBytes: c.TenantBytes, Shared: name != "file" && name != "memory"})
+	// Shared with locks, too: a lease is not mutual exclusion.
+	store := artifacts.New(bucket, artifacts.Options{MaxSize: c.MaxSize, MaxReply: c.MaxReply, TenantBytes: c.TenantBytes, Shared: name != "file" && name != "memory", Serial: locks != nil})
 	return &openedArtifacts{store: store, where: where, close: release}, nil
 }
 
@@ -219,7 +251,11 @@ func artifactAdapters() map[string]opener {
 			if root, _ := config["root"].(string); o.own && name == "file" && root == "" {
 				return nil, noPath("root")
 			}
-			s, err := openArtifacts(o.ctx, name, config, o.host.state, o.pathIn(dir))
+			var locks func() *Locks
+			if serialises(o.host.config, name) {
+				locks = o.host.Locks // which are opened later, and before anything is stored
+			}
+			s, err := openArtifacts(o.ctx, name, config, o.host.state, locks, o.pathIn(dir))
 			if err != nil {
 				return nil, err
 			}
@@ -239,4 +275,11 @@ func artifactAdapters() map[string]opener {
 // pathIn is path for a folder.
 func (o opening) pathIn(dir string) func(config map[string]any, key string) error {
 	return func(config map[string]any, key string) error { return o.path(config, key, dir) }
+}
+
+// storesIn notes where a port keeps what it keeps, without the credentials that a URL may have.
+func (h *Host) storesIn(port, where string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stores[port] = clouds.WithoutParameters(where)
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"maps"
 	"slices"
 	"sync"
 )
@@ -29,7 +30,7 @@ func (r *RunContext) ReadArtifact(node, id string) {
 	if len(read) == maxRead {
 		read = read[1:]
 	}
-	r.reads.byNode[node] = append(read, id)
+	r.reads.byNode[node] = append(slices.Clip(read), id) // not in place: Reads has returned it
 }
 
 // ArtifactsRead returns the artifacts that a node has read, sorted.
@@ -37,4 +38,20 @@ func (r *RunContext) ArtifactsRead(node string) []string {
 	r.reads.mu.Lock()
 	defer r.reads.mu.Unlock()
 	return slices.Sorted(slices.Values(r.reads.byNode[node]))
+}
+
+// Reads returns the artifacts that nodes have read, by node.
+func (r *RunContext) Reads() map[string][]string {
+	r.reads.mu.Lock()
+	defer r.reads.mu.Unlock()
+	return maps.Clone(r.reads.byNode)
+}
+
+// Recall notes what Reads returned, of a run that goes on.
+func (r *RunContext) Recall(reads map[string][]string) {
+	for node, ids := range reads {
+		for _, id := range ids {
+			r.ReadArtifact(node, id)
+		}
+	}
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,7 +24,8 @@ func artifactsCommand() *cobra.Command {
 		Use: "artifacts", Short: "See, compare and clear what runs have stored", Args: cobra.NoArgs, RunE: help,
 		Long: `See, compare and clear what runs have stored. An artifact is named by its id, or by
 its first six digits or more where no other begins so. The host may run meanwhile; where
-other processes cannot be kept apart (blob, nats, mlflow), gc is for when none stores.`,
+other processes cannot be kept apart (blob, nats and mlflow without a lock port that they share), gc is for when
+none stores.`,
 	}
 	cmd.PersistentFlags().StringVar(&config, "config", "", "the operator's configuration (default hexdag.yaml in this folder)")
 	with := func(do func(cmd *cobra.Command, store *host.Artifacts, args []string) error) func(*cobra.Command, []string) error {
@@ -53,20 +56,26 @@ func artifactsList(with withStore) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list [RUN]", Short: "List what a run has stored, or all runs", Args: cobra.MaximumNArgs(1),
 		Long: `List what a run has stored, or, without RUN, what all runs have: at most --limit artifacts,
-in the order of their ids, beginning behind --after.`,
+in the order of their ids, beginning behind --after. It fails, after it, if some of them
+cannot be read.`,
 		RunE: with(func(cmd *cobra.Command, store *host.Artifacts, args []string) error {
 			var list []*host.Artifact
+			var damaged []error
 			for artifact, err := range store.Page(cmd.Context(), strings.Join(args, ""), after) {
-				if err != nil {
+				if artifact == nil {
 					return err
 				}
-				if len(list) == limit {
+				if len(list)+len(damaged) == limit {
 					break
+				}
+				if err != nil {
+					damaged = append(damaged, err)
+					continue
 				}
 				list = append(list, artifact)
 			}
 			if asJSON {
-				return writeJSONValue(cmd.OutOrStdout(), list)
+				return errors.Join(writeJSONValue(cmd.OutOrStdout(), list), errors.Join(damaged...))
 			}
 			t := table.New().Headers("id", "run", "node", "name", "size", "type", "stored")
 			for _, a := range list {
@@ -77,7 +86,7 @@ in the order of their ids, beginning behind --after.`,
 				t.Row(shortID(a.ID), kernel.Quote(a.RunID), kernel.Quote(a.Origin.Node), kernel.Quote(a.Name), fmt.Sprint(a.Size), kernel.Quote(a.ContentType), stored)
 			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), t)
-			return err
+			return errors.Join(err, errors.Join(damaged...))
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -102,7 +111,8 @@ func artifactsGet(with withStore) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get ID", Short: "Write the content of an artifact", Args: cobra.ExactArgs(1),
 		Long: `Write the content of an artifact to standard output, or to a file. It is compared with its
-digest while it is written; the command fails if it is not what was stored.`,
+digest while it is written; the command fails if it is not what was stored, and a file is
+then as it was before.`,
 		RunE: with(func(cmd *cobra.Command, store *host.Artifacts, args []string) (err error) {
 			artifact, err := store.Find(cmd.Context(), args[0])
 			if err != nil {
@@ -111,16 +121,47 @@ digest while it is written; the command fails if it is not what was stored.`,
 			if file == "" {
 				return store.Save(cmd.Context(), artifact.ID, cmd.OutOrStdout())
 			}
-			f, err := os.Create(file)
-			if err != nil {
-				return &kernel.Error{Code: kernel.CodeInput, What: "the file cannot be written", Where: kernel.Where{File: file}, Why: err.Error(), Fix: "give another with -o", Err: err}
-			}
-			defer func() { err = errors.Join(err, f.Close()) }()
-			return store.Save(cmd.Context(), artifact.ID, f)
+			return writeWhole(file, func(w io.Writer) error { return store.Save(cmd.Context(), artifact.ID, w) })
 		}),
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", "", "the file to write; standard output if it is left out")
 	return cmd
+}
+
+// writeWhole writes a file whole or not at all; what is no file, a pipe for one, as it comes.
+func writeWhole(file string, write func(io.Writer) error) error {
+	target := file
+	if linked, err := filepath.EvalSymlinks(file); err == nil {
+		target = linked
+	}
+	temporary, mode := target+".new-"+rand.Text(), os.FileMode(0o666)
+	if info, err := os.Stat(target); err == nil {
+		if mode = info.Mode().Perm(); !info.Mode().IsRegular() {
+			temporary = target
+		}
+	}
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE, mode)
+	if err != nil {
+		return unwritable(file, err)
+	}
+	err = write(f)
+	if closed := f.Close(); err == nil && closed != nil {
+		err = unwritable(file, closed)
+	}
+	if temporary == target {
+		return err
+	}
+	if err == nil {
+		if err = os.Rename(temporary, target); err == nil {
+			return nil
+		}
+		err = unwritable(file, err)
+	}
+	return errors.Join(err, os.Remove(temporary))
+}
+
+func unwritable(file string, err error) error {
+	return &kernel.Error{Code: kernel.CodeInput, What: "the file cannot be written", Where: kernel.Where{File: file}, Why: err.Error(), Fix: "give another with -o", Err: err}
 }
 
 func artifactsPut(with withStore) *cobra.Command {
@@ -221,7 +262,8 @@ func artifactsCollect(with withStore) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "gc", Short: "Remove artifacts that are too old, and content that nothing needs", Args: cobra.NoArgs,
 		Long: `Remove artifacts that are older than --keep-for, and content that no artifact needs and
-that has been there for a day. What an artifact that stays was made from stays, too.`,
+that has been there for a day. What an artifact that stays was made from stays, too. What a store or a
+delete that was interrupted has left is put right, and with it what counts for tenant_bytes.`,
 		Example: `hexdag artifacts gc --keep-for 2160h --dry-run`,
 		RunE: with(func(cmd *cobra.Command, store *host.Artifacts, _ []string) error {
 			done, err := store.Collect(cmd.Context(), opts)
@@ -233,6 +275,11 @@ that has been there for a day. What an artifact that stays was made from stays, 
 			}
 			verb := map[bool]string{false: "removed", true: "would remove"}[opts.Try]
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %d artifacts, and %d objects of %d bytes\n", verb, done.Artifacts, done.Objects, done.Bytes)
+			if done.Markers > 0 {
+				put := map[bool]string{false: "put", true: "would put"}[opts.Try]
+				_, problem := fmt.Fprintf(cmd.OutOrStdout(), "%s right %d entries of runs, references and quotas that stores and deletes which did not end had left\n", put, done.Markers)
+				err = errors.Join(err, problem)
+			}
 			for _, id := range done.Corrupt {
 				_, problem := fmt.Fprintf(cmd.OutOrStdout(), "%s cannot be read, so that all content stays\n", id)
 				err = errors.Join(err, problem)

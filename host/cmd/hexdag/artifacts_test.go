@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -11,6 +14,11 @@ func artifactID(t *testing.T, r ran) string {
 	t.Helper()
 	r.wants(t, exitDone, "sha256:")
 	return strings.TrimSpace(r.out)
+}
+
+func digestOf(t *testing.T, text string) string {
+	t.Helper()
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
 }
 
 func TestArtifacts(t *testing.T) {
@@ -57,6 +65,27 @@ func TestArtifacts(t *testing.T) {
 	}
 	if r := with("verify"); r.code != exitFailed || !strings.Contains(r.out, c) || !strings.Contains(r.out, "2 artifacts of") {
 		t.Errorf("%+v", r)
+	}
+	for _, run := range [][]string{{"list"}, {"list", "r2"}, {"list", "--json"}} {
+		if r := with(run...); r.code != exitFailed || !strings.Contains(r.out, b[7:19]) || !strings.Contains(r.err, c+" is not what was stored") {
+			t.Errorf("%v: %+v", run, r)
+		}
+	}
+	damaged := at(".hexdag/artifacts/content/" + digestOf(t, `{"total": 2, "lines": ["x", "\u001b[31m"]}`))
+	if err := os.WriteFile(damaged, []byte(`{"total": 3, "lines": ["x", "\u001b[31m"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	with("get", b, "-o", at("out.json")).refuses(t, exitFailed, "its content has another digest")
+	with("get", b, "-o", at("new.json")).refuses(t, exitFailed, "its content has another digest")
+	with("get", a, "-o", at("none/new.json")).refuses(t, exitBadInput, "the file cannot be written")
+	if text, err := os.ReadFile(at("out.json")); err != nil || string(text) != `{"total": 1, "lines": ["x"]}` {
+		t.Errorf("a get that failed left %s, %v", text, err)
+	}
+	if left, err := filepath.Glob(at("*new*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if info, err := os.Stat(os.DevNull); err == nil && !info.Mode().IsRegular() {
+		with("get", a, "-o", os.DevNull).wants(t, exitDone)
 	}
 	with("gc").wants(t, exitDone, c+" cannot be read, so that all content stays")
 	with("rm", a, b, c).wants(t, exitDone)

@@ -13,6 +13,7 @@
 //	pieces/<digest>       these, which others may share
 //	refs/<digest>/<id>    says that the manifest needs the content
 //	runs/<run>/<id>       says that the manifest is one of the run, by the SHA-256 of its id
+//	usage/<tenant>/...    says what a tenant has, where there are quotas
 //	fences/<lock>         the largest token of a lock that something was stored or deleted under
 //
 // all in hexadecimal. The manifest is committed last and deleted first, so that a
@@ -28,6 +29,8 @@ import (
 	"io"
 	"io/fs"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
@@ -46,12 +49,16 @@ type Options struct {
 	// MaxReply is how many bytes the operation artifacts.retrieve returns at
 	// most; 0 means DefaultMaxReply. It does not limit Retrieve.
 	MaxReply int64
-	// TenantBytes is how many bytes the artifacts of a tenant may have together; 0 means
-	// any number. Content that they share counts for each.
+	// TenantBytes is how many bytes the artifacts of a tenant may have together, with their
+	// manifests; 0 means any number. Content that they share counts for each, and what a delete or
+	// a Store that failed leaves to Collect counts until then.
 	TenantBytes int64
 	// Shared says that the bucket cannot keep other processes apart: content that nothing
 	// needs then waits for Collect, since another may be between its content and its manifest.
 	Shared bool
+	// Serial says that the bucket's lock keeps other processes apart: then a quota is exact, since what a
+	// tenant has is counted anew, by a list, before each artifact of it, and one is stored at a time.
+	Serial bool
 }
 
 // Artifact describes an artifact.
@@ -79,7 +86,7 @@ type Origin struct {
 }
 
 // ErrCorrupt is the cause of every error about an artifact that is not what was stored.
-var ErrCorrupt = errors.New("the artifact is not what was stored")
+var ErrCorrupt = driver.ErrCorrupt
 
 // damage says how something is not what was stored.
 type damage string
@@ -123,7 +130,7 @@ type StoreOptions struct {
 // printable characters, 1 to 255 bytes, with '/' between segments and without
 // ".", "..", empty segments, '\' and ':'. It is not unique: other content under
 // the same name is another artifact. On an error there is no artifact; pieces
-// of a large one wait for Collect, and count for no quota.
+// of a large one wait for Collect.
 func (s *Store) Store(ctx context.Context, runID, name string, data io.Reader, opts StoreOptions) (*Artifact, error) {
 	m, err := newManifest(runID, name, opts)
 	if err != nil {
@@ -133,25 +140,28 @@ func (s *Store) Store(ctx context.Context, runID, name string, data io.Reader, o
 	if err != nil {
 		return nil, s.failed("the artifact could not be stored", err)
 	}
-	added := int64(0)
-	defer func() { reserved.end(added) }()
-	content, err := s.write(ctx, &source{ctx: ctx, data: data, max: s.opts.MaxSize, reserved: reserved})
+	defer reserved.end()
+	from := &source{ctx: ctx, data: data, max: s.opts.MaxSize, reserved: reserved, late: opts.late}
+	a, err := s.keep(ctx, from, m)
 	if err != nil {
+		s.spoiled(ctx, m.Origin.Tenant, from.added)
 		return nil, s.failed("the artifact could not be stored", err)
+	}
+	return a, nil
+}
+
+// keep writes the content, then what makes it an artifact.
+func (s *Store) keep(ctx context.Context, from *source, m *manifest) (*Artifact, error) {
+	content, err := s.write(ctx, from)
+	if err != nil {
+		return nil, err
 	}
 	defer content.last.Abort()
 	m.Digest, m.Size = content.digest, content.size
-	if opts.late != nil {
-		opts.late(m)
+	if from.late != nil {
+		from.late(m)
 	}
-	a, isNew, err := s.commit(ctx, content, m)
-	if err != nil {
-		return nil, s.failed("the artifact could not be stored", err)
-	}
-	if isNew {
-		added = a.Size
-	}
-	return a, nil
+	return s.commit(ctx, from, content, m)
 }
 
 // source is the data of an artifact up to its limit and the end of its context.
@@ -160,6 +170,8 @@ type source struct {
 	data      io.Reader
 	max, read int64
 	reserved  *reservation
+	added     int64 // bytes that the bucket has because of it
+	late      func(*manifest)
 }
 
 func (s *source) Read(p []byte) (int, error) {
@@ -176,36 +188,47 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// commit makes an artifact of what was written, the manifest last, and reports whether
-// there was none such before.
-func (s *Store) commit(ctx context.Context, content *written, m *manifest) (a *Artifact, isNew bool, err error) {
+// commit makes an artifact of what was written, the manifest last.
+func (s *Store) commit(ctx context.Context, from *source, content *written, m *manifest) (*Artifact, error) {
 	text, err := m.encode()
 	if err != nil {
-		return nil, false, err
+		return nil, err
+	}
+	if err := from.reserved.take(len(text)); err != nil {
+		return nil, err
 	}
 	id := digest(text)
-	unlock, err := s.begin(ctx, false)
+	exact := s.opts.Serial && s.opts.TenantBytes > 0
+	unlock, err := s.begin(ctx, exact)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer unlock()
 	there, err := s.exists(ctx, manifestKey(id))
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	for _, step := range []func() error{
-		func() error { return s.put(ctx, refKey(m.Digest, id), nil) },
-		func() error { return content.last.Commit(ctx, content.key) },
-		func() error { return s.put(ctx, runKey(m.RunID, id), nil) },
-		func() error { return s.charge(ctx, m, id) },
-		func() error { return s.put(ctx, manifestKey(id), text) },
-	} {
-		if err := step(); err != nil {
-			return nil, false, err
+	weight := m.Size + int64(len(text))
+	if exact && !there {
+		if err := s.room(ctx, m.Origin.Tenant, weight); err != nil {
+			return nil, err
 		}
 	}
-	a, err = s.lookup(ctx, id)
-	return a, !there, err
+	if err := s.charge(ctx, m, id, weight, !there); err != nil {
+		return nil, err
+	}
+	from.added = 0            // charged for
+	var before errgroup.Group // not bound to the context: the first that fails leaves the others whole
+	before.Go(func() error { return s.put(ctx, refKey(m.Digest, id), nil) })
+	before.Go(func() error { return content.last.Commit(ctx, content.key) })
+	before.Go(func() error { return s.put(ctx, runKey(m.RunID, id), nil) })
+	if err := before.Wait(); err != nil {
+		return nil, err
+	}
+	if err := s.put(ctx, manifestKey(id), text); err != nil {
+		return nil, err
+	}
+	return s.lookup(ctx, id)
 }
 
 func (s *Store) put(ctx context.Context, key string, data []byte) error {
@@ -231,7 +254,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		return s.failed("the artifact could not be deleted", err)
 	}
 	defer unlock()
-	a, err := s.lookup(ctx, id)
+	a, length, err := s.describe(ctx, id)
 	if errors.Is(err, ErrCorrupt) {
 		// Without a manifest nobody knows the content; that the entry goes is
 		// what was asked for.
@@ -241,55 +264,66 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.remove(ctx, a); err != nil {
+	if err := s.remove(ctx, a, length); err != nil {
 		return s.failed("the artifact could not be deleted", err)
 	}
 	return nil
 }
 
-// remove deletes the manifest first: from then on the artifact is gone.
-func (s *Store) remove(ctx context.Context, a *Artifact) error {
+// remove deletes the manifest, which has length bytes, first: from then on the artifact is gone.
+func (s *Store) remove(ctx context.Context, a *Artifact, length int64) error {
 	if err := s.bucket.Delete(ctx, manifestKey(a.ID)); err != nil {
 		return err
 	}
 	for _, key := range []string{runKey(a.RunID, a.ID), refKey(a.Digest, a.ID)} {
-		if err := s.bucket.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.bucket.Delete(ctx, key); err != nil && !absent(err) {
 			return err
 		}
 	}
-	if err := s.discharge(ctx, a); err != nil {
+	needed, err := s.needed(ctx, a.Digest)
+	if err != nil {
 		return err
 	}
-	if s.opts.Shared {
-		return nil
-	}
-	return s.sweep(ctx, a.Digest)
-}
-
-// sweep deletes content that no manifest needs. Its caller holds the bucket's
-// lock alone, so that no Store is between its reference and its manifest.
-func (s *Store) sweep(ctx context.Context, digest string) error {
-	const page = 100
-	for {
-		refs, err := s.bucket.List(ctx, refPrefix(digest), "", page)
-		if err != nil {
+	if !needed && s.leaves(a.Size) {
+		if err := s.waste(ctx, a.Origin.Tenant, hexOf(a.Digest), a.Size); err != nil {
 			return err
 		}
-		for _, ref := range refs {
-			needed, err := s.exists(ctx, manifestKey(idOfKey(ref.Key)))
-			if needed || err != nil {
-				return err
-			}
-			if err := s.bucket.Delete(ctx, ref.Key); err != nil {
-				return err
-			}
-		}
-		if len(refs) < page {
-			break
+	}
+	if !needed && !s.opts.Shared {
+		if err := s.sweep(ctx, a.Digest); err != nil {
+			return err
 		}
 	}
-	for _, key := range []string{contentKey(digest), recipeKey(digest)} { // its pieces wait for Collect
-		if err := s.bucket.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return s.discharge(ctx, a.Origin.Tenant, a.ID, a.Size+length)
+}
+
+// needed reports whether an artifact has the content. Its caller holds the bucket's lock alone, so
+// that no Store is between its reference and its manifest. References that say nothing go, unless
+// other processes may be there.
+func (s *Store) needed(ctx context.Context, digest string) (bool, error) {
+	for ref, err := range s.objects(ctx, refPrefix(digest)) {
+		if err != nil {
+			return false, err
+		}
+		there, err := s.exists(ctx, manifestKey(idOfKey(ref.Key)))
+		if there || err != nil {
+			return there, err
+		}
+		if s.opts.Shared {
+			continue
+		}
+		if err := s.bucket.Delete(ctx, ref.Key); err != nil && !absent(err) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// sweep deletes content that no manifest needs, but for its pieces. Its caller holds the
+// bucket's lock alone.
+func (s *Store) sweep(ctx context.Context, digest string) error {
+	for _, key := range []string{contentKey(digest), recipeKey(digest)} {
+		if err := s.bucket.Delete(ctx, key); err != nil && !absent(err) {
 			return err
 		}
 	}
@@ -307,26 +341,32 @@ func (s *Store) exists(ctx context.Context, key string) (bool, error) {
 	return true, r.Close()
 }
 
-// lookup reads the manifest of an artifact and checks it against its id.
+// lookup returns what is known of an artifact.
 func (s *Store) lookup(ctx context.Context, id string) (*Artifact, error) {
+	a, _, err := s.describe(ctx, id)
+	return a, err
+}
+
+// describe reads the manifest of an artifact, whose length it returns, and checks it against its id.
+func (s *Store) describe(ctx context.Context, id string) (a *Artifact, length int64, err error) {
 	text, object, err := s.read(ctx, manifestKey(id), maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, notFound(id)
+		return nil, 0, notFound(id)
 	}
 	if errors.Is(err, ErrCorrupt) {
-		return nil, corrupt(id, err.Error())
+		return nil, 0, corrupt(id, err.Error())
 	}
 	if err != nil {
-		return nil, s.failed("the artifact could not be read", err)
+		return nil, 0, s.failed("the artifact could not be read", err)
 	}
 	if digest(text) != id {
-		return nil, corrupt(id, "its manifest does not have the id as its digest")
+		return nil, 0, corrupt(id, "its manifest does not have the id as its digest")
 	}
 	m, err := decodeManifest(bytes.NewReader(text))
 	if err != nil {
-		return nil, corrupt(id, err.Error())
+		return nil, 0, corrupt(id, err.Error())
 	}
-	return m.artifact(id, object.Modified), nil
+	return m.artifact(id, object.Modified), int64(len(text)), nil
 }
 
 // failed gives an error of the bucket, or of the reader of the data, its code.

@@ -2,6 +2,7 @@ package artifacts_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"runtime"
 	"strconv"
@@ -134,27 +135,37 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 func TestTenantQuota(t *testing.T) {
-	bucket := memartifacts.NewBucket()
-	s := artifacts.New(bucket, artifacts.Options{TenantBytes: 10})
 	try := func(s *artifacts.Store, tenant, name, data string) (*artifacts.Artifact, error) {
 		return s.Store(t.Context(), "run", name, strings.NewReader(data), artifacts.StoreOptions{Origin: artifacts.Origin{Tenant: tenant}})
 	}
+	bucket := memartifacts.NewBucket()
+	_, err := try(artifacts.New(bucket, artifacts.Options{}), "acme", "a", "x")
+	wantCode(t, "without a quota", err, "")
+	manifest := int64(0) // all here are as long
+	for o := range bucket.Walk(t.Context(), "manifests/") {
+		manifest = o.Size
+	}
+	limit := 9 + 2*manifest
+	opts := artifacts.Options{TenantBytes: limit}
+
+	bucket = memartifacts.NewBucket()
+	s := artifacts.New(bucket, opts)
 	first, err := try(s, "acme", "a", "123456")
 	wantCode(t, "within", err, "")
+	_, err = try(s, "acme", "b", "1234")
+	wantCode(t, "beyond", err, kernel.CodeLimit)
+	if want := fmt.Sprintf("at most %d bytes with what describes them, those that are there have %d", limit, 6+manifest); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	_, err = try(s, "umbrella", "b", strings.Repeat("x", int(limit-manifest-4-2))) // one digit more of the size, four letters of the name
+	wantCode(t, "another's", err, "")
+	_, err = try(s, "acme", "b", "123")
+	wantCode(t, "up to it", err, "")
 	_, err = try(s, "acme", "a", "123456")
 	wantCode(t, "the same again", err, kernel.CodeLimit) // it is not known before it is read that it is the same
-	_, err = try(s, "acme", "b", "12345")
-	wantCode(t, "beyond", err, kernel.CodeLimit)
-	if !strings.Contains(err.Error(), "at most 10 bytes, those that are there have 6") {
-		t.Error(err)
-	}
-	_, err = try(s, "umbrella", "b", "1234567890")
-	wantCode(t, "another's", err, "")
-	_, err = try(s, "acme", "b", "1234")
-	wantCode(t, "up to it", err, "")
-	reopened := artifacts.New(bucket, artifacts.Options{TenantBytes: 10})
-	_, err = try(reopened, "acme", "c", "1")
-	wantCode(t, "counted anew", err, kernel.CodeLimit)
+	reopened := artifacts.New(bucket, opts)
+	_, err = try(reopened, "acme", "c", "")
+	wantCode(t, "counted anew, and nothing but a manifest", err, kernel.CodeLimit)
 	if err := s.Delete(t.Context(), first.ID); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package artifacts
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -11,45 +12,37 @@ import (
 
 // Lineage returns what an artifact was made from, what that was made from and so on, and
 // all that was made from it, with the artifact itself, by the time at which they were stored.
-// Parents that are gone are left out. Its time is that of a walk over the whole store.
+// Parents that are gone are left out. Its time is that of a walk over the whole store, of which it
+// holds who was made from whom.
 func (s *Store) Lineage(ctx context.Context, id string) ([]*Artifact, error) {
 	start, err := s.Describe(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	known, children := map[string]*Artifact{}, map[string][]string{}
-	for a, err := range s.All(ctx) {
-		if a == nil {
-			return nil, err
+	parents, children, err := s.family(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, found := []*Artifact{start}, map[sum]bool{}
+	self, _ := sumOf(start.ID)
+	for _, next := range []map[sum][]sum{parents, children} {
+		for open := slices.Clone(next[self]); len(open) > 0; open = open[1:] {
+			if open[0] == self || found[open[0]] {
+				continue
+			}
+			found[open[0]] = true
+			open = append(open, next[open[0]]...)
 		}
-		if err != nil {
+	}
+	for key := range found {
+		a, err := s.lookup(ctx, key.id())
+		if kernel.CodeOf(err) == kernel.CodeNotFound || errors.Is(err, ErrCorrupt) {
 			continue // Verify tells of it
 		}
-		known[a.ID] = a
-		for _, parent := range a.Origin.Parents {
-			children[parent] = append(children[parent], a.ID)
+		if err != nil {
+			return nil, err
 		}
-	}
-	found := map[string]bool{start.ID: true}
-	reach := func(next func(*Artifact) []string) {
-		for open := []*Artifact{start}; len(open) > 0; {
-			a := open[0]
-			open = open[1:]
-			for _, id := range next(a) {
-				if other := known[id]; other != nil && !found[id] {
-					found[id] = true
-					open = append(open, other)
-				}
-			}
-		}
-	}
-	reach(func(a *Artifact) []string { return a.Origin.Parents })
-	reach(func(a *Artifact) []string { return children[a.ID] })
-	list := []*Artifact{start}
-	for id := range found {
-		if id != start.ID {
-			list = append(list, known[id])
-		}
+		list = append(list, a)
 	}
 	slices.SortFunc(list, func(x, y *Artifact) int {
 		if c := x.Stored.Compare(y.Stored); c != 0 {
@@ -58,6 +51,27 @@ func (s *Store) Lineage(ctx context.Context, id string) ([]*Artifact, error) {
 		return strings.Compare(x.ID, y.ID)
 	})
 	return list, nil
+}
+
+// family returns what every artifact of the store was made from, and what from it.
+func (s *Store) family(ctx context.Context) (parents, children map[sum][]sum, err error) {
+	parents, children = map[sum][]sum{}, map[sum][]sum{}
+	for a, err := range s.All(ctx) {
+		if a == nil {
+			return nil, nil, err
+		}
+		if err != nil {
+			continue // Verify tells of it
+		}
+		id, _ := sumOf(a.ID)
+		for _, named := range a.Origin.Parents {
+			if parent, ok := sumOf(named); ok {
+				parents[id] = append(parents[id], parent)
+				children[parent] = append(children[parent], id)
+			}
+		}
+	}
+	return parents, children, nil
 }
 
 // Describe returns what is known of an artifact.

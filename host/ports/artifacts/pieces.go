@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
@@ -34,7 +35,6 @@ const (
 	cutter      = "fastcdc-v1.0.0"
 
 	recipeVersion = 1
-	minGrace      = time.Hour
 	maxRecipe     = 64 << 20 // bytes: more than half a million pieces
 )
 
@@ -60,7 +60,7 @@ type written struct {
 
 // write puts data into the bucket: whole if it is small, else its pieces and, as what is
 // to be committed, the recipe.
-func (s *Store) write(ctx context.Context, data io.Reader) (*written, error) {
+func (s *Store) write(ctx context.Context, data *source) (*written, error) {
 	buffer, _ := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buffer)
 	buffer.Reset()
@@ -69,7 +69,7 @@ func (s *Store) write(ctx context.Context, data io.Reader) (*written, error) {
 		return nil, err
 	}
 	if n > PiecesAbove {
-		return s.writePieces(ctx, io.MultiReader(bytes.NewReader(buffer.Bytes()), data))
+		return s.writePieces(ctx, io.MultiReader(bytes.NewReader(buffer.Bytes()), data), &data.added)
 	}
 	out := &written{digest: digest(buffer.Bytes()), size: n}
 	out.key = contentKey(out.digest)
@@ -92,33 +92,49 @@ func (s *Store) fill(ctx context.Context, out *written, data []byte) (err error)
 	return err
 }
 
-// writePieces cuts and hashes data in one goroutine and keeps the pieces in another.
-func (s *Store) writePieces(ctx context.Context, data io.Reader) (*written, error) {
-	r := recipe{Version: recipeVersion}
-	whole := sha256.New()
+// putters is how many pieces of one artifact are put at once: a disk and a network have more to do
+// than to wait for one after the other.
+const putters = 4
+
+// writePieces cuts data and hashes the whole in one goroutine, and hashes and keeps the pieces in others. It
+// adds the bytes of pieces that were not there to added, whether or not it succeeds.
+func (s *Store) writePieces(ctx context.Context, data io.Reader, added *int64) (*written, error) {
+	whole, total := sha256.New(), atomic.Int64{}
+	defer func() { *added += total.Load() }()
 	begun := time.Now()
 	group, working := errgroup.WithContext(ctx)
-	cuts := make(chan *[]byte)
-	group.Go(func() error {
+	cuts := make(chan cutting)
+	var pieces []*piece
+	group.Go(func() (err error) {
 		defer close(cuts)
-		return cut(working, data, whole, cuts)
+		pieces, err = cut(working, data, whole, cuts)
+		return err
 	})
-	group.Go(func() error {
-		for data := range cuts {
-			p := piece{Digest: digest(*data), Size: int64(len(*data))}
-			if err := s.putPiece(working, p, *data); err != nil {
-				return err
+	for range putters {
+		group.Go(func() error {
+			for c := range cuts {
+				c.Digest, c.Size = digest(*c.data), int64(len(*c.data))
+				isNew, err := s.putPiece(working, *c.piece, *c.data)
+				if err != nil {
+					return err
+				}
+				if isNew {
+					total.Add(c.Size)
+				}
+				scans.Put(c.data)
 			}
-			r.Pieces, r.Size = append(r.Pieces, p), r.Size+p.Size
-			scans.Put(data)
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if took := time.Since(begun); took > MinGrace/2 { // pieces that were there before may be gone
-		return nil, &kernel.Error{Code: kernel.CodeTimeout, What: "the artifact took too long to store", Why: fmt.Sprintf("%s, the limit is %s", took.Round(time.Minute), MinGrace/2)}
+	if took := time.Since(begun); took > reuse { // pieces that were there before may be gone
+		return nil, &kernel.Error{Code: kernel.CodeTimeout, What: "the artifact took too long to store", Why: fmt.Sprintf("%s, the limit is %s", took.Round(time.Minute), reuse)}
+	}
+	r := recipe{Version: recipeVersion}
+	for _, p := range pieces {
+		r.Pieces, r.Size = append(r.Pieces, *p), r.Size+p.Size
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -129,31 +145,39 @@ func (s *Store) writePieces(ctx context.Context, data io.Reader) (*written, erro
 	return out, s.fill(ctx, out, text)
 }
 
-// cut sends the pieces of data, each in a buffer of its own, and hashes the whole.
-func cut(ctx context.Context, data io.Reader, whole hash.Hash, cuts chan<- *[]byte) error {
+// cutting is a piece that is not known yet, with its bytes.
+type cutting struct {
+	*piece
+	data *[]byte
+}
+
+// cut sends the pieces of data, each in a buffer of its own, and hashes the whole. It returns them in
+// their order, for those who get them to fill in.
+func cut(ctx context.Context, data io.Reader, whole hash.Hash, cuts chan<- cutting) (pieces []*piece, err error) {
 	scan := scanBuffer()
 	defer scans.Put(scan)
 	chunks, err := chunkers.NewChunkerBuffer(cutter, data, &chunkers.ChunkerOpts{MinSize: minPiece, NormalSize: normalPiece, MaxSize: maxPiece}, *scan)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for {
 		chunk, err := chunks.Next()
 		if err != nil && !errors.Is(err, io.EOF) {
-			return err
+			return nil, err
 		}
 		if len(chunk) > 0 {
-			whole.Write(chunk)
-			piece := scanBuffer()
-			*piece = append((*piece)[:0], chunk...)
+			c := cutting{&piece{}, scanBuffer()}
+			*c.data = append((*c.data)[:0], chunk...)
+			pieces = append(pieces, c.piece)
 			select {
-			case cuts <- piece:
+			case cuts <- c:
 			case <-ctx.Done():
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
+			whole.Write(chunk) // while others hash and keep it
 		}
 		if err != nil {
-			return nil
+			return pieces, nil
 		}
 	}
 }
@@ -165,25 +189,25 @@ func scanBuffer() *[]byte {
 	return b
 }
 
-// putPiece keeps a piece that is not there yet. One that has been there for long is
-// written anew: Collect takes pieces that nothing needs and that are older than its
+// putPiece keeps a piece that is not there yet, and reports whether it was not. One that has been
+// there for long is written anew: Collect takes pieces that nothing needs and that are older than its
 // grace, and what needs this one is not there yet.
-func (s *Store) putPiece(ctx context.Context, p piece, data []byte) error {
+func (s *Store) putPiece(ctx context.Context, p piece, data []byte) (isNew bool, err error) {
 	unlock, err := s.bucket.Lock(ctx, false)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	r, object, err := s.bucket.Open(ctx, pieceKey(p.Digest))
 	if err == nil {
 		_ = r.Close()
-		if object.Size == p.Size && time.Since(object.Modified) < MinGrace/2 {
-			return nil
+		if object.Size == p.Size && time.Since(object.Modified) < reuse {
+			return false, nil
 		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
+	} else if !absent(err) {
+		return false, err
 	}
-	return s.put(ctx, pieceKey(p.Digest), data)
+	return absent(err), s.put(ctx, pieceKey(p.Digest), data)
 }
 
 // open returns content, whole or in pieces.

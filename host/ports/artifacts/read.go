@@ -8,8 +8,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-
-	"github.com/hexdag/hexdag/host/kernel"
 )
 
 // Retrieve returns an artifact's content and description. The reader compares
@@ -112,37 +110,18 @@ func (s *Store) List(ctx context.Context, runID string) ([]*Artifact, error) {
 }
 
 // ListPage returns at most limit artifacts of a run, in the order of their ids,
-// beginning behind the id after ("" is the start). Fewer than limit are the last.
+// beginning behind the id after ("" is the start). Fewer than limit are the last. Page goes on
+// behind an artifact whose manifest cannot be read, which here is an error.
 func (s *Store) ListPage(ctx context.Context, runID, after string, limit int) ([]*Artifact, error) {
-	if err := checkRunID(runID); err != nil {
-		return nil, err
+	var found []*Artifact
+	if limit <= 0 {
+		return nil, nil
 	}
-	key := ""
-	if after != "" {
-		if err := checkID(after); err != nil {
+	for a, err := range s.ofRun(ctx, runID, after) {
+		if err != nil {
 			return nil, err
 		}
-		key = runKey(runID, after)
-	}
-	var found []*Artifact
-	for len(found) < limit {
-		want := limit - len(found)
-		markers, err := s.bucket.List(ctx, runPrefix(runID), key, want)
-		if err != nil {
-			return nil, s.failed("the artifacts could not be listed", err)
-		}
-		for _, marker := range markers {
-			key = marker.Key
-			a, err := s.lookup(ctx, idOfKey(key))
-			if kernel.CodeOf(err) == kernel.CodeNotFound {
-				continue // a Store that did not get so far, or a Delete that did
-			}
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, a)
-		}
-		if len(markers) < want {
+		if found = append(found, a); len(found) == limit {
 			break
 		}
 	}

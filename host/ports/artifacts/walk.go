@@ -18,20 +18,38 @@ func (s *Store) All(ctx context.Context) iter.Seq2[*Artifact, error] { return s.
 
 // from is All, beginning behind the id after.
 func (s *Store) from(ctx context.Context, after string) iter.Seq2[*Artifact, error] {
+	return s.marked(ctx, "manifests/", after)
+}
+
+// ofRun is from for the artifacts of a run.
+func (s *Store) ofRun(ctx context.Context, runID, after string) iter.Seq2[*Artifact, error] {
+	if err := checkRunID(runID); err != nil {
+		return func(yield func(*Artifact, error) bool) { yield(nil, err) }
+	}
+	return s.marked(ctx, runPrefix(runID), after)
+}
+
+// marked walks over the artifacts that objects directly below prefix have the ids of.
+func (s *Store) marked(ctx context.Context, prefix, after string) iter.Seq2[*Artifact, error] {
 	return func(yield func(*Artifact, error) bool) {
+		key := ""
 		if after != "" {
-			after = manifestKey(after)
+			if err := checkID(after); err != nil {
+				yield(nil, err)
+				return
+			}
+			key = prefix + hexOf(after)
 		}
-		for object, err := range s.objectsFrom(ctx, "manifests/", after) {
+		for marker, err := range s.objectsFrom(ctx, prefix, key) {
 			if err != nil {
 				yield(nil, s.failed("the artifacts could not be listed", err))
 				return
 			}
-			id := idOfKey(object.Key)
+			id := idOfKey(marker.Key)
 			a, err := s.lookup(ctx, id)
 			switch {
 			case kernel.CodeOf(err) == kernel.CodeNotFound:
-				continue // deleted meanwhile
+				continue // deleted, or a Store that did not get so far
 			case errors.Is(err, ErrCorrupt):
 				a = &Artifact{ID: id}
 			case err != nil:
@@ -45,41 +63,13 @@ func (s *Store) from(ctx context.Context, after string) iter.Seq2[*Artifact, err
 	}
 }
 
-// Page walks over the artifacts of a run, or of all where it is "", in the order of their
-// ids, beginning behind the id after ("" is the start).
+// Page walks over the artifacts of a run, or of all where it is "", as All does, beginning behind
+// the id after ("" is the start).
 func (s *Store) Page(ctx context.Context, runID, after string) iter.Seq2[*Artifact, error] {
-	return func(yield func(*Artifact, error) bool) {
-		if after != "" {
-			if err := checkID(after); err != nil {
-				yield(nil, err)
-				return
-			}
-		}
-		if runID == "" {
-			for a, err := range s.from(ctx, after) {
-				if !yield(a, err) {
-					return
-				}
-			}
-			return
-		}
-		const page = 1000
-		for {
-			list, err := s.ListPage(ctx, runID, after, page)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for _, a := range list {
-				if after = a.ID; !yield(a, nil) {
-					return
-				}
-			}
-			if len(list) < page {
-				return
-			}
-		}
+	if runID == "" {
+		return s.from(ctx, after)
 	}
+	return s.ofRun(ctx, runID, after)
 }
 
 // objects walks over the objects directly below prefix.

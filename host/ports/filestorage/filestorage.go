@@ -173,7 +173,7 @@ func (f *Files) Delete(ctx context.Context, tenant, path string) error {
 	defer u.mu.Unlock()
 	info, err := f.storage.Stat(ctx, folder+path)
 	if err == nil {
-		err = f.storage.Delete(ctx, folder+path)
+		err = f.fenced(ctx, folder, func() error { return f.storage.Delete(ctx, folder+path) })
 	}
 	if err != nil {
 		return f.failed(ctx, path, err)
@@ -216,14 +216,14 @@ func (f *Files) Write(ctx context.Context, tenant, path string, r io.Reader, opt
 	if _, err := io.Copy(into, r); err != nil {
 		return nil, f.failed(ctx, path, err)
 	}
-	if err := f.commit(ctx, folder+path, w, u, into.n); err != nil {
+	if err := f.commit(ctx, folder, folder+path, w, u, into.n); err != nil {
 		return nil, f.failed(ctx, path, err)
 	}
 	return &Written{Size: into.n, SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
 }
 
 // commit ends a write, and accounts for what it replaced.
-func (f *Files) commit(ctx context.Context, path string, w driver.Writer, u *usage, size int64) error {
+func (f *Files) commit(ctx context.Context, folder, path string, w driver.Writer, u *usage, size int64) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	old, err := f.storage.Stat(ctx, path)
@@ -235,7 +235,7 @@ func (f *Files) commit(ctx context.Context, path string, w driver.Writer, u *usa
 	case err != nil:
 		return err
 	}
-	if err := w.Commit(ctx); err != nil {
+	if err := f.fenced(ctx, folder, func() error { return w.Commit(ctx) }); err != nil {
 		return err
 	}
 	if old != nil {
@@ -245,6 +245,18 @@ func (f *Files) commit(ctx context.Context, path string, w driver.Writer, u *usa
 	}
 	u.bytes += size
 	return nil
+}
+
+// fenced does a write unless a lock that it is done under is lost, or held by another by now.
+func (f *Files) fenced(ctx context.Context, folder string, write func() error) error {
+	fences, err := kernel.FencesFrom(ctx)
+	if err != nil {
+		return err
+	}
+	if len(fences) == 0 {
+		return write()
+	}
+	return f.storage.Fenced(ctx, folder, fences, write)
 }
 
 func (f *Files) writable(path string) error {

@@ -11,8 +11,8 @@
 //
 //   - Lost fires, by the holder's own clock, before the backend can end the lease.
 //   - Every lease has a fencing token, larger than those of all earlier leases of the
-//     lock. Artifacts, databases and entities refuse a write under a smaller token
-//     than they have seen.
+//     lock. Artifacts, files, databases, vectors and entities refuse a write under a
+//     smaller token than they have seen.
 //
 // A lock of n permits has up to n holders at once: a semaphore. Their tokens say nothing
 // about who is stale, and fence nothing.

@@ -143,7 +143,11 @@ func (v *Vectors) Upsert(ctx context.Context, tenant, collection string, vectors
 		}
 		items[i] = driver.Item{ID: vector.ID, Vector: vector.Values, Metadata: text, Labels: vector.Labels.OrNil()}
 	}
-	return v.failed(ctx, v.index.Upsert(ctx, tenant, collection, items, driver.Room{Vectors: v.opts.MaxVectors, Bytes: v.opts.MaxBytes}))
+	fences, err := kernel.FencesFrom(ctx)
+	if err != nil {
+		return err
+	}
+	return v.failed(ctx, v.index.Upsert(ctx, tenant, collection, items, driver.Room{Vectors: v.opts.MaxVectors, Bytes: v.opts.MaxBytes}, fences))
 }
 
 // Query asks for the nearest vectors.
@@ -214,7 +218,11 @@ func (v *Vectors) Delete(ctx context.Context, tenant, collection string, ids []s
 	if err != nil {
 		return 0, err
 	}
-	n, err := v.index.Delete(ctx, tenant, collection, ids, list)
+	fences, err := kernel.FencesFrom(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := v.index.Delete(ctx, tenant, collection, ids, list, fences)
 	return n, v.failed(ctx, err)
 }
 

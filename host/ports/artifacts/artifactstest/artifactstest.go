@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,7 @@ const (
 // lacking are the tests that a backend without a duty cannot pass.
 var lacking = map[string][]Lack{
 	"ConcurrentSameKey": {NotAtomic, Unsteady}, "StoreConcurrent": {NotAtomic}, "OpenReaderStays": {NotAtomic}, "StoreDuringDelete": {NotAtomic},
-	"Collect": {WithoutTimes}, "Times": {WithoutTimes},
+	"Collect": {WithoutTimes}, "QuotaWaste": {WithoutTimes}, "Reconcile": {WithoutTimes}, "CollectDamaged": {WithoutTimes}, "Times": {WithoutTimes},
 }
 
 // RunConformanceTests runs the suite, without the tests of duties that the backend
@@ -49,6 +50,7 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 		{"Absent", testAbsent},
 		{"List", testList},
 		{"ListIsOneLevel", testListIsOneLevel},
+		{"Walk", testWalk},
 		{"Times", testTimes},
 		{"Delete", testDelete},
 		{"OpenReaderStays", testOpenReaderStays},
@@ -71,8 +73,11 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 		{"StorePiecesAtTheLimit", testStorePiecesAtTheLimit},
 		{"StorePiecesCorruption", testStorePiecesCorruption},
 		{"Collect", testCollect},
+		{"QuotaWaste", testQuotaWaste},
+		{"Reconcile", testReconcile},
 		{"CollectSparesReused", testCollectSparesReused},
 		{"CollectWithoutManifest", testCollectWithoutManifest},
+		{"CollectDamaged", func(t *testing.T, b driver.Bucket) { collectDamaged(t, b, b) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, lack := range lacking[test.name] {
@@ -81,6 +86,19 @@ func RunConformanceTests(t *testing.T, newBucket func(t *testing.T) driver.Bucke
 				}
 			}
 			test.run(t, newBucket(t))
+		})
+	}
+}
+
+// RunCorruptionTests runs the suite's tests of damage where the damage is to what a bucket keeps in
+// another. newBuckets returns both.
+func RunCorruptionTests(t *testing.T, newBuckets func(t *testing.T) (b, under driver.Bucket)) {
+	for name, test := range map[string]func(t *testing.T, b, under driver.Bucket){
+		"Store": storeCorruption, "Pieces": piecesCorruption, "CollectWithoutManifest": collectWithoutManifest, "CollectDamaged": collectDamaged,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, under := newBuckets(t)
+			test(t, b, under)
 		})
 	}
 }
@@ -266,6 +284,57 @@ func testListIsOneLevel(t *testing.T, b driver.Bucket) {
 		if got := keys(t, b, prefix, "", 10); fmt.Sprint(got) != want {
 			t.Errorf("%s: %v, want %s", prefix, got, want)
 		}
+	}
+}
+
+// testWalk walks over more than a page of a list, at several depths, and deletes on the way.
+func testWalk(t *testing.T, b driver.Bucket) {
+	want := map[string]int64{"x/dir/a": 1, "x/dir-a/b": 2, "x/dir/sub/er/c": 3, "x/d": 0}
+	for key, size := range want {
+		put(t, b, key, make([]byte, size))
+	}
+	for _, key := range []string{"w", "xx/a", "y/x/dir/a"} {
+		put(t, b, key, nil)
+	}
+	got := map[string]int64{}
+	for o, err := range b.Walk(t.Context(), "x/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := got[o.Key]; twice {
+			t.Errorf("%s comes again", o.Key)
+		}
+		got[o.Key] = o.Size
+		if err := b.Delete(t.Context(), o.Key); err != nil {
+			t.Error(err)
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for _, prefix := range []string{"x/", "none/"} {
+		for o, err := range b.Walk(t.Context(), prefix) {
+			t.Errorf("%s: %+v, %v", prefix, o, err)
+		}
+	}
+	put(t, b, "x/a/b", nil)
+	put(t, b, "x/a/c", nil)
+	n := 0
+	for _, err := range b.Walk(t.Context(), "x/") {
+		if n++; err != nil {
+			t.Error(err)
+		}
+		break
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for o, err := range b.Walk(ctx, "x/") {
+		if n++; !errors.Is(err, context.Canceled) {
+			t.Errorf("of an ended context: %+v, %v", o, err)
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d were yielded", n)
 	}
 }
 

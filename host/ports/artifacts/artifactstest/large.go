@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -72,7 +73,9 @@ func testStorePiecesAtTheLimit(t *testing.T, b driver.Bucket) {
 }
 
 // testStorePiecesCorruption damages what large content is made of.
-func testStorePiecesCorruption(t *testing.T, b driver.Bucket) {
+func testStorePiecesCorruption(t *testing.T, b driver.Bucket) { piecesCorruption(t, b, b) }
+
+func piecesCorruption(t *testing.T, b, under driver.Bucket) {
 	s := artifacts.New(b, artifacts.Options{})
 	data := noise(2*artifacts.PiecesAbove, 3)
 	a := storeBytes(t, s, "a", data, artifacts.StoreOptions{})
@@ -94,10 +97,14 @@ func testStorePiecesCorruption(t *testing.T, b driver.Bucket) {
 	}
 	piece := keys(t, b, "pieces/", "", 100)[1]
 	original, made := get(t, b, piece), get(t, b, recipe)
-	put(t, b, piece, append(slices.Clone(original[:len(original)-1]), original[len(original)-1]^1))
-	damaged("a flipped bit")
-	put(t, b, piece, original[1:])
-	damaged("a byte less")
+	for name, data := range damages(get(t, under, piece)) {
+		put(t, under, piece, data)
+		damaged("a " + name + " piece")
+	}
+	for name, data := range damages(get(t, under, recipe)) {
+		put(t, under, recipe, data)
+		damaged("a " + name + " recipe")
+	}
 	if err := b.Delete(t.Context(), piece); err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +157,16 @@ func (b *aged) List(ctx context.Context, prefix, after string, limit int) ([]dri
 		list[i] = b.age(list[i])
 	}
 	return list, err
+}
+
+func (b *aged) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		for o, err := range b.Bucket.Walk(ctx, prefix) {
+			if !yield(b.age(o), err) {
+				return
+			}
+		}
+	}
 }
 
 // testCollect removes what is too old, and nothing that anything needs.
@@ -222,16 +239,37 @@ func testCollectSparesReused(t *testing.T, b driver.Bucket) {
 }
 
 // testCollectWithoutManifest keeps everything where it cannot be told what is needed.
-func testCollectWithoutManifest(t *testing.T, b driver.Bucket) {
+func testCollectWithoutManifest(t *testing.T, b driver.Bucket) { collectWithoutManifest(t, b, b) }
+
+func collectWithoutManifest(t *testing.T, b, under driver.Bucket) {
 	s := artifacts.New(b, artifacts.Options{})
 	a := storeBytes(t, s, "a", []byte("a"), artifacts.StoreOptions{})
 	key := "manifests/" + strings.TrimPrefix(a.ID, "sha256:")
-	manifest := get(t, b, key)
-	put(t, b, key, manifest[1:])
+	manifest := get(t, under, key)
+	put(t, under, key, manifest[1:])
 	done, err := artifacts.New(old(b), artifacts.Options{}).Collect(t.Context(), artifacts.CollectOptions{KeepFor: time.Hour})
 	if err != nil || done.Objects != 0 || !slices.Equal(done.Corrupt, []string{a.ID}) {
 		t.Errorf("%+v, %v", done, err)
 	}
-	put(t, b, key, manifest)
+	put(t, under, key, manifest)
 	content(t, s, a.ID)
+}
+
+// collectDamaged removes what nothing needs, though nobody can read it.
+func collectDamaged(t *testing.T, b, under driver.Bucket) {
+	s := artifacts.New(b, artifacts.Options{Shared: true})
+	small, large := storeBytes(t, s, "a", []byte("small"), artifacts.StoreOptions{}), storeBytes(t, s, "b", noise(2*artifacts.PiecesAbove, 8), artifacts.StoreOptions{})
+	objects := append(keys(t, under, "pieces/", "", 100), "content/"+strings.TrimPrefix(small.Digest, "sha256:"))
+	for _, key := range objects {
+		put(t, under, key, []byte("of another program"))
+	}
+	for _, a := range []*artifacts.Artifact{small, large} {
+		if err := s.Delete(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, err := artifacts.New(old(b), artifacts.Options{}).Collect(t.Context(), artifacts.CollectOptions{})
+	if err != nil || done.Objects != len(objects)+1 {
+		t.Errorf("%+v, %v, of %d", done, err, len(objects)+1)
+	}
 }

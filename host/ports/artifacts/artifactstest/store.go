@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -204,21 +205,26 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// testStoreCorruption changes what is under a store and expects every read to say so.
-func testStoreCorruption(t *testing.T, b driver.Bucket) {
+// testStoreCorruption changes what is under a store and expects every read to say so, and
+// nothing else to be disturbed.
+func testStoreCorruption(t *testing.T, b driver.Bucket) { storeCorruption(t, b, b) }
+
+// storeCorruption changes what lies in the bucket under b.
+func storeCorruption(t *testing.T, b, under driver.Bucket) {
 	s := artifacts.New(b, artifacts.Options{})
+	other := store(t, s, "run", "b", "other content")
 	a := store(t, s, "run", "a", "the content")
 	contentKey, manifestKey := "content/"+a.Digest[len("sha256:"):], "manifests/"+a.ID[len("sha256:"):]
-	manifest := get(t, b, manifestKey)
 	read := func() error {
 		_, _, err := s.RetrieveBytes(t.Context(), a.ID, 100)
 		return err
 	}
-	for name, data := range map[string]string{"flipped": "the kontent", "cut": "the conten", "longer": "the contents", "empty": ""} {
-		put(t, b, contentKey, []byte(data))
+	for name, data := range damages(get(t, under, contentKey)) {
+		put(t, under, contentKey, data)
 		if err := read(); !errors.Is(err, artifacts.ErrCorrupt) {
 			t.Errorf("%s content: %v", name, err)
 		}
+		wantOneCorrupt(t, s, a, other)
 	}
 	if err := b.Delete(t.Context(), contentKey); err != nil {
 		t.Fatal(err)
@@ -231,17 +237,50 @@ func testStoreCorruption(t *testing.T, b driver.Bucket) {
 		t.Error(err)
 	}
 
-	put(t, b, manifestKey, bytes.Replace(manifest, []byte(`"run"`), []byte(`"nur"`), 1))
-	if err := read(); !errors.Is(err, artifacts.ErrCorrupt) {
-		t.Errorf("manifest changed: %v", err)
-	}
-	if _, err := s.List(t.Context(), "run"); !errors.Is(err, artifacts.ErrCorrupt) {
-		t.Errorf("List with a changed manifest: %v", err)
+	for name, data := range damages(get(t, under, manifestKey)) {
+		put(t, under, manifestKey, data)
+		if err := read(); !errors.Is(err, artifacts.ErrCorrupt) {
+			t.Errorf("%s manifest: %v", name, err)
+		}
+		if _, err := s.List(t.Context(), "run"); !errors.Is(err, artifacts.ErrCorrupt) {
+			t.Errorf("List with a %s manifest: %v", name, err)
+		}
+		wantOneCorrupt(t, s, a, other)
+		if done, err := s.Collect(t.Context(), artifacts.CollectOptions{}); err != nil || !slices.Equal(done.Corrupt, []string{a.ID}) {
+			t.Errorf("Collect with a %s manifest: %+v, %v", name, done, err)
+		}
 	}
 	if err := s.Delete(t.Context(), a.ID); err != nil {
 		t.Errorf("Delete with a changed manifest: %v", err)
 	}
 	wantCode(t, read(), kernel.CodeNotFound)
+	store(t, s, "run", "a", "the content")
+	if err := read(); err != nil {
+		t.Error(err)
+	}
+}
+
+// damages are what becomes of an object.
+func damages(data []byte) map[string][]byte {
+	flipped := bytes.Clone(data)
+	flipped[len(flipped)-1] ^= 1
+	return map[string][]byte{"flipped": flipped, "cut": data[:len(data)-1], "longer": append(bytes.Clone(data), 's'), "empty": {}, "foreign": []byte("of another program\n")}
+}
+
+// wantOneCorrupt walks over all and expects both, of which one is damaged.
+func wantOneCorrupt(t *testing.T, s *artifacts.Store, damaged, good *artifacts.Artifact) {
+	t.Helper()
+	found := map[string]bool{}
+	err := s.Verify(t.Context(), func(a *artifacts.Artifact, problem error) error {
+		found[a.ID] = errors.Is(problem, artifacts.ErrCorrupt)
+		return nil
+	})
+	if err != nil || len(found) != 2 || !found[damaged.ID] || found[good.ID] {
+		t.Errorf("Verify: %v, %v", found, err)
+	}
+	if list, err := s.Lineage(t.Context(), good.ID); err != nil || len(list) != 1 {
+		t.Errorf("Lineage: %v, %v", list, err)
+	}
 }
 
 // testStoreInterrupted makes a Store end after each of its commits, as a crash
@@ -273,10 +312,30 @@ func testStoreInterrupted(t *testing.T, b driver.Bucket) {
 	}
 }
 
-// stopping is a bucket that fails after some commits.
+// stopping is a bucket that fails after some commits, and some deletes.
 type stopping struct {
 	driver.Bucket
-	commits int
+
+	mu               sync.Mutex
+	commits, deletes int
+}
+
+// step takes one of the steps that are left.
+func (b *stopping) step(left *int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if *left == 0 {
+		return errors.New("stopped")
+	}
+	*left--
+	return nil
+}
+
+func (b *stopping) Delete(ctx context.Context, key string) error {
+	if err := b.step(&b.deletes); err != nil {
+		return err
+	}
+	return b.Bucket.Delete(ctx, key)
 }
 
 func (b *stopping) NewWriter(ctx context.Context) (driver.Writer, error) {
@@ -290,10 +349,9 @@ type stoppingWriter struct {
 }
 
 func (w *stoppingWriter) Commit(ctx context.Context, key string) error {
-	if w.bucket.commits == 0 {
-		return errors.New("stopped")
+	if err := w.bucket.step(&w.bucket.commits); err != nil {
+		return err
 	}
-	w.bucket.commits--
 	return w.Writer.Commit(ctx, key)
 }
 

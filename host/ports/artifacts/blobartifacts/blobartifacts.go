@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net/url"
 	"strings"
 
@@ -114,6 +115,30 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 		}
 	}
 	return found, nil
+}
+
+// Walk implements driver.Bucket.
+func (b *Bucket) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		list := b.bucket.List(&blob.ListOptions{Prefix: b.opts.Prefix + prefix})
+		for {
+			var o *blob.ListObject
+			err := ctx.Err()
+			if err == nil {
+				o, err = list.Next(ctx)
+			}
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(driver.Object{}, problem(ctx, err))
+				return
+			}
+			if !yield(driver.Object{Key: strings.TrimPrefix(o.Key, b.opts.Prefix), Size: o.Size, Modified: o.ModTime}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Delete implements driver.Bucket.

@@ -47,15 +47,29 @@ func Open(ctx context.Context, bucketURL string) (*blob.Bucket, error) {
 	return bucket, nil
 }
 
-// WithoutParameters returns a URL without user and parameters, to be shown.
-func WithoutParameters(bucketURL string) string {
-	text, _, _ := strings.Cut(bucketURL, "?")
-	if scheme, rest, ok := strings.Cut(text, "://"); ok {
-		if _, host, ok := strings.Cut(rest, "@"); ok {
-			return scheme + "://" + host
-		}
+// WithoutParameters returns a URL, or several with commas between them, without users and parameters, to
+// be shown: of one that is not well made, no more than its scheme. What has no "://" is returned as it is.
+func WithoutParameters(address string) string {
+	if !strings.Contains(address, "://") {
+		return address
 	}
-	return text
+	parts := strings.Split(address, ",")
+	for i, part := range parts {
+		scheme, rest, ok := strings.Cut(part, "://")
+		if ok {
+			scheme += "://"
+		} else {
+			scheme, rest = "", part
+		}
+		u, err := url.Parse("any://" + rest)
+		if err != nil {
+			parts[i] = scheme + "..."
+			continue
+		}
+		shown := u.Host + u.EscapedPath()
+		parts[i] = scheme + shown[strings.LastIndex(shown, "@")+1:] // a password may hold a '/'
+	}
+	return strings.Join(parts, ",")
 }
 
 // StartAfter makes a list of S3 or Google's begin behind a key; Azure has nothing for it.

@@ -4,9 +4,14 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"io"
+	"iter"
 	"time"
 )
+
+// ErrCorrupt is the cause of every error about an object that is not what was written.
+var ErrCorrupt = errors.New("the artifact is not what was stored")
 
 // Bucket keeps objects: bytes under a key. The portable type above it makes the
 // digests, the manifests and the index, all of them objects.
@@ -40,8 +45,10 @@ import (
 // # Errors
 //
 // An error about an absent object satisfies errors.Is(err, fs.ErrNotExist), that
-// of an ended context errors.Is with the context's error. Everything else is
-// returned as it is; the portable type gives it a code.
+// of an ended context errors.Is with the context's error. A backend that can tell that
+// an object is not what was written opens it, and has reading it end with an error that
+// satisfies errors.Is(err, ErrCorrupt). Everything else is returned as it is; the
+// portable type gives it a code.
 type Bucket interface {
 	// NewWriter begins an object whose key is not known yet.
 	NewWriter(ctx context.Context) (Writer, error)
@@ -56,6 +63,10 @@ type Bucket interface {
 	// objects is no error. An object that is committed or deleted meanwhile may
 	// be listed or not; all others are.
 	List(ctx context.Context, prefix, after string, limit int) ([]Object, error)
+
+	// Walk yields every object below prefix, which ends in '/', at any depth and in any order; what
+	// was yielded may be deleted meanwhile. Otherwise it is as List. An error is the last that is yielded.
+	Walk(ctx context.Context, prefix string) iter.Seq2[Object, error]
 
 	// Delete removes an object. It is an error if there is none.
 	Delete(ctx context.Context, key string) error

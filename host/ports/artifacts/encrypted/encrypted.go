@@ -1,7 +1,10 @@
 // Package encrypted keeps the objects of a bucket encrypted, with age
 // (https://age-encryption.org/v1): who can read the bucket, but has not the key, learns the
 // names of the objects, which are digests and random to who does not know the content, their
-// sizes and when they were written, and can change nothing unseen.
+// sizes and when they were written. Bytes that somebody changes are an error. What is unseen is that an
+// object is gone, or has bytes that it had before or that another has: an artifact's manifest and content
+// are held to digests all the same, but whoever can write to the bucket can so take back the tokens of locks
+// (fences/), what counts for a quota (usage/) and what a run lists (runs/).
 package encrypted
 
 import (
@@ -11,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"filippo.io/age"
 
@@ -95,30 +99,63 @@ func (w *writer) Commit(ctx context.Context, key string) error {
 	return w.Writer.Commit(ctx, key)
 }
 
-// Open implements driver.Bucket. Reading ends with an error where the object is not what
-// was written.
+// Open implements driver.Bucket. Of an object that is encrypted to none of the identities it is
+// an *age.NoIdentityMatchError, which one whose header is damaged there cannot be told from.
 func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, *driver.Object, error) {
 	r, object, err := b.Bucket.Open(ctx, key)
 	if err != nil {
 		return nil, nil, err
 	}
-	header, rest, err := readHeader(r)
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s is not encrypted as it should be: %w", key, err), r.Close())
+	opened, sealed := *object, &reader{key: key, under: r}
+	header, rest, err := readHeader(readerFunc(sealed.readUnder))
+	if err == nil {
+		sealed.plain, err = age.Decrypt(io.MultiReader(bytes.NewReader(header), rest), b.identities...)
+		opened.Size = plainSize(object.Size, int64(len(header))+nonceBytes)
 	}
-	plain, err := age.Decrypt(io.MultiReader(bytes.NewReader(header), rest), b.identities...)
-	if err != nil {
+	var stranger *age.NoIdentityMatchError
+	if sealed.failed != nil || errors.As(err, &stranger) {
 		return nil, nil, errors.Join(fmt.Errorf("%s cannot be decrypted: %w", key, err), r.Close())
 	}
-	opened := *object
-	opened.Size = plainSize(object.Size, int64(len(header))+nonceBytes)
-	return &reader{Reader: plain, under: r}, &opened, nil
+	if err != nil {
+		sealed.damaged = sealed.damage(err)
+	}
+	return sealed, &opened, nil
 }
 
+// reader decrypts what is under it. What fails there is returned as it is; else the object is damaged.
 type reader struct {
-	io.Reader
-	under io.Closer
+	key             string
+	plain           io.Reader
+	under           io.ReadCloser
+	failed, damaged error
 }
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.damaged != nil {
+		return 0, r.damaged
+	}
+	n, err := r.plain.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) && r.failed == nil {
+		err = r.damage(err)
+	}
+	return n, err
+}
+
+func (r *reader) readUnder(p []byte) (int, error) {
+	n, err := r.under.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.failed = err
+	}
+	return n, err
+}
+
+func (r *reader) damage(why error) error {
+	return fmt.Errorf("%s: %w: it is not encrypted as it should be: %w", r.key, driver.ErrCorrupt, why)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func (r *reader) Close() error { return r.under.Close() }
 
@@ -129,6 +166,18 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 		list[i].Size = plainSize(list[i].Size, b.header)
 	}
 	return list, err
+}
+
+// Walk implements driver.Bucket.
+func (b *Bucket) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		for o, err := range b.Bucket.Walk(ctx, prefix) {
+			o.Size = plainSize(o.Size, b.header)
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
 }
 
 // The sizes of age's format: a header in text, a nonce, and chunks with a tag each.

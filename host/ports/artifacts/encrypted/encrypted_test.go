@@ -2,10 +2,12 @@ package encrypted_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"filippo.io/age"
 	"go.uber.org/goleak"
@@ -37,8 +39,50 @@ func bucket(t *testing.T, under driver.Bucket, keys ...*age.X25519Identity) *enc
 	return b
 }
 
+func TestAsBlob(t *testing.T) {
+	artifactstest.RunBlobTests(t, func(t *testing.T) driver.Bucket { return bucket(t, memartifacts.NewBucket(), key(t)) })
+}
+
 func TestConformance(t *testing.T) {
 	artifactstest.RunConformanceTests(t, func(t *testing.T) driver.Bucket { return bucket(t, memartifacts.NewBucket(), key(t)) })
+}
+
+func TestCorruption(t *testing.T) {
+	artifactstest.RunCorruptionTests(t, func(t *testing.T) (driver.Bucket, driver.Bucket) {
+		under := memartifacts.NewBucket()
+		return bucket(t, under, key(t)), under
+	})
+}
+
+// TestUnderFails: what the bucket under it fails with is not damage.
+func TestUnderFails(t *testing.T) {
+	under := memartifacts.NewBucket()
+	k, broken := key(t), errors.New("the wire broke")
+	a, err := artifacts.New(bucket(t, under, k), artifacts.Options{}).Store(t.Context(), "run", "a", strings.NewReader(strings.Repeat("x", 200_000)), artifacts.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []int{0, 100, 190, 210, 100_000} {
+		_, _, err := artifacts.New(bucket(t, &breaking{under, after, broken}, k), artifacts.Options{}).RetrieveBytes(t.Context(), a.ID, 1<<20)
+		if !errors.Is(err, broken) || errors.Is(err, artifacts.ErrCorrupt) {
+			t.Errorf("after %d bytes: %v", after, err)
+		}
+	}
+}
+
+// breaking is a bucket whose contents cannot be read further than so many bytes.
+type breaking struct {
+	driver.Bucket
+	after  int
+	broken error
+}
+
+func (b *breaking) Open(ctx context.Context, key string) (io.ReadCloser, *driver.Object, error) {
+	r, o, err := b.Bucket.Open(ctx, key)
+	if err != nil || !strings.HasPrefix(key, "content/") {
+		return r, o, err
+	}
+	return io.NopCloser(io.MultiReader(io.LimitReader(r, int64(b.after)), iotest.ErrReader(b.broken))), o, nil
 }
 
 // all returns everything that a bucket holds directly below some prefixes.

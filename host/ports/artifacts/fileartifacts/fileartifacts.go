@@ -9,6 +9,7 @@
 package fileartifacts
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"slices"
@@ -23,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hexdag/hexdag/host/flock"
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
 )
 
@@ -37,7 +40,13 @@ const (
 type Bucket struct {
 	root    *os.Root
 	sharing sync.RWMutex // Lock, within this process
+
+	mu      sync.Mutex
+	durable map[string]fs.FileInfo // directories whose way from the root this process has synced
 }
+
+// maxDurable is how many directories are remembered; then all are forgotten.
+const maxDurable = 1024
 
 var _ driver.Bucket = (*Bucket)(nil)
 
@@ -52,7 +61,7 @@ func OpenBucket(dir string) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{root: root}
+	b := &Bucket{root: root, durable: map[string]fs.FileInfo{}}
 	if err := b.prepare(); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
@@ -139,6 +148,31 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 	return found, nil
 }
 
+// Walk implements driver.Bucket.
+func (b *Bucket) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		err := fs.WalkDir(b.root.FS(), strings.TrimSuffix(prefix, "/"), func(name string, entry fs.DirEntry, err error) error {
+			if err = cmp.Or(ctx.Err(), err); errors.Is(err, fs.ErrNotExist) {
+				return nil // deleted meanwhile
+			}
+			if err != nil || !entry.Type().IsRegular() {
+				return err
+			}
+			info, err := entry.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err == nil && !yield(driver.Object{Key: name, Size: info.Size(), Modified: info.ModTime()}, nil) {
+				return fs.SkipAll
+			}
+			return err
+		})
+		if err != nil {
+			yield(driver.Object{}, err)
+		}
+	}
+}
+
 // Delete implements driver.Bucket. A directory that it empties goes too.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
@@ -148,8 +182,9 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	dir := path.Dir(key)
-	err := b.syncDir(dir)
+	_, err := b.syncDir(dir)
 	for dir != "." && b.root.Remove(dir) == nil { // fails where something is left
+		b.forget(dir)
 		dir = path.Dir(dir)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -158,13 +193,21 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
+// forget has a directory that comes again be synced from the root.
+func (b *Bucket) forget(dir string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.durable, dir)
+}
+
 // syncDir makes the entries of a directory durable.
-func (b *Bucket) syncDir(dir string) error {
+func (b *Bucket) syncDir(dir string) (fs.FileInfo, error) {
 	f, err := b.root.Open(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	info, err := f.Stat()
+	return info, errors.Join(err, f.Sync(), f.Close())
 }
 
 // NewWriter implements driver.Bucket.
@@ -186,15 +229,22 @@ type writer struct {
 	bucket *Bucket
 	temp   string   // "" once it is renamed or removed
 	file   *os.File // nil once it is closed
+	filled bool
 }
 
-func (w *writer) Write(p []byte) (int, error) { return w.file.Write(p) }
+func (w *writer) Write(p []byte) (int, error) {
+	w.filled = w.filled || len(p) > 0
+	return w.file.Write(p)
+}
 
-// Commit syncs the file, renames it, and syncs the directories that changed.
+// Commit syncs the file, renames it, and syncs the directories that changed. Of an empty file there is
+// nothing to sync but its name.
 func (w *writer) Commit(ctx context.Context, key string) error {
 	if w.file != nil {
-		if err := w.file.Sync(); err != nil {
-			return err
+		if w.filled {
+			if err := w.file.Sync(); err != nil {
+				return err
+			}
 		}
 		err := w.file.Close()
 		w.file = nil
@@ -228,18 +278,32 @@ func (w *writer) rename(key string) error {
 	return err
 }
 
-// syncPath makes dir and the directories above it durable.
+// syncPath makes dir durable, and the directories above it where this process has not done so since dir
+// is the directory that it is: another may have removed it with its last file, and made it again.
 func (b *Bucket) syncPath(dir string) error {
-	for {
-		err := b.syncDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil // deleted meanwhile, and what was in it
-		}
-		if err != nil || dir == "." {
-			return err
-		}
-		dir = path.Dir(dir)
+	info, err := b.syncDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // deleted meanwhile, and what was in it
 	}
+	if err != nil || dir == "." {
+		return err
+	}
+	b.mu.Lock()
+	known := b.durable[dir]
+	b.mu.Unlock()
+	if known != nil && os.SameFile(known, info) {
+		return nil
+	}
+	if err := b.syncPath(path.Dir(dir)); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.durable) >= maxDurable {
+		clear(b.durable)
+	}
+	b.durable[dir] = info
+	return nil
 }
 
 // Abort implements driver.Writer.
@@ -282,21 +346,8 @@ func (b *Bucket) lockFile(ctx context.Context, exclusive bool) (*os.File, error)
 	if err != nil {
 		return nil, err
 	}
-	const longest = 20 * time.Millisecond
-	for wait := time.Millisecond; ; wait = min(2*wait, longest) {
-		got, err := tryLock(f, exclusive)
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		if got {
-			return f, nil
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
+	if err := flock.Lock(ctx, f, exclusive); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
+	return f, nil
 }

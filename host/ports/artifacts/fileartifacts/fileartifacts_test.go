@@ -45,6 +45,10 @@ func TestConformance(t *testing.T) {
 	artifactstest.RunConformanceTests(t, func(t *testing.T) driver.Bucket { return open(t, t.TempDir()) })
 }
 
+func TestAsBlob(t *testing.T) {
+	artifactstest.RunBlobTests(t, func(t *testing.T) driver.Bucket { return open(t, t.TempDir()) })
+}
+
 // TestConformanceOfTwo uses one directory through two buckets in turn, as two
 // processes do.
 func TestConformanceOfTwo(t *testing.T) {
@@ -214,6 +218,9 @@ func TestLockEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// counted has markers of what tenants have.
+var counted = artifacts.Options{TenantBytes: 1 << 40}
+
 // child stores and deletes artifacts until it is killed, and says what it has kept.
 func child(dir string) {
 	b, err := fileartifacts.OpenBucket(dir)
@@ -221,7 +228,7 @@ func child(dir string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	s := artifacts.New(b, artifacts.Options{})
+	s := artifacts.New(b, counted)
 	for i := 0; ; i++ {
 		store := func(name string) *artifacts.Artifact {
 			content := fmt.Sprint(os.Getpid(), " ", i, strings.Repeat(".", i%5*30_000))
@@ -296,7 +303,12 @@ func TestKill(t *testing.T) {
 			t.Errorf("%s was acknowledged and is not there", id)
 		}
 	}
-	t.Logf("%d acknowledged, %d listed", len(acknowledged), len(list))
+	before, _ := artifactstest.Markers(t, open(t, dir))
+	if _, err := artifacts.New(open(t, dir), counted).Collect(t.Context(), artifacts.CollectOptions{}); err != nil {
+		t.Error(err)
+	}
+	artifactstest.WantMarkers(t, open(t, dir))
+	t.Logf("%d acknowledged, %d listed, %d markers of %d are needed", len(acknowledged), len(list), 3*len(list), len(before))
 }
 
 func BenchmarkStore(b *testing.B) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -92,6 +93,29 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 	}
 	slices.SortFunc(found, func(x, y driver.Object) int { return strings.Compare(x.Key, y.Key) })
 	return found[:min(limit, len(found))], nil
+}
+
+// Walk implements driver.Bucket. It walks over what is there when it begins.
+func (b *Bucket) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		b.mu.Lock()
+		var found []driver.Object
+		for key, o := range b.objects {
+			if strings.HasPrefix(key, prefix) {
+				found = append(found, *o.describe(key))
+			}
+		}
+		b.mu.Unlock()
+		for _, o := range found {
+			if err := ctx.Err(); err != nil {
+				yield(driver.Object{}, err)
+				return
+			}
+			if !yield(o, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Delete implements driver.Bucket.

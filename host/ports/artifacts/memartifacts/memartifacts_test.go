@@ -15,3 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestConformance(t *testing.T) {
 	artifactstest.RunConformanceTests(t, func(*testing.T) driver.Bucket { return memartifacts.NewBucket() })
 }
+
+func TestAsBlob(t *testing.T) {
+	artifactstest.RunBlobTests(t, func(*testing.T) driver.Bucket { return memartifacts.NewBucket() })
+}

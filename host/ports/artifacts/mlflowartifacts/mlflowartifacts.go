@@ -5,7 +5,7 @@
 // MLflow promises less than other backends. It writes objects in place, so that one who reads
 // while the same object is written may get a part of it, which the store then calls corrupt;
 // it does not say when an object was written, so that nothing becomes too old and
-// Collect removes nothing; and a list reads the whole folder.
+// Collect removes nothing, and content that was deleted stays and counts for a quota; and a list reads the whole folder.
 package mlflowartifacts
 
 import (
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net/http"
 	"net/url"
 	"os"
@@ -132,14 +133,25 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, *driver.O
 
 // List implements driver.Bucket.
 func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]driver.Object, error) {
-	folder := strings.TrimSuffix(b.opts.Prefix+prefix, "/")
-	resp, err := b.do(ctx, http.MethodGet, "", url.Values{"path": {folder}}.Encode(), nil, 0, http.StatusOK)
+	found, _, err := b.folder(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
+	found = slices.DeleteFunc(found, func(o driver.Object) bool { return o.Key <= after })
+	slices.SortFunc(found, func(x, y driver.Object) int { return cmp.Compare(x.Key, y.Key) })
+	return found[:min(limit, len(found))], nil
+}
+
+// folder returns the objects directly below prefix, and the prefixes of what else is below it.
+func (b *Bucket) folder(ctx context.Context, prefix string) (objects []driver.Object, folders []string, err error) {
+	query := url.Values{"path": {strings.TrimSuffix(b.opts.Prefix+prefix, "/")}}.Encode()
+	resp, err := b.do(ctx, http.MethodGet, "", query, nil, 0, http.StatusOK)
+	if err != nil {
+		return nil, nil, err
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxList))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var answer struct {
 		Files []struct {
@@ -149,19 +161,37 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 		} `json:"files"`
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
-		return nil, fmt.Errorf("MLflow's list is no JSON, or has more than %d bytes: %w", maxList, err)
+		return nil, nil, fmt.Errorf("MLflow's list is no JSON, or has more than %d bytes: %w", maxList, err)
 	}
-	var found []driver.Object
 	for _, f := range answer.Files {
 		key := prefix + path.Base(f.Path)
-		if f.IsDir || key <= after {
+		if f.IsDir {
+			folders = append(folders, key+"/")
 			continue
 		}
 		size, _ := f.Size.Int64() // an empty file has none in some versions
-		found = append(found, driver.Object{Key: key, Size: size})
+		objects = append(objects, driver.Object{Key: key, Size: size})
 	}
-	slices.SortFunc(found, func(x, y driver.Object) int { return cmp.Compare(x.Key, y.Key) })
-	return found[:min(limit, len(found))], nil
+	return objects, folders, nil
+}
+
+// Walk implements driver.Bucket.
+func (b *Bucket) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		for open := []string{prefix}; len(open) > 0; {
+			objects, folders, err := b.folder(ctx, open[0])
+			if err != nil {
+				yield(driver.Object{}, err)
+				return
+			}
+			for _, o := range objects {
+				if !yield(o, nil) {
+					return
+				}
+			}
+			open = append(folders, open[1:]...)
+		}
+	}
 }
 
 // Delete implements driver.Bucket. MLflow removes what is not there, too, so it is asked

@@ -5,6 +5,7 @@
 package natsartifacts
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -98,12 +100,9 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	all, err := b.objects.List(ctx)
-	if errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return nil, nil
-	}
+	all, err := b.all(ctx)
 	if err != nil {
-		return nil, problem(ctx, err)
+		return nil, err
 	}
 	var found []driver.Object
 	for _, info := range all {
@@ -114,6 +113,32 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 	}
 	slices.SortFunc(found, func(x, y driver.Object) int { return strings.Compare(x.Key, y.Key) })
 	return found[:min(limit, len(found))], nil
+}
+
+func (b *Bucket) all(ctx context.Context) ([]*jetstream.ObjectInfo, error) {
+	all, err := b.objects.List(ctx)
+	if errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return nil, nil
+	}
+	return all, problem(ctx, err)
+}
+
+// Walk implements driver.Bucket.
+func (b *Bucket) Walk(ctx context.Context, prefix string) iter.Seq2[driver.Object, error] {
+	return func(yield func(driver.Object, error) bool) {
+		all, err := b.all(ctx)
+		for _, info := range all {
+			if err = cmp.Or(err, ctx.Err()); err != nil {
+				break
+			}
+			if strings.HasPrefix(info.Name, prefix) && !yield(*describe(info), nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(driver.Object{}, err)
+		}
+	}
 }
 
 // Delete implements driver.Bucket.

@@ -1,7 +1,9 @@
 package natsartifacts_test
 
 import (
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hexdag/hexdag/host/natsserver/natsservertest"
@@ -19,4 +21,16 @@ func TestConformance(t *testing.T) {
 		}
 		return b
 	}, artifactstest.Unsteady)
+}
+
+func TestAsBlob(t *testing.T) {
+	server := natsservertest.Embedded(t, false)
+	var buckets atomic.Int64
+	artifactstest.RunBlobTests(t, func(t *testing.T) driver.Bucket {
+		b, err := natsartifacts.NewBucket(t.Context(), server.JetStream(), natsartifacts.Options{Name: fmt.Sprint("blob-", buckets.Add(1)), TempDir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	})
 }

@@ -24,8 +24,9 @@ import (
 )
 
 type storage struct {
-	bucket *blob.Bucket
-	folder bool // it is a folder's, whose pages are not to be had
+	bucket  *blob.Bucket
+	folder  bool // it is a folder's, whose pages are not to be had
+	fencing sync.Mutex
 
 	marks sync.RWMutex // held while a file and its mark change, or are read
 }
@@ -126,6 +127,17 @@ func (s *storage) Delete(ctx context.Context, path string) error {
 	}
 	_ = s.label(context.WithoutCancel(ctx), path, nil) // one that stays makes the labels of a later file stricter
 	return nil
+}
+
+// Fenced implements driver.Storage. Of several processes in one folder, one may still pass the check while
+// another is about to write under a larger token.
+func (s *storage) Fenced(ctx context.Context, folder string, fences []kernel.Fence, write func() error) error {
+	s.fencing.Lock()
+	defer s.fencing.Unlock()
+	if err := driver.Fences(ctx, s, folder, fences); err != nil {
+		return err
+	}
+	return write()
 }
 
 // Create implements driver.Storage. The object is written by an upload that reads from a pipe:

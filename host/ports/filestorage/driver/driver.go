@@ -75,6 +75,12 @@ type Storage interface {
 	// Delete removes a file. It is an error if there is none.
 	Delete(ctx context.Context, path string) error
 
+	// Fenced does a write of a folder's files under the tokens of the locks that it is done under, unless one
+	// is smaller than one that the folder's writes under the lock have had before, which is kernel.Stale.
+	// From the check until write returns no other is done by Fenced, in this process and, unless the backend
+	// documents that it cannot, in others.
+	Fenced(ctx context.Context, folder string, fences []kernel.Fence, write func() error) error
+
 	// Close releases the storage.
 	Close() error
 }

@@ -45,6 +45,8 @@ func Run(t *testing.T, h Harness) {
 	t.Run("ReadOnly", h.testReadOnly)
 	t.Run("Arguments", h.testArguments)
 	t.Run("Ended", h.testEnded)
+	t.Run("Fences", h.testFences)
+	t.Run("FencesRace", h.testFencesRace)
 }
 
 func (h Harness) open(t *testing.T, opts filestorage.Options) *filestorage.Files {

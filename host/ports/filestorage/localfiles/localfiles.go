@@ -17,9 +17,12 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/hexdag/hexdag/host/flock"
+	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/filestorage/driver"
 )
 
@@ -31,7 +34,10 @@ const (
 	attempts = 10
 )
 
-type storage struct{ root *os.Root }
+type storage struct {
+	root    *os.Root
+	fencing sync.Mutex
+}
 
 // Open opens the storage in a folder, which it makes (mode 0700) if it is absent.
 func Open(dir string) (driver.Storage, error) {
@@ -42,7 +48,7 @@ func Open(dir string) (driver.Storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &storage{root}
+	s := &storage{root: root}
 	s.clear()
 	return s, nil
 }
@@ -185,6 +191,27 @@ func (s *storage) Delete(ctx context.Context, name string) error {
 		dir = path.Dir(dir)
 	}
 	return nil
+}
+
+// Fenced implements driver.Storage: of processes that share the folder, too, where the system has flock.
+func (s *storage) Fenced(ctx context.Context, folder string, fences []kernel.Fence, write func() error) error {
+	s.fencing.Lock()
+	defer s.fencing.Unlock()
+	if err := s.root.MkdirAll(driver.FenceDir, 0o700); err != nil {
+		return err
+	}
+	f, err := s.root.OpenFile(path.Join(driver.FenceDir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // gives the lock back
+	if err := flock.Lock(ctx, f, true); err != nil {
+		return err
+	}
+	if err := driver.Fences(ctx, s, folder, fences); err != nil {
+		return err
+	}
+	return write()
 }
 
 type writer struct {

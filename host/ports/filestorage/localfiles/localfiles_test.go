@@ -5,7 +5,9 @@ package localfiles_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/kernel/kerneltest"
 	"github.com/hexdag/hexdag/host/ports/filestorage"
 	"github.com/hexdag/hexdag/host/ports/filestorage/driver"
 	"github.com/hexdag/hexdag/host/ports/filestorage/filestoragetest"
@@ -155,4 +158,30 @@ func BenchmarkWrite(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestFencesOfTwo writes one file through two storages of one folder, as two processes do: the last bytes are
+// those of the largest token, whoever came when.
+func TestFencesOfTwo(t *testing.T) {
+	dir := t.TempDir()
+	var files []*filestorage.Files
+	for range 2 {
+		f := filestorage.New(open(t, dir), filestorage.Options{})
+		t.Cleanup(func() { f.Close() })
+		files = append(files, f)
+	}
+	var wg sync.WaitGroup
+	for n := range uint64(20) {
+		wg.Go(func() {
+			text := strconv.FormatUint(n+1, 10)
+			_, err := files[n%2].Write(kerneltest.Under(t.Context(), "acme", "r", "a", n+1), "acme", "x", strings.NewReader(text), false)
+			if err != nil && kernel.CodeOf(err) != kernel.CodeLockLost {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := os.ReadFile(filepath.Join(dir, "acme", "x")); err != nil || string(got) != "20" {
+		t.Errorf("%s, %v", got, err)
+	}
 }

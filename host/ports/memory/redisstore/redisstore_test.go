@@ -159,6 +159,117 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestEvictedParts has Redis lose each part of what a tenant has: what is left is told rightly, and
+// counted.
+func TestEvictedParts(t *testing.T) {
+	r := testserver.Redis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-random")
+	client := redis.NewClient(&redis.Options{Addr: r.Address()})
+	defer client.Close()
+	s, err := redisstore.Open(t.Context(), redisstore.Config{URL: "redis://" + r.Address(), Prefix: "m:", AllowEviction: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := memory.New(s, memory.Options{MaxKeys: 4, MaxBytes: 100})
+	defer m.Close()
+	set := func(tenant, key string, ttl time.Duration) {
+		t.Helper()
+		if err := m.Set(t.Context(), tenant, key, 1, ttl); err != nil {
+			t.Fatalf("%s: %v", tenant, err)
+		}
+	}
+	for parts := range 16 {
+		for name, then := range map[string]func(tenant string) error{
+			"set":    func(tenant string) error { return m.Set(t.Context(), tenant, "new", 1, 0) },
+			"delete": func(tenant string) error { _, err := m.Delete(t.Context(), tenant, "passing"); return err },
+			"list":   func(tenant string) error { _, err := m.ListKeys(t.Context(), tenant, "", "", 10); return err },
+		} {
+			tenant := fmt.Sprintf("%s-%d", name, parts)
+			set(tenant, "stays", 0)
+			set(tenant, "later", time.Hour)
+			set(tenant, "passing", time.Millisecond)
+			time.Sleep(2 * time.Millisecond)
+			for i, part := range []string{"v", "k", "x", "b"} {
+				if parts>>i&1 == 1 {
+					client.Del(t.Context(), "m:{t"+fmt.Sprintf("%x", tenant)+"}:"+part)
+				}
+			}
+			if err := then(tenant); err != nil {
+				t.Errorf("%s: %v", tenant, err)
+			}
+			wantTold(t, m, tenant)
+			for _, key := range []string{"stays", "later", "one more"} { // the fourth with "new"
+				set(tenant, key, 0)
+			}
+			set(tenant, "new", 0)
+			if err := m.Set(t.Context(), tenant, "too many", 1, 0); kernel.CodeOf(err) != kernel.CodeLimit {
+				t.Errorf("%s: a fifth key: %v", tenant, err)
+			}
+			if err := m.Set(t.Context(), tenant, "new", strings.Repeat("x", 75), 0); kernel.CodeOf(err) != kernel.CodeLimit {
+				t.Errorf("%s: 100 bytes and more: %v", tenant, err)
+			}
+		}
+	}
+}
+
+// wantTold compares what is listed with what is there.
+func wantTold(t *testing.T, m *memory.Memory, tenant string) (listed int) {
+	t.Helper()
+	keys, err := m.ListKeys(t.Context(), tenant, "", "", 1000)
+	if err != nil {
+		t.Fatalf("%s: %v", tenant, err)
+	}
+	told := map[string]bool{}
+	for _, key := range keys {
+		told[key] = true
+	}
+	for _, key := range []string{"stays", "later", "passing", "new", "one more"} {
+		_, found, err := m.Get(t.Context(), tenant, key)
+		if err != nil || found != told[key] {
+			t.Errorf("%s: %s: there %v, listed %v, %v", tenant, key, found, told[key], err)
+		}
+	}
+	return len(keys)
+}
+
+// TestEviction fills a Redis that evicts with more than it has room for.
+func TestEviction(t *testing.T) {
+	r := testserver.Redis(t, "--maxmemory", "4mb", "--maxmemory-policy", "allkeys-random", "--maxmemory-samples", "1")
+	s, err := redisstore.Open(t.Context(), redisstore.Config{URL: "redis://" + r.Address(), AllowEviction: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := memory.New(s, memory.Options{})
+	defer m.Close()
+	lost := 0
+	for i := range 1500 {
+		tenant := fmt.Sprintf("t%d", i*7%100)
+		for _, key := range []string{"stays", "later"} {
+			if err := m.Set(t.Context(), tenant, key, strings.Repeat("x", 20_000), map[string]time.Duration{"later": time.Hour}[key]); err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+		}
+		for _, key := range []string{"passing", "new"} {
+			if err := m.Set(t.Context(), tenant, key, 1, time.Millisecond); err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+		}
+		if _, err := m.Delete(t.Context(), fmt.Sprintf("t%d", i*13%100), "later"); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+		if _, err := m.ListKeys(t.Context(), fmt.Sprintf("t%d", i*11%100), "", "", 10); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+		if _, found, err := m.Get(t.Context(), fmt.Sprintf("t%d", i*17%100), "stays"); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		} else if !found {
+			lost++
+		}
+	}
+	if lost < 50 {
+		t.Errorf("Redis has lost only %d of 1500: it was not full", lost)
+	}
+}
+
 func TestConfiguration(t *testing.T) {
 	r := testserver.Redis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
 	locked := testserver.Redis(t, "--requirepass", "sesame")

@@ -100,6 +100,12 @@ type Collection struct {
 //
 // Equality is that of JSON: numbers by their value, null only where the field is there.
 //
+// # Fences
+//
+// Who writes says the tokens of the locks that the write is done under, in the order of the locks' names. A
+// token that is smaller than one the tenant's writes under the lock have had before is kernel.Stale, and
+// nothing is written; a write that fails leaves no token.
+//
 // # Durability, retries, errors
 //
 // What an Upsert or a Delete that returned did survives a crash of the process, unless the backend
@@ -108,7 +114,7 @@ type Collection struct {
 // CodeFailed.
 type Index interface {
 	// Upsert puts items in place of those that have their ids. No id is there twice.
-	Upsert(ctx context.Context, tenant, collection string, items []Item, room Room) error
+	Upsert(ctx context.Context, tenant, collection string, items []Item, room Room, fences []kernel.Fence) error
 
 	// Search returns the nearest vectors of a collection; none for one that is not there, and
 	// ErrDimension for a vector of another length.
@@ -116,7 +122,7 @@ type Index interface {
 
 	// Delete removes the items with these ids, or if ids is nil those for which all conditions
 	// hold, and returns how many.
-	Delete(ctx context.Context, tenant, collection string, ids []string, where []Condition) (int, error)
+	Delete(ctx context.Context, tenant, collection string, ids []string, where []Condition, fences []kernel.Fence) (int, error)
 
 	// Stat returns what is known of a collection, zero for one that is not there.
 	Stat(ctx context.Context, tenant, collection string) (Collection, error)

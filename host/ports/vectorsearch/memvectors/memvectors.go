@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/vectorsearch/driver"
 )
 
@@ -27,6 +28,24 @@ type space struct {
 	collections map[string]*collection
 	vectors     int
 	bytes       int64
+	fences      map[string]uint64 // the largest token that was seen, by lock
+}
+
+// check refuses tokens that are stale.
+func (s *space) check(fences []kernel.Fence) error {
+	for _, f := range fences {
+		if seen := s.fences[f.Lock]; seen > f.Token {
+			return kernel.Stale(f, seen)
+		}
+	}
+	return nil
+}
+
+// saw remembers the tokens of a write.
+func (s *space) saw(fences []kernel.Fence) {
+	for _, f := range fences {
+		s.fences[f.Lock] = max(s.fences[f.Lock], f.Token)
+	}
 }
 
 // collection has its items by id, and their graph if it has one.
@@ -63,20 +82,23 @@ func (x *index) space(ctx context.Context, tenant string) (*space, error) {
 	}
 	s := x.tenants[tenant]
 	if s == nil {
-		s = &space{collections: map[string]*collection{}}
+		s = &space{collections: map[string]*collection{}, fences: map[string]uint64{}}
 		x.tenants[tenant] = s
 	}
 	return s, ctx.Err()
 }
 
 // Upsert implements driver.Index.
-func (x *index) Upsert(ctx context.Context, tenant, name string, items []driver.Item, room driver.Room) error {
+func (x *index) Upsert(ctx context.Context, tenant, name string, items []driver.Item, room driver.Room, fences []kernel.Fence) error {
 	s, err := x.space(ctx, tenant)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.check(fences); err != nil {
+		return err
+	}
 	c := s.collections[name]
 	if c == nil {
 		c = &collection{dimension: len(items[0].Vector), items: map[string]*entry{}}
@@ -98,6 +120,7 @@ func (x *index) Upsert(ctx context.Context, tenant, name string, items []driver.
 		return driver.ErrFull
 	}
 	s.vectors, s.bytes, s.collections[name] = vectors, bytes, c
+	s.saw(fences)
 	for _, item := range items {
 		item.Vector = slices.Clone(item.Vector) // which is the caller's
 		c.put(&entry{item, x.norm(item.Vector)})
@@ -124,13 +147,17 @@ func (c *collection) remove(id string) {
 }
 
 // Delete implements driver.Index.
-func (x *index) Delete(ctx context.Context, tenant, name string, ids []string, where []driver.Condition) (int, error) {
+func (x *index) Delete(ctx context.Context, tenant, name string, ids []string, where []driver.Condition, fences []kernel.Fence) (int, error) {
 	s, err := x.space(ctx, tenant)
 	if err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.check(fences); err != nil {
+		return 0, err
+	}
+	s.saw(fences)
 	c := s.collections[name]
 	if c == nil {
 		return 0, nil

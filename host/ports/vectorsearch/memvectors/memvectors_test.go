@@ -38,7 +38,7 @@ func BenchmarkSearch(b *testing.B) {
 					return v
 				}
 				for i := range n {
-					if err := x.Upsert(b.Context(), "acme", "c", []driver.Item{{ID: fmt.Sprint(i), Vector: vector(), Metadata: []byte("{}")}}, driver.Room{Vectors: n, Bytes: 1 << 30}); err != nil {
+					if err := x.Upsert(b.Context(), "acme", "c", []driver.Item{{ID: fmt.Sprint(i), Vector: vector(), Metadata: []byte("{}")}}, driver.Room{Vectors: n, Bytes: 1 << 30}, nil); err != nil {
 						b.Fatal(err)
 					}
 				}

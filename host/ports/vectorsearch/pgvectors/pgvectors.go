@@ -20,7 +20,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/vectorsearch/driver"
 )
 
-// schema keeps what each collection has beside the vectors, so that an Upsert need not count. Tables
+// schema keeps the largest token that was seen of each lock, and what each collection has beside the vectors, so that an Upsert need not count. Tables
 // of before there were labels are given room for them, which their owner alone may do.
 const schema = `
 CREATE EXTENSION IF NOT EXISTS vector;
@@ -32,7 +32,11 @@ CREATE TABLE IF NOT EXISTS hexdag_vectors (
 	tenant bytea NOT NULL, collection text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, embedding vector NOT NULL, metadata jsonb NOT NULL, bytes bigint NOT NULL, labels text,
 	PRIMARY KEY (tenant, collection, id)
 );
-DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'hexdag_vectors'::regclass AND attname = 'labels') THEN ALTER TABLE hexdag_vectors ADD COLUMN labels text; END IF; END $$`
+DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'hexdag_vectors'::regclass AND attname = 'labels') THEN ALTER TABLE hexdag_vectors ADD COLUMN labels text; END IF; END $$;
+CREATE TABLE IF NOT EXISTS hexdag_vector_fences (
+	tenant bytea NOT NULL, lock bytea NOT NULL, token bigint NOT NULL,
+	PRIMARY KEY (tenant, lock)
+)`
 
 // Config says where the database is.
 type Config struct {
@@ -91,18 +95,35 @@ func (x *index) Close() error {
 	return nil
 }
 
-// locked does f in a transaction, alone among those that change what the tenant has.
-func (x *index) locked(ctx context.Context, tenant string, f func(tx pgx.Tx) error) error {
+// locked does f in a transaction, alone among those that change what the tenant has, unless a token is stale.
+func (x *index) locked(ctx context.Context, tenant string, fences []kernel.Fence, f func(tx pgx.Tx) error) error {
 	return indexError(ctx, pgx.BeginFunc(ctx, x.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(encode($1::bytea, 'hex'), 7))", []byte(tenant)); err != nil {
 			return err
+		}
+		for _, fence := range fences {
+			if err := check(ctx, tx, tenant, fence); err != nil {
+				return err
+			}
 		}
 		return f(tx)
 	}))
 }
 
+// check compares a token with the largest that was seen, and remembers it.
+func check(ctx context.Context, tx pgx.Tx, tenant string, fence kernel.Fence) error {
+	var seen int64
+	err := tx.QueryRow(ctx, `INSERT INTO hexdag_vector_fences AS f (tenant, lock, token) VALUES ($1::bytea, $2::bytea, $3::bigint)
+		ON CONFLICT (tenant, lock) DO UPDATE SET token = greatest(f.token, excluded.token) RETURNING token`,
+		[]byte(tenant), []byte(fence.Lock), int64(fence.Token)).Scan(&seen) //nolint:gosec // a token counts what was acquired
+	if err == nil && uint64(seen) > fence.Token { //nolint:gosec // it was one
+		return kernel.Stale(fence, uint64(seen)) //nolint:gosec // as above
+	}
+	return err
+}
+
 // Upsert implements driver.Index.
-func (x *index) Upsert(ctx context.Context, tenant, collection string, items []driver.Item, room driver.Room) error {
+func (x *index) Upsert(ctx context.Context, tenant, collection string, items []driver.Item, room driver.Room, fences []kernel.Fence) error {
 	ids, vectors, metadata, labels, sizes := make([]string, len(items)), make([]string, len(items)), make([]string, len(items)), make([]string, len(items)), make([]int64, len(items))
 	var bytes int64
 	for i := range items {
@@ -119,7 +140,7 @@ func (x *index) Upsert(ctx context.Context, tenant, collection string, items []d
 		}
 		bytes += sizes[i]
 	}
-	return x.locked(ctx, tenant, func(tx pgx.Tx) error {
+	return x.locked(ctx, tenant, fences, func(tx pgx.Tx) error {
 		var dimension, oldVectors, allVectors int
 		var oldBytes, allBytes int64
 		err := tx.QueryRow(ctx, `INSERT INTO hexdag_vector_collections (tenant, collection, dimension) VALUES ($1::bytea, $2::text, $3::int)
@@ -229,12 +250,12 @@ func (x *index) Search(ctx context.Context, tenant, collection string, q *driver
 }
 
 // Delete implements driver.Index.
-func (x *index) Delete(ctx context.Context, tenant, collection string, ids []string, conditions []driver.Condition) (n int, err error) {
+func (x *index) Delete(ctx context.Context, tenant, collection string, ids []string, conditions []driver.Condition, fences []kernel.Fence) (n int, err error) {
 	condition, args := where(conditions, []any{[]byte(tenant), collection})
 	if ids != nil {
 		condition, args = " AND id = ANY ($3::text[])", []any{[]byte(tenant), collection, ids}
 	}
-	err = x.locked(ctx, tenant, func(tx pgx.Tx) error {
+	err = x.locked(ctx, tenant, fences, func(tx pgx.Tx) error {
 		var bytes int64
 		err := tx.QueryRow(ctx, `WITH gone AS (DELETE FROM hexdag_vectors WHERE tenant = $1::bytea AND collection = $2::text`+condition+` RETURNING bytes)
 			SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone`, args...).Scan(&n, &bytes)

@@ -35,6 +35,8 @@ func Run(t *testing.T, h Harness) {
 	t.Run("LargeAnswers", h.testLargeAnswers)
 	t.Run("Concurrent", h.testConcurrent)
 	t.Run("Same", h.testSame)
+	t.Run("Fences", h.testFences)
+	t.Run("FencesRace", h.testFencesRace)
 	t.Run("Churn", h.testChurn)
 	t.Run("Recall", h.testRecall)
 	t.Run("Ended", h.testEnded)
@@ -370,7 +372,7 @@ func (h Harness) testClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := x.Stat(t.Context(), "acme", "c")
-	if upsertErr := x.Upsert(t.Context(), "acme", "c", []driver.Item{{ID: "a", Vector: []float32{1}, Metadata: []byte("{}")}}, driver.Room{Vectors: 1, Bytes: 100}); err == nil || upsertErr == nil {
+	if upsertErr := x.Upsert(t.Context(), "acme", "c", []driver.Item{{ID: "a", Vector: []float32{1}, Metadata: []byte("{}")}}, driver.Room{Vectors: 1, Bytes: 100}, nil); err == nil || upsertErr == nil {
 		t.Error(err, upsertErr, "a closed index answers")
 	}
 }
