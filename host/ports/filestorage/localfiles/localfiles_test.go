@@ -174,7 +174,7 @@ func TestFencesOfTwo(t *testing.T) {
 	for n := range uint64(20) {
 		wg.Go(func() {
 			text := strconv.FormatUint(n+1, 10)
-			_, err := files[n%2].Write(kerneltest.Under(t.Context(), "acme", "r", "a", n+1), "acme", "x", strings.NewReader(text), false)
+			_, err := files[n%2].Write(kerneltest.Under(t.Context(), "acme", "r", "a", n+1), "acme", "x", strings.NewReader(text), filestorage.WriteOptions{})
 			if err != nil && kernel.CodeOf(err) != kernel.CodeLockLost {
 				t.Error(err)
 			}
