@@ -457,6 +457,52 @@ spec:
 	}
 }
 
+// What a module does with the events that its run has subscribed to is at the run's expense.
+func TestObserversStayWithinTheirRun(t *testing.T) {
+	s := watchers(t, `  ports: {eventbus: {adapter: memory, config: {max_per_run: 3}}}
+  modules:
+    sub: {path: WATCHER, config: {tag: run, op: eventbus.subscribe, args: {topic: "orders.*"}}, GRANTS}
+`)
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h *host.Host
+	orders := func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) { // not the run's own: it published none
+		for i := range 5 {
+			if _, err := h.Bus().Publish(ctx, &eventbus.Event{Topic: "orders.x", Tenant: h.Tenant(), Data: []byte(fmt.Sprint(i))}); err != nil {
+				return nil, err
+			}
+		}
+		// A part's calls are the run's: the subscription itself, and one for each event.
+		for range 500 {
+			if kernel.RunFrom(ctx).Used().PortCalls >= 6 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return nil, nil
+	}
+	if h, err = host.New(t.Context(), cfg, host.Options{Functions: map[string]host.Function{"test.orders": orders}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close(t.Context()) })
+	s.write(t, "p.yaml", `kind: Pipeline
+metadata: {name: p}
+spec:
+  nodes:
+    - {kind: function_node, metadata: {name: a}, spec: {fn: sub}}
+    - {kind: function_node, metadata: {name: b}, dependencies: [a], spec: {fn: test.orders}}
+`)
+	r := s.run(t, h, "p", nil)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if seen := topicsOf(t, h, "seen.*"); len(seen) != 3 || r.Usage.PortCalls < 6 {
+		t.Errorf("%d events of a run that may publish 3; %d calls are counted: %v", len(seen), r.Usage.PortCalls, seen)
+	}
+}
+
 // What happened while nobody listened is dealt with by who listens next.
 func TestTriggersOutliveTheHost(t *testing.T) {
 	s := newSite(t, `  ports: {eventbus: {adapter: nats, config: {sync_always: false}}}

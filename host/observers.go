@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"time"
 
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -28,14 +27,10 @@ func (h *Host) Observer(ctx context.Context, call *kernel.PortCall) (eventbus.Ha
 	caller := kernel.Caller{Principal: call.Caller.Principal, Modules: call.Caller.Modules[:n-1]}
 	run, door := kernel.RunFrom(ctx), ports.DoorFrom(ctx, h.door)
 	return func(ctx context.Context, d *eventbus.Delivery) error {
-		own := &kernel.RunContext{
-			RunID: newRunID(), ParentRunID: run.RunID, PipelineName: run.PipelineName, Tenant: run.Tenant, Principal: run.Principal, Labels: run.Labels, Started: time.Now(),
-			Observer: run.Observer, Clock: run.Clock, Entropy: run.Entropy, Budgets: run.Budgets, Caps: run.Caps, Deadline: run.Deadline,
-		}
 		if !run.CountCall("eventbus.deliveries", maxDeliveries) {
 			return eventbus.Term(&kernel.Error{Code: kernel.CodeLimit, What: "a run is told of too many events", Fix: "subscribe in hexdag.yaml"})
 		}
-		return deliverTo(ports.WithDoor(ctx, door), m, own, caller, d)
+		return deliverTo(ports.WithDoor(ctx, door), m, run.Part(newRunID()), caller, d)
 	}, nil
 }
 
