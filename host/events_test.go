@@ -272,6 +272,33 @@ func TestTriggerRules(t *testing.T) {
 	}
 }
 
+// What waits for its turn is not tried again for it, is no dead letter, and holds up nobody who closes.
+func TestTriggersThatWait(t *testing.T) {
+	s := newSite(t, "  triggers: [{name: few, on: orders.paid, pipeline: echo.yaml, max_per_minute: 2, concurrency: 8, dedup: {key: data.order, window: 1h}}]\n")
+	s.pipeline(t, "echo", echo)
+	h := s.open(t)
+	l := listen(t, h, func() {
+		for i := range 4 {
+			publish(t, h, "orders.paid", "", fmt.Sprintf(`{"order": "%d"}`, i))
+		}
+	})
+	begun := time.Now()
+	if runs := l.runs("few"); len(runs) != 2 {
+		t.Errorf("%d runs in a minute, max_per_minute is 2", len(runs))
+	}
+	next := listen(t, h, func() {}) // a new listener begins a minute of its own
+	l.list = append(l.list, next.list...)
+	if runs := l.runs("few"); len(runs) != 4 || len(l.list) != 4 {
+		t.Errorf("%d runs of 4 events, %v", len(runs), l.list)
+	}
+	if letters := topicsOf(t, h, "dlq.>"); len(letters) != 0 {
+		t.Error(letters)
+	}
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("closing took %s", took)
+	}
+}
+
 // Triggers in Go, and what they need.
 func TestTriggerInGo(t *testing.T) {
 	s := newSite(t, "  {}\n")
@@ -500,6 +527,52 @@ spec:
 	}
 	if seen := topicsOf(t, h, "seen.*"); len(seen) != 3 || r.Usage.PortCalls < 6 {
 		t.Errorf("%d events of a run that may publish 3; %d calls are counted: %v", len(seen), r.Usage.PortCalls, seen)
+	}
+}
+
+// locker has whoever publishes hold a lock.
+type locker struct{ released chan struct{} }
+
+func (l locker) BeforePort(ctx context.Context, _ *kernel.PortCall) (kernel.Verdict, error) {
+	kernel.RunFrom(ctx).Leases.Add("good", &heldLock{released: l.released}, 8)
+	return kernel.Verdict{}, nil
+}
+
+func (locker) AfterPort(context.Context, *kernel.PortCall, *kernel.PortReply, error) (kernel.Verdict, error) {
+	return kernel.Verdict{}, nil
+}
+
+type heldLock struct {
+	kernel.Lease
+	released chan struct{}
+}
+
+func (l *heldLock) Fence() kernel.Fence { return kernel.Fence{} }
+func (l *heldLock) Release(context.Context) error {
+	close(l.released)
+	return nil
+}
+
+// What a module has locked while it observed an event is free when it has.
+func TestObserversGiveTheirLocksBack(t *testing.T) {
+	s := watchers(t, `  modules: {good: {path: WATCHER, config: {tag: good}, GRANTS}}
+  subscriptions: [{module: good, on: orders.*}]
+`)
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := locker{make(chan struct{})}
+	h, err := host.New(t.Context(), cfg, host.Options{PortHooks: []host.PortHook{{Name: "locker", Match: func(op string) bool { return op == "eventbus.publish" }, Hook: hook}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close(t.Context()) })
+	listen(t, h, func() { publish(t, h, "orders.paid", "", "1") })
+	select {
+	case <-hook.released:
+	case <-time.After(5 * time.Second):
+		t.Error("the lock is held for ever")
 	}
 }
 

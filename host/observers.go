@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"time"
 
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -47,6 +48,7 @@ func deliverTo(ctx context.Context, m *extension.Module, run *kernel.RunContext,
 	ctx = kernel.WithFlow(kernel.WithRun(ctx, run), kernel.NewFlow(run.InputLabels))
 	m.BeginRun(run)
 	defer m.EndRun(context.WithoutCancel(ctx), run.RunID)
+	defer release(ctx, run)
 	defer run.End(context.WithoutCancel(ctx))
 	v, err := m.Observe(ctx, caller, event, d.Attempt)
 	switch {
@@ -61,6 +63,16 @@ func deliverTo(ctx context.Context, m *extension.Module, run *kernel.RunContext,
 	}
 	return nil
 }
+
+// release gives the locks back that an observing module still holds.
+func release(ctx context.Context, run *kernel.RunContext) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasing)
+	defer cancel()
+	_ = run.Leases.Release(ctx) // what is not given back ends by itself
+}
+
+// releasing is how long giving locks back may take.
+const releasing = 5 * time.Second
 
 // subscribeModule has a module of the configuration told of events, within its grants.
 func (h *Host) subscribeModule(ctx context.Context, spec pipeline.SubscriptionSpec, l *Listener) error {

@@ -43,6 +43,15 @@ func NakAfter(delay time.Duration, cause error) error { return &nak{delay, cause
 // Term returns an error that gives the event up at once, with a dead letter.
 func Term(cause error) error { return &term{cause} }
 
+// GiveBack returns an error that leaves the event to whoever is delivered it next, in a second, and is
+// no failure: for a handler that has to end before it began, because its subscription is about to.
+func GiveBack(cause error) error { return &givenBack{cause} }
+
+type givenBack struct{ cause error }
+
+func (g *givenBack) Error() string { return "not begun: " + fmt.Sprint(g.cause) }
+func (g *givenBack) Unwrap() error { return g.cause }
+
 type nak struct {
 	delay time.Duration
 	cause error
@@ -228,6 +237,10 @@ func (s *Subscription) deliver(ctx context.Context, d *Delivery) driver.Verdict 
 	}
 	if ctx.Err() != nil { // the subscription ended under the handler
 		return driver.Verdict{Outcome: driver.Nak}
+	}
+	var back *givenBack
+	if errors.As(err, &back) {
+		return driver.Verdict{Outcome: driver.Nak, Delay: time.Second}
 	}
 	return s.failure(ctx, d, err)
 }
