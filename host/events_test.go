@@ -311,7 +311,7 @@ func TestTriggerInGo(t *testing.T) {
 	defer p.Close(t.Context())
 	l := &told{}
 	trigger := &host.Trigger{
-		Name: "go", On: []string{"go.>"}, Pipeline: p,
+		Name: strings.Repeat("g", 64), On: []string{"go.>"}, Pipeline: p,
 		When:  func(e *eventbus.Event) (bool, error) { return e.Key != "no", nil },
 		Input: func(e *eventbus.Event) (any, error) { return map[string]any{"topic": e.Topic}, nil },
 	}
@@ -325,7 +325,7 @@ func TestTriggerInGo(t *testing.T) {
 	if err := listener.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if runs := l.runs("go"); len(runs) != 1 || got(t, runs[0]) != `{"topic":"go.a"}` {
+	if runs := l.runs(trigger.Name); len(runs) != 1 || got(t, runs[0]) != `{"topic":"go.a"}` {
 		t.Error(runs)
 	}
 	_, err = h.Listen(t.Context(), host.ListenOptions{Triggers: []*host.Trigger{{Name: "x y"}}})

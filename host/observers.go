@@ -101,6 +101,6 @@ func (h *Host) subscribeModule(ctx context.Context, spec pipeline.SubscriptionSp
 		l.tell(&Triggered{Module: spec.Module, Event: d.Event, Err: err})
 		return err
 	}
-	group := orElse(spec.Group, eventbus.Part(spec.Module))
+	group := orElse(spec.Group, eventbus.GroupOf(spec.Module))
 	return l.subscribe(ctx, spec.On, handler, eventbus.SubscribeOptions{Group: "module-" + group, Start: eventbus.Start{Beginning: spec.Beginning}, Concurrency: spec.Concurrency})
 }

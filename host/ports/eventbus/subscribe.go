@@ -2,6 +2,8 @@ package eventbus
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -170,7 +172,7 @@ var defaultBackoff = []time.Duration{time.Second, 5 * time.Second, 30 * time.Sec
 
 const (
 	maxConcurrency = 4096
-	maxGroupBytes  = 64
+	maxGroupBytes  = 64 + 16 // a name, and what says whose it is
 )
 
 func (b *Bus) checkSubscribe(patterns []string, o *SubscribeOptions) error {
@@ -181,7 +183,7 @@ func (b *Bus) checkSubscribe(patterns []string, o *SubscribeOptions) error {
 		return badSubscription("a number is out of range", fmt.Sprintf("concurrency is at most %d, and nothing is negative", maxConcurrency))
 	}
 	if len(o.Group) > maxGroupBytes || slices.ContainsFunc([]byte(o.Group), func(c byte) bool { return !isPart(c) }) {
-		return badSubscription("the group "+kernel.Quote(o.Group)+" cannot be used", "it is at most 64 letters, digits, _ and -")
+		return badSubscription("the group "+kernel.Quote(o.Group)+" cannot be used", fmt.Sprintf("it is at most %d letters, digits, _ and -", maxGroupBytes))
 	}
 	if err := b.checkStart(o.Start); err != nil {
 		return err
@@ -286,7 +288,7 @@ func (s *Subscription) bury(ctx context.Context, d *Delivery, cause error) error
 		return nil
 	}
 	letter := *e
-	letter.ID = clip(e.ID, maxIDBytes-maxGroupBytes-8) + ".dead." + s.opts.Group
+	letter.ID = shorter(e.ID, maxIDBytes-maxGroupBytes-8) + ".dead." + s.opts.Group
 	letter.Topic = DeadTopics + e.Topic
 	letter.Time, letter.Sequence = s.bus.opts.Now().UTC(), 0
 	letter.Dead = &driver.Dead{Topic: e.Topic, ID: e.ID, Group: s.opts.Group, Attempts: d.Attempt, Cause: clip(cause.Error(), 4096)}
@@ -297,6 +299,16 @@ func (s *Subscription) bury(ctx context.Context, d *Delivery, cause error) error
 }
 
 func clip(text string, n int) string { return text[:min(len(text), n)] }
+
+// shorter returns an id, or one of n bytes that no other id becomes.
+func shorter(id string, n int) string {
+	if len(id) <= n {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	digest := "~" + hex.EncodeToString(sum[:16])
+	return id[:n-len(digest)] + digest
+}
 
 // Redrive publishes again, on their topics, the events whose dead letters match a
 // pattern of the topics that they were of, and returns how many. Each is published once:
@@ -313,7 +325,7 @@ func (b *Bus) Redrive(ctx context.Context, tenant, pattern string, idle time.Dur
 			return nil
 		}
 		e := *letter
-		e.ID, e.Topic, e.Dead = clip(letter.ID, maxIDBytes-24)+".again."+strconv.FormatInt(letter.Time.UnixNano(), 36), letter.Dead.Topic, nil
+		e.ID, e.Topic, e.Dead = shorter(letter.ID, maxIDBytes-24)+".again."+strconv.FormatInt(letter.Time.UnixNano(), 36), letter.Dead.Topic, nil
 		e.Time, e.Sequence, e.Hops = time.Time{}, 0, 0
 		if _, err := b.Publish(WithHops(ctx, 0), &e); err != nil {
 			return err

@@ -1,6 +1,8 @@
 package eventbus
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -40,6 +42,17 @@ func Part(text string) string {
 		return "_"
 	}
 	return part[:min(len(part), 64)]
+}
+
+// GroupOf makes a group of any text, and another of any other: a text that is no name of a group gets
+// the beginning of its digest.
+func GroupOf(text string) string {
+	part := Part(text)
+	if part == text {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return part[:min(len(part), 64-9)] + "-" + hex.EncodeToString(sum[:4])
 }
 
 func isPart(c byte) bool {
