@@ -39,7 +39,11 @@ type Config struct {
 	Timeout time.Duration `json:"-"` // of connecting; 0 is 10 s
 }
 
-const defaultTimeout = 10 * time.Second
+const (
+	defaultTimeout = 10 * time.Second
+	// answerTime is how long a folder's server may take to greet; one that ends lets it pass.
+	answerTime = time.Second
+)
 
 // Check returns a CodeConfig error for a configuration that cannot be.
 func (c *Config) Check() error {
@@ -90,7 +94,7 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 			return nil, err
 		}
 		c.URL = "nats://127.0.0.1:4222" // no address: the dialer's is the folder
-		opts = append(opts, nats.SetCustomDialer(s.node), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(30*time.Millisecond, 0))
+		opts = append(opts, nats.Timeout(min(c.Timeout, answerTime)), nats.SetCustomDialer(s.node), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(30*time.Millisecond, 0))
 	} else {
 		opts = append(opts, nats.ReconnectWait(250*time.Millisecond))
 	}
@@ -107,12 +111,8 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 }
 
 func (s *Server) connect(ctx context.Context, url string, opts []nats.Option) (err error) {
-	if s.conn, err = nats.Connect(url, opts...); err != nil {
-		var known *kernel.Error
-		if errors.As(err, &known) {
-			return known
-		}
-		return unavailable("NATS cannot be reached", kernel.Quote(err.Error()), "start it, or correct url and credentials", err)
+	if err = s.dial(ctx, url, opts); err != nil {
+		return err
 	}
 	if s.js, err = jetstream.New(s.conn); err != nil {
 		return err
@@ -132,6 +132,28 @@ func (s *Server) connect(ctx context.Context, url string, opts []nats.Option) (e
 			return unavailable("JetStream does not answer", kernel.Quote(err.Error()), "see whether the cluster has a majority of its nodes", err)
 		case <-time.After(50 * time.Millisecond):
 		}
+	}
+}
+
+// dial connects. The process that runs a folder's server may end in the middle of it; then
+// another does, or this one.
+func (s *Server) dial(ctx context.Context, url string, opts []nats.Option) (err error) {
+	for {
+		if s.conn, err = nats.Connect(url, opts...); err == nil {
+			return nil
+		}
+		var known *kernel.Error
+		if errors.As(err, &known) {
+			return known
+		}
+		if s.node != nil {
+			select {
+			case <-time.After(20 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return unavailable("NATS cannot be reached", kernel.Quote(err.Error()), "start it, or correct url and credentials", err)
 	}
 }
 

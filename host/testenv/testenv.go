@@ -27,6 +27,15 @@ func NeedClang(t testing.TB) string {
 	return NeedProgram(t, "clang-14", "clang-14 lld-14")
 }
 
+// NeedServer skips a test in -short, which is for minutes: starting a real server takes seconds,
+// and what is held to one mostly waits.
+func NeedServer(t testing.TB, server string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("NOT CHECKED in -short: on a real ", server)
+	}
+}
+
 // Missing skips a test because of what is not there, and says so; in CI it fails.
 func Missing(t testing.TB, what string) {
 	t.Helper()

@@ -16,6 +16,7 @@ import (
 // .ci/toolchains has Maven put into .build/kafka.
 func Kafka(t testing.TB) *Process {
 	t.Helper()
+	testenv.NeedServer(t, "Kafka")
 	java := testenv.NeedProgram(t, "java", "openjdk-17-jdk-headless maven")
 	jars := filepath.Join(root(t), ".build", "kafka")
 	if found, _ := filepath.Glob(filepath.Join(jars, "kafka_*.jar")); len(found) == 0 {

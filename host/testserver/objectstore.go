@@ -20,6 +20,7 @@ import (
 // CI fails it, where there is none.
 func S3(t *testing.T) (bucketURL string) {
 	t.Helper()
+	testenv.NeedServer(t, "S3 server")
 	program := builtProgram(t, "versitygw")
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "data", "bucket"), 0o700); err != nil {
@@ -37,6 +38,7 @@ func S3(t *testing.T) (bucketURL string) {
 // GCS starts fake-gcs-server, which speaks Google Cloud Storage's protocol, as S3 does.
 func GCS(t *testing.T) (bucketURL string) {
 	t.Helper()
+	testenv.NeedServer(t, "GCS server")
 	program := builtProgram(t, "fake-gcs-server")
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "bucket"), 0o700); err != nil {
@@ -52,6 +54,7 @@ func GCS(t *testing.T) (bucketURL string) {
 // Azure starts Azurite, which speaks Azure Blob Storage's protocol, as S3 does.
 func Azure(t *testing.T) (bucketURL string) {
 	t.Helper()
+	testenv.NeedServer(t, "Azurite")
 	node := testenv.NeedProgram(t, "node", "nodejs npm")
 	script := filepath.Join(buildDir(t), "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js")
 	if _, err := os.Stat(script); err != nil {
@@ -71,6 +74,7 @@ func Azure(t *testing.T) (bucketURL string) {
 // MLflow starts an MLflow server that serves artifacts alone and returns its URL, as S3 does.
 func MLflow(t *testing.T) (serverURL string) {
 	t.Helper()
+	testenv.NeedServer(t, "MLflow")
 	program := filepath.Join(buildDir(t), "mlflow", "bin", "mlflow")
 	if _, err := os.Stat(program); err != nil {
 		testenv.Missing(t, "MLflow; run 'make toolchains'")

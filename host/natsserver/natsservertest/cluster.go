@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/hexdag/hexdag/host/natsserver"
+	"github.com/hexdag/hexdag/host/testenv"
 	"github.com/hexdag/hexdag/host/testserver"
 )
 
@@ -92,6 +93,7 @@ type link struct{ from, to int }
 // Start starts a cluster, which ends with the test. sync is every node's SyncAlways.
 func Start(t testing.TB, nodes int, sync bool) *Cluster {
 	t.Helper()
+	testenv.NeedServer(t, "NATS cluster")
 	c := &Cluster{t: t, nodes: make([]*exec.Cmd, nodes), links: map[link]*testserver.Proxy{}}
 	folder := t.TempDir()
 	for i := range nodes {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/hexdag/hexdag/host/natsserver"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // Embedded returns a server in this process, which ends with the test.
@@ -15,6 +16,7 @@ func Embedded(t testing.TB, sync bool) *natsserver.Server {
 // Open connects until the test ends.
 func Open(t testing.TB, c natsserver.Config) *natsserver.Server {
 	t.Helper()
+	testenv.NeedServer(t, "NATS")
 	s, err := natsserver.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 
+	"github.com/hexdag/hexdag/host/testenv"
 	"github.com/hexdag/hexdag/host/testserver"
 )
 
@@ -25,6 +26,7 @@ type Cluster struct {
 // Start starts a cluster.
 func Start(t testing.TB, servers int) *Cluster {
 	t.Helper()
+	testenv.NeedServer(t, "etcd")
 	c := &Cluster{t: t, servers: make([]*embed.Etcd, servers)}
 	folder := t.TempDir()
 	at := func() url.URL {

@@ -115,11 +115,15 @@ func (b *Bus) stream(ctx context.Context, tenant string) (stream, error) {
 	}
 	name := b.config.Prefix + "_ev_" + driver.NameOf(tenant)
 	made := stream{prefix: b.config.Prefix + ".ev." + driver.NameOf(tenant) + "."}
+	want := jetstream.StreamConfig{
+		Name: name, Description: "events of tenant " + kernel.Quote(tenant), Subjects: []string{made.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: b.config.Replicas,
+		MaxBytes: b.config.RetainBytes, MaxAge: b.config.MaxAge, Duplicates: b.config.Dedup, Discard: jetstream.DiscardOld, AllowDirect: true,
+	}
 	err := insist(ctx, func(ctx context.Context) (err error) {
-		made.Stream, err = b.server.JetStream().CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name: name, Description: "events of tenant " + kernel.Quote(tenant), Subjects: []string{made.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: b.config.Replicas,
-			MaxBytes: b.config.RetainBytes, MaxAge: b.config.MaxAge, Duplicates: b.config.Dedup, Discard: jetstream.DiscardOld, AllowDirect: true,
-		})
+		made.Stream, err = b.server.JetStream().Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && !agree(made.CachedInfo().Config, want) {
+			made.Stream, err = b.server.JetStream().CreateOrUpdateStream(ctx, want)
+		}
 		return err
 	})
 	if err != nil {
@@ -129,6 +133,13 @@ func (b *Bus) stream(ctx context.Context, tenant string) (stream, error) {
 	b.streams[tenant] = made
 	b.mu.Unlock()
 	return made, nil
+}
+
+// agree is whether a stream is as wanted. One that is stays untouched: an update writes its files, and
+// nats-server 2.15 updates without regard for a consumer that is being made.
+func agree(is, want jetstream.StreamConfig) bool {
+	return slices.Equal(is.Subjects, want.Subjects) && is.Replicas == want.Replicas && max(is.MaxBytes, 0) == max(want.MaxBytes, 0) &&
+		is.MaxAge == want.MaxAge && is.Duplicates == want.Duplicates && is.Discard == want.Discard && is.AllowDirect == want.AllowDirect
 }
 
 func (b *Bus) known(tenant string) (stream, bool, error) {
