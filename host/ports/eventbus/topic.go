@@ -45,14 +45,14 @@ func Part(text string) string {
 }
 
 // GroupOf makes a group of any text, and another of any other: a text that is no name of a group gets
-// the beginning of its digest.
+// the beginning of its digest, which only a name that was made for it has too.
 func GroupOf(text string) string {
 	part := Part(text)
 	if part == text {
 		return text
 	}
 	sum := sha256.Sum256([]byte(text))
-	return part[:min(len(part), 64-9)] + "-" + hex.EncodeToString(sum[:4])
+	return part[:min(len(part), 64-17)] + "-" + hex.EncodeToString(sum[:8])
 }
 
 func isPart(c byte) bool {
