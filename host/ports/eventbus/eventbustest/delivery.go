@@ -85,9 +85,18 @@ func testTenants(t *testing.T, w *world) {
 	if topics, err := w.Topics(t.Context(), w.tenant, []string{">"}); err != nil || len(topics) != 1 || topics[0].Events != 1 {
 		t.Error(topics, err)
 	}
-	if events, err := w.Read(t.Context(), w.tenant, []string{">"}, eventbus.Start{}, 10); err != nil || len(events) != 1 || events[0].Sequence != 1 && w.Capabilities().TotalOrder {
+	if events, err := w.Read(t.Context(), w.tenant, []string{">"}, eventbus.Start{}, 10); err != nil || len(events) != 1 || counted(events[0].Sequence) != 1 && w.Capabilities().TotalOrder {
 		t.Error(events, err)
 	}
+}
+
+// counted returns a sequence that counts, or 1 for one that is a time in microseconds: it tells
+// nobody what others publish.
+func counted(sequence uint64) uint64 {
+	if time.Since(time.UnixMicro(int64(sequence))).Abs() < time.Hour {
+		return 1
+	}
+	return sequence
 }
 
 // Several publish at once, several subscribe, and all see everything.

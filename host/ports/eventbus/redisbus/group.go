@@ -127,7 +127,7 @@ func (s *subscription) divide(ctx context.Context, share int, all bool) {
 		switch {
 		case l == nil && held < share:
 			if s.renew(ctx, p) == nil {
-				if from, err := s.bus.client.HGet(ctx, s.keys.group(s.want.Group), "c"+strconv.Itoa(p)).Uint64(); err == nil {
+				if from, err := s.cursor(ctx, p); err == nil {
 					s.add(p, from)
 					held++
 				}
@@ -143,6 +143,21 @@ func (s *subscription) divide(ctx context.Context, share int, all bool) {
 			}
 		}
 	}
+}
+
+// cursor returns where the group is in a partition. A group that Redis has lost is made again.
+func (s *subscription) cursor(ctx context.Context, p int) (uint64, error) {
+	get := func() (uint64, error) {
+		return s.bus.client.HGet(ctx, s.keys.group(s.want.Group), "c"+strconv.Itoa(p)).Uint64()
+	}
+	n, err := get()
+	if !errors.Is(err, redis.Nil) {
+		return n, err
+	}
+	if err := s.found(ctx); err != nil {
+		return 0, err
+	}
+	return get()
 }
 
 func (s *subscription) lane(p int) *lane {
