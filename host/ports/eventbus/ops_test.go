@@ -106,6 +106,29 @@ func TestOps(t *testing.T) {
 	}
 }
 
+// asked is a backend that remembers what was subscribed to it.
+type asked struct {
+	driver.Bus
+	last *driver.Subscribe
+}
+
+func (a *asked) Subscribe(ctx context.Context, s *driver.Subscribe) (driver.Subscription, error) {
+	a.last = s
+	return a.Bus.Subscribe(ctx, s)
+}
+
+// A module's group is none of the operator's, and is not kept for ever.
+func TestGroupsOfModules(t *testing.T) {
+	a := &asked{Bus: membus.New(membus.Config{})}
+	b := eventbus.New(a, eventbus.Options{})
+	defer b.Close()
+	c := &caller{t, &kernel.RunContext{RunID: "r", Tenant: "acme"}, b.Ops(make(observers))}
+	defer c.run.End(t.Context())
+	if _, err := c.call("subscribe", `{"topic": "x", "group": "g"}`); err != nil || a.last.Group != "run-g" || a.last.Keep != 24*time.Hour {
+		t.Errorf("%+v %v", a.last, err)
+	}
+}
+
 func TestOpsRefuse(t *testing.T) {
 	c, _ := newCaller(t, eventbus.Options{}, make(observers))
 	for _, test := range []struct {

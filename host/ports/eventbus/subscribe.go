@@ -26,7 +26,10 @@ type Handler func(ctx context.Context, d *Delivery) error
 type SubscribeOptions struct {
 	// Group shares the events among the subscriptions of its name, and keeps the position:
 	// who subscribes later goes on there. Letters, digits, _ and -.
-	Group       string
+	Group string
+	// Keep is how long a group is kept when nobody is in it, where the backend forgets groups; 0 is for as long
+	// as there is room.
+	Keep        time.Duration
 	Start       Start // of a new group, or of a subscription without one
 	Concurrency int   // handlers at once; 0 is 1
 	// MaxDeliveries is how often an event is delivered before it goes to dlq.<topic>;
@@ -93,7 +96,7 @@ func (b *Bus) Subscribe(ctx context.Context, tenant string, patterns []string, h
 		s.seen = newSeen()
 	}
 	sub, err := b.bus.Subscribe(ctx, &driver.Subscribe{
-		Tenant: tenant, Patterns: s.Patterns, Group: opts.Group, Start: opts.Start, Concurrency: opts.Concurrency, AckWait: opts.AckWait, Deliver: s.deliver,
+		Tenant: tenant, Patterns: s.Patterns, Group: opts.Group, Keep: opts.Keep, Start: opts.Start, Concurrency: opts.Concurrency, AckWait: opts.AckWait, Deliver: s.deliver,
 	})
 	if err != nil {
 		return nil, b.failed(ctx, err)
@@ -179,7 +182,7 @@ func (b *Bus) checkSubscribe(patterns []string, o *SubscribeOptions) error {
 	if err := checkPatterns(patterns); err != nil {
 		return err
 	}
-	if o.Concurrency < 0 || o.Concurrency > maxConcurrency || o.MaxDeliveries < 0 || o.AckWait < 0 {
+	if o.Concurrency < 0 || o.Concurrency > maxConcurrency || o.MaxDeliveries < 0 || o.AckWait < 0 || o.Keep < 0 {
 		return badSubscription("a number is out of range", fmt.Sprintf("concurrency is at most %d, and nothing is negative", maxConcurrency))
 	}
 	if len(o.Group) > maxGroupBytes || slices.ContainsFunc([]byte(o.Group), func(c byte) bool { return !isPart(c) }) {

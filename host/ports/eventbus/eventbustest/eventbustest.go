@@ -41,6 +41,7 @@ func Run(t *testing.T, h Harness) {
 		{"MembersComeAndGo", nil, testMembersComeAndGo},
 		{"LastMemberLeaves", nil, testLastMemberLeaves},
 		{"LeavingLosesNothing", nil, testLeavingLosesNothing},
+		{"ForgetsGroups", func(c driver.Capabilities) bool { return c.ForgetsGroups }, testForgetsGroups},
 		{"OrderOfKeys", nil, testOrder},
 		{"OneAtATime", nil, testOneAtATime},
 		{"Nak", nil, testNak},

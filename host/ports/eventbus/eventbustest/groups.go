@@ -166,3 +166,23 @@ func testLeavingLosesNothing(t *testing.T, w *world) {
 	w.handle(t, c.take, opts, "t")
 	c.want(t, numbers(publishers*each)...)
 }
+
+// A group is kept for as long as somebody is in it, and for so long behind that.
+func testForgetsGroups(t *testing.T, w *world) {
+	opts := eventbus.SubscribeOptions{Group: "g", Keep: 2 * time.Second}
+	c := w.subscribe(t, opts, "t")
+	time.Sleep(2 * opts.Keep)
+	w.publish(t, "t", "k", "0")
+	c.want(t, "0")
+	w.leave(t, c.sub)
+	w.publish(t, "t", "k", "1")
+	c = w.subscribe(t, opts, "t")
+	c.want(t, "1")
+	w.leave(t, c.sub)
+	w.publish(t, "t", "k", "2")
+	time.Sleep(2*opts.Keep + time.Second)
+	c = w.subscribe(t, opts, "t")
+	w.publish(t, "t", "k", "3")
+	c.want(t, "3")
+	c.wantNothingElse(t, 1)
+}

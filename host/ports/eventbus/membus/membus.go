@@ -67,7 +67,7 @@ func New(c Config) *Bus {
 
 // Capabilities returns what a bus in a process can promise.
 func (b *Bus) Capabilities() driver.Capabilities {
-	return driver.Capabilities{ReplaySequence: true, ReplayTime: true, Dedup: true, TotalOrder: true}
+	return driver.Capabilities{ReplaySequence: true, ReplayTime: true, Dedup: true, ForgetsGroups: true, TotalOrder: true}
 }
 
 // tenant is what one tenant publishes and subscribes to.
@@ -200,7 +200,7 @@ func (b *Bus) open(t *tenant, s *driver.Subscribe) *queue {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.away = false
+	q.away, q.keep = false, s.Keep
 	if from != (driver.Start{}) {
 		for e := range t.log.from(from) {
 			if driver.MatchAny(s.Patterns, e.Topic) {

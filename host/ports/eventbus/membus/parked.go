@@ -1,18 +1,24 @@
 package membus
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // maxParked is how many groups that nobody is in a tenant has at most.
 const maxParked = 1024
 
 // park keeps a group that its last member has left, with what is not handled, until somebody joins.
-// Of too many groups the one that was left first is forgotten, of too many bytes the oldest events:
-// it is as much as the tenant keeps otherwise. The tenant is locked.
+// Of too many groups the one that was left first is forgotten, before all of those that are not kept
+// without end; of too many bytes the oldest events: it is as much as the tenant keeps otherwise. The
+// tenant is locked.
 func (t *tenant) park(q *queue) {
 	t.parked = append(t.parked, q)
+	t.parked = slices.DeleteFunc(t.parked, func(q *queue) bool { return q.expired() && q.discard() })
 	if len(t.parked) > maxParked {
-		t.parked[0].discard()
-		t.parked = slices.Delete(t.parked, 0, 1)
+		first := max(0, slices.IndexFunc(t.parked, func(q *queue) bool { return q.keep > 0 }))
+		t.parked[first].discard()
+		t.parked = slices.Delete(t.parked, first, first+1)
 	}
 	excess := -t.log.maxBytes
 	for _, left := range t.parked {
@@ -34,17 +40,20 @@ func (t *tenant) unpark(group string, patterns []string) *queue {
 	}
 	q := t.parked[i]
 	t.parked = slices.Delete(t.parked, i, i+1)
-	if !slices.Equal(q.patterns, patterns) { // it is another group
+	if q.expired() || !slices.Equal(q.patterns, patterns) { // it is another group
 		q.discard()
 		return nil
 	}
 	return q
 }
 
-func (q *queue) discard() {
+func (q *queue) expired() bool { return q.keep > 0 && time.Since(q.left) > q.keep }
+
+func (q *queue) discard() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	return true
 }
 
 func (q *queue) weight() int64 {

@@ -31,7 +31,9 @@ type queue struct {
 	space   chan struct{} // closed when there is space; nil where nobody waits
 	away    bool          // a group that nobody is in
 	closed  bool
-	resume  uint64 // the sequence at which a group that nobody is in goes on; under the tenant's lock
+	keep    time.Duration // how long it is kept when nobody is in it; 0 is without end
+	left    time.Time     // since when nobody is; under the tenant's lock
+	resume  uint64        // the sequence at which a group that nobody is in goes on; under the tenant's lock
 }
 
 // lane is a queue of events one of which is delivered at a time.
@@ -200,7 +202,7 @@ func (q *queue) leave(m *member) {
 	}
 	t.topics.remove(q.patterns, q)
 	if q.group != "" {
-		q.resume = t.log.next()
+		q.resume, q.left = t.log.next(), time.Now()
 		delete(t.groups, q.group)
 		t.park(q)
 	}

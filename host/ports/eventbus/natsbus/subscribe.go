@@ -152,7 +152,7 @@ func (c *consumer) open(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	config.Durable = want.Group + "-" + c.partition
+	config.Durable, config.InactiveThreshold = want.Group+"-"+c.partition, want.Keep
 	c.Consumer, err = s.stream.Consumer(ctx, config.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		c.Consumer, err = s.stream.CreateConsumer(ctx, config)

@@ -109,6 +109,10 @@ func (s *subscription) share(ctx context.Context) (int, error) {
 		p.ZAdd(ctx, key, redis.Z{Score: float64(now.UnixMilli()), Member: s.me})
 		p.ZRemRangeByScore(ctx, key, "-inf", strconv.FormatInt(now.Add(-s.want.AckWait).UnixMilli(), 10))
 		count = p.ZCard(ctx, key)
+		p.PExpire(ctx, key, 2*s.want.AckWait) // where all members die
+		if s.want.Keep > 0 {
+			p.PExpire(ctx, s.keys.group(s.want.Group), s.want.Keep)
+		}
 		return nil
 	})
 	if err != nil {

@@ -82,7 +82,7 @@ func why(err error) string {
 
 // Capabilities returns what Redis Streams can promise.
 func (b *Bus) Capabilities() driver.Capabilities {
-	return driver.Capabilities{Durable: true, Shared: true, ReplaySequence: true, ReplayTime: true, Dedup: true, CountsCrashes: true, TotalOrder: true}
+	return driver.Capabilities{Durable: true, Shared: true, ReplaySequence: true, ReplayTime: true, Dedup: true, CountsCrashes: true, ForgetsGroups: true, TotalOrder: true}
 }
 
 func unavailable(err error) error {
