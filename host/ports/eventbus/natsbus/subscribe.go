@@ -256,10 +256,10 @@ func (c *consumer) handle(msg jetstream.Msg) {
 	}
 	v := s.want.Deliver(s.handling, &driver.Delivery{Event: e, Attempt: int(attempts)})
 	<-s.slots
-	switch {
-	case v.Outcome == driver.Ack:
+	switch v.Outcome {
+	case driver.Ack:
 		c.settled(e, msg.Ack())
-	case v.Outcome == driver.Term:
+	case driver.Term:
 		c.settled(e, msg.Term())
 	default:
 		s.giveBack(msg, v.Delay)
