@@ -272,6 +272,33 @@ func TestTriggerRules(t *testing.T) {
 	}
 }
 
+// What waits for its turn is not tried again for it, is no dead letter, and holds up nobody who closes.
+func TestTriggersThatWait(t *testing.T) {
+	s := newSite(t, "  triggers: [{name: few, on: orders.paid, pipeline: echo.yaml, max_per_minute: 2, concurrency: 8, dedup: {key: data.order, window: 1h}}]\n")
+	s.pipeline(t, "echo", echo)
+	h := s.open(t)
+	l := listen(t, h, func() {
+		for i := range 4 {
+			publish(t, h, "orders.paid", "", fmt.Sprintf(`{"order": "%d"}`, i))
+		}
+	})
+	begun := time.Now()
+	if runs := l.runs("few"); len(runs) != 2 {
+		t.Errorf("%d runs in a minute, max_per_minute is 2", len(runs))
+	}
+	next := listen(t, h, func() {}) // a new listener begins a minute of its own
+	l.list = append(l.list, next.list...)
+	if runs := l.runs("few"); len(runs) != 4 || len(l.list) != 4 {
+		t.Errorf("%d runs of 4 events, %v", len(runs), l.list)
+	}
+	if letters := topicsOf(t, h, "dlq.>"); len(letters) != 0 {
+		t.Error(letters)
+	}
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("closing took %s", took)
+	}
+}
+
 // Triggers in Go, and what they need.
 func TestTriggerInGo(t *testing.T) {
 	s := newSite(t, "  {}\n")
@@ -284,7 +311,7 @@ func TestTriggerInGo(t *testing.T) {
 	defer p.Close(t.Context())
 	l := &told{}
 	trigger := &host.Trigger{
-		Name: "go", On: []string{"go.>"}, Pipeline: p,
+		Name: strings.Repeat("g", 64), On: []string{"go.>"}, Pipeline: p,
 		When:  func(e *eventbus.Event) (bool, error) { return e.Key != "no", nil },
 		Input: func(e *eventbus.Event) (any, error) { return map[string]any{"topic": e.Topic}, nil },
 	}
@@ -298,7 +325,7 @@ func TestTriggerInGo(t *testing.T) {
 	if err := listener.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if runs := l.runs("go"); len(runs) != 1 || got(t, runs[0]) != `{"topic":"go.a"}` {
+	if runs := l.runs(trigger.Name); len(runs) != 1 || got(t, runs[0]) != `{"topic":"go.a"}` {
 		t.Error(runs)
 	}
 	_, err = h.Listen(t.Context(), host.ListenOptions{Triggers: []*host.Trigger{{Name: "x y"}}})
@@ -454,6 +481,98 @@ spec:
 		if r.Err == nil || !strings.Contains(r.Err.Error(), says) {
 			t.Errorf("%s: %v", module, r.Err)
 		}
+	}
+}
+
+// What a module does with the events that its run has subscribed to is at the run's expense.
+func TestObserversStayWithinTheirRun(t *testing.T) {
+	s := watchers(t, `  ports: {eventbus: {adapter: memory, config: {max_per_run: 3}}}
+  modules:
+    sub: {path: WATCHER, config: {tag: run, op: eventbus.subscribe, args: {topic: "orders.*"}}, GRANTS}
+`)
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h *host.Host
+	orders := func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) { // not the run's own: it published none
+		for i := range 5 {
+			if _, err := h.Bus().Publish(ctx, &eventbus.Event{Topic: "orders.x", Tenant: h.Tenant(), Data: []byte(fmt.Sprint(i))}); err != nil {
+				return nil, err
+			}
+		}
+		// A part's calls are the run's: the subscription itself, and one for each event.
+		for range 500 {
+			if kernel.RunFrom(ctx).Used().PortCalls >= 6 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return nil, nil
+	}
+	if h, err = host.New(t.Context(), cfg, host.Options{Functions: map[string]host.Function{"test.orders": orders}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close(t.Context()) })
+	s.write(t, "p.yaml", `kind: Pipeline
+metadata: {name: p}
+spec:
+  nodes:
+    - {kind: function_node, metadata: {name: a}, spec: {fn: sub}}
+    - {kind: function_node, metadata: {name: b}, dependencies: [a], spec: {fn: test.orders}}
+`)
+	r := s.run(t, h, "p", nil)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if seen := topicsOf(t, h, "seen.*"); len(seen) != 3 || r.Usage.PortCalls < 6 {
+		t.Errorf("%d events of a run that may publish 3; %d calls are counted: %v", len(seen), r.Usage.PortCalls, seen)
+	}
+}
+
+// locker has whoever publishes hold a lock.
+type locker struct{ released chan struct{} }
+
+func (l locker) BeforePort(ctx context.Context, _ *kernel.PortCall) (kernel.Verdict, error) {
+	kernel.RunFrom(ctx).Leases.Add("good", &heldLock{released: l.released}, 8)
+	return kernel.Verdict{}, nil
+}
+
+func (locker) AfterPort(context.Context, *kernel.PortCall, *kernel.PortReply, error) (kernel.Verdict, error) {
+	return kernel.Verdict{}, nil
+}
+
+type heldLock struct {
+	kernel.Lease
+	released chan struct{}
+}
+
+func (l *heldLock) Fence() kernel.Fence { return kernel.Fence{} }
+func (l *heldLock) Release(context.Context) error {
+	close(l.released)
+	return nil
+}
+
+// What a module has locked while it observed an event is free when it has.
+func TestObserversGiveTheirLocksBack(t *testing.T) {
+	s := watchers(t, `  modules: {good: {path: WATCHER, config: {tag: good}, GRANTS}}
+  subscriptions: [{module: good, on: orders.*}]
+`)
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := locker{make(chan struct{})}
+	h, err := host.New(t.Context(), cfg, host.Options{PortHooks: []host.PortHook{{Name: "locker", Match: func(op string) bool { return op == "eventbus.publish" }, Hook: hook}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close(t.Context()) })
+	listen(t, h, func() { publish(t, h, "orders.paid", "", "1") })
+	select {
+	case <-hook.released:
+	case <-time.After(5 * time.Second):
+		t.Error("the lock is held for ever")
 	}
 }
 

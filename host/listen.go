@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
 )
@@ -32,6 +30,8 @@ type Listener struct {
 	opts  ListenOptions
 	subs  []*eventbus.Subscription
 	loads []*Pipeline
+	open  context.Context // ends when the listener closes
+	close context.CancelFunc
 
 	working atomic.Int64
 	mu      sync.Mutex
@@ -42,6 +42,7 @@ type Listener struct {
 // ones. The caller closes the listener before the host.
 func (h *Host) Listen(ctx context.Context, opts ListenOptions) (_ *Listener, err error) {
 	l := &Listener{host: h, opts: opts, last: time.Now()}
+	l.open, l.close = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close(context.WithoutCancel(ctx)))
@@ -86,18 +87,11 @@ func (l *Listener) add(ctx context.Context, t *Trigger) error {
 	}
 	own := *t
 	if t.PerMinute > 0 {
-		own.limit = rate.NewLimiter(rate.Limit(float64(t.PerMinute)/60), t.PerMinute)
+		own.pace = &pace{most: t.PerMinute}
 	}
 	return l.subscribe(ctx, t.On, func(ctx context.Context, d *eventbus.Delivery) error { return own.fire(ctx, l, d) }, eventbus.SubscribeOptions{
-		Group: "trigger-" + t.Name, Start: t.Start, Concurrency: t.Concurrency, MaxDeliveries: maxAttempts(t),
+		Group: "trigger-" + t.Name, Start: t.Start, Concurrency: t.Concurrency, MaxDeliveries: t.Retries + crashes,
 	})
-}
-
-func maxAttempts(t *Trigger) int {
-	if t.PerMinute > 0 {
-		return 1 << 20 // to wait is no failure
-	}
-	return t.Retries + crashes
 }
 
 func (l *Listener) subscribe(ctx context.Context, on []string, handler eventbus.Handler, opts eventbus.SubscribeOptions) error {
@@ -158,6 +152,7 @@ const stopping = 30 * time.Second
 // Close begins nothing more and waits for the runs under way, for at most half a minute,
 // then stops them. On a bus that is durable, what they were started by is delivered again.
 func (l *Listener) Close(ctx context.Context) error {
+	l.close()
 	ctx, cancel := context.WithTimeout(ctx, stopping)
 	defer cancel()
 	problems := make([]error, len(l.subs))

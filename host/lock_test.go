@@ -269,6 +269,8 @@ func TestLockConfiguration(t *testing.T) {
 		"{adapter: zookeeper}":                                   {"no adapter zookeeper", "consul, etcd, memory, nats, postgres, redis", "hexdag.yaml:4:"},
 		"{adapter: memory, config: {url: x}}":                    {"url", "ttl, max_ttl, max_held"},
 		"{adapter: memory, config: {ttl: 60, max_ttl: 30}}":      {"max_ttl at least ttl"},
+		"{adapter: consul, config: {max_ttl: 86401}}":            {"max_ttl is 24h0m1s", "24h0m0s at most", "another adapter"},
+		"{adapter: consul, config: {ttl: 90000}}":                {"max_ttl is 25h0m0s", "24h0m0s at most"},
 		"{adapter: redis}":                                       {"url is not set"},
 		"{adapter: postgres, config: {url: 'http://x'}}":         {"PostgreSQL"},
 		"{adapter: nats, config: {replicas: 9}}":                 {"replicas"},

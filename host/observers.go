@@ -28,14 +28,10 @@ func (h *Host) Observer(ctx context.Context, call *kernel.PortCall) (eventbus.Ha
 	caller := kernel.Caller{Principal: call.Caller.Principal, Modules: call.Caller.Modules[:n-1]}
 	run, door := kernel.RunFrom(ctx), ports.DoorFrom(ctx, h.door)
 	return func(ctx context.Context, d *eventbus.Delivery) error {
-		own := &kernel.RunContext{
-			RunID: newRunID(), ParentRunID: run.RunID, PipelineName: run.PipelineName, Tenant: run.Tenant, Principal: run.Principal, Labels: run.Labels, Started: time.Now(),
-			Observer: run.Observer, Clock: run.Clock, Entropy: run.Entropy, Budgets: run.Budgets, Caps: run.Caps, Deadline: run.Deadline,
-		}
 		if !run.CountCall("eventbus.deliveries", maxDeliveries) {
 			return eventbus.Term(&kernel.Error{Code: kernel.CodeLimit, What: "a run is told of too many events", Fix: "subscribe in hexdag.yaml"})
 		}
-		return deliverTo(ports.WithDoor(ctx, door), m, own, caller, d)
+		return deliverTo(ports.WithDoor(ctx, door), m, run.Part(newRunID()), caller, d)
 	}, nil
 }
 
@@ -52,6 +48,7 @@ func deliverTo(ctx context.Context, m *extension.Module, run *kernel.RunContext,
 	ctx = kernel.WithFlow(kernel.WithRun(ctx, run), kernel.NewFlow(run.InputLabels))
 	m.BeginRun(run)
 	defer m.EndRun(context.WithoutCancel(ctx), run.RunID)
+	defer release(ctx, run)
 	defer run.End(context.WithoutCancel(ctx))
 	v, err := m.Observe(ctx, caller, event, d.Attempt)
 	switch {
@@ -66,6 +63,16 @@ func deliverTo(ctx context.Context, m *extension.Module, run *kernel.RunContext,
 	}
 	return nil
 }
+
+// release gives the locks back that an observing module still holds.
+func release(ctx context.Context, run *kernel.RunContext) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasing)
+	defer cancel()
+	_ = run.Leases.Release(ctx) // what is not given back ends by itself
+}
+
+// releasing is how long giving locks back may take.
+const releasing = 5 * time.Second
 
 // subscribeModule has a module of the configuration told of events, within its grants.
 func (h *Host) subscribeModule(ctx context.Context, spec pipeline.SubscriptionSpec, l *Listener) error {
@@ -94,6 +101,6 @@ func (h *Host) subscribeModule(ctx context.Context, spec pipeline.SubscriptionSp
 		l.tell(&Triggered{Module: spec.Module, Event: d.Event, Err: err})
 		return err
 	}
-	group := orElse(spec.Group, eventbus.Part(spec.Module))
+	group := orElse(spec.Group, eventbus.GroupOf(spec.Module))
 	return l.subscribe(ctx, spec.On, handler, eventbus.SubscribeOptions{Group: "module-" + group, Start: eventbus.Start{Beginning: spec.Beginning}, Concurrency: spec.Concurrency})
 }

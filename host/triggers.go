@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -38,7 +36,7 @@ type Trigger struct {
 	Start     eventbus.Start // where a new trigger begins
 	Principal string         // who runs; "" means the configuration's
 
-	limit *rate.Limiter
+	pace *pace
 }
 
 // Triggered is what came of an event for a trigger, or for a module that observes.
@@ -145,10 +143,12 @@ func defaultInput(e *eventbus.Event) (any, error) {
 // fire decides whether an event starts a run, and runs it.
 func (t *Trigger) fire(ctx context.Context, l *Listener, d *eventbus.Delivery) (result error) {
 	e := d.Event
-	told := &Triggered{Trigger: t.Name, Event: e}
+	told, dealt := &Triggered{Trigger: t.Name, Event: e}, true
 	defer func() {
-		told.Err = errors.Join(told.Err, result)
-		l.tell(told)
+		if dealt {
+			told.Err = errors.Join(told.Err, result)
+			l.tell(told)
+		}
 	}()
 	if t.When != nil {
 		if is, err := t.When(e); err != nil || !is {
@@ -159,11 +159,6 @@ func (t *Trigger) fire(ctx context.Context, l *Listener, d *eventbus.Delivery) (
 	if most := l.host.bus.MaxHops(); e.Hops >= most {
 		return eventbus.Term(&kernel.Error{Code: kernel.CodeLimit, What: "triggers start each other in a circle", Why: fmt.Sprintf("%d events led to this one, max_hops is %d", e.Hops, most), Fix: "have when: leave out what the trigger's own pipeline causes"})
 	}
-	if t.limit != nil {
-		if now := time.Now(); !t.limit.AllowN(now, 1) {
-			return eventbus.NakAfter(time.Minute/time.Duration(t.PerMinute), &kernel.Error{Code: kernel.CodeRetry, What: "the trigger starts enough runs", Why: fmt.Sprintf("max_per_minute is %d", t.PerMinute)})
-		}
-	}
 	input, err := t.input(e)
 	if err != nil {
 		return eventbus.Term(&kernel.Error{Code: kernel.CodeInput, What: "trigger " + kernel.Quote(t.Name) + " cannot make its input of the event", Why: err.Error(), Err: err})
@@ -173,12 +168,31 @@ func (t *Trigger) fire(ctx context.Context, l *Listener, d *eventbus.Delivery) (
 		told.Skipped = "dedup"
 		return err
 	}
+	if err := t.turn(ctx, l); err != nil {
+		release(context.WithoutCancel(ctx))
+		dealt = false
+		return err
+	}
 	done := l.began()
 	told.Result = t.Pipeline.Run(ctx, input, RunOptions{
 		Principal: t.Principal, Labels: map[string]string{"trigger": t.Name, "event": e.ID}, InputLabels: kernel.LabelsOfEvent(e.Labels, e.Topic), Observer: l.opts.Observer,
 	})
 	done()
 	return t.settle(ctx, told.Result, d, release)
+}
+
+// turn waits until one more run may begin. Where the listener closes before, the event is for who listens next.
+func (t *Trigger) turn(ctx context.Context, l *Listener) error {
+	if t.pace == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.open, cancel)()
+	if err := t.pace.wait(ctx); err != nil {
+		return eventbus.GiveBack(fmt.Errorf("max_per_minute is %d: %w", t.PerMinute, err))
+	}
+	return nil
 }
 
 func (t *Trigger) input(e *eventbus.Event) (any, error) {

@@ -152,6 +152,14 @@ func split(config map[string]any, names ...string) (named, rest map[string]any) 
 	return named, rest
 }
 
+// maxTTL is the longest TTL that an adapter has; 0 is no limit.
+func maxTTL(adapter string) time.Duration {
+	if adapter == "consul" {
+		return consullock.MaxTTL
+	}
+	return 0
+}
+
 // openLocks opens an adapter of the lock port.
 func openLocks(ctx context.Context, name string, config map[string]any, connect natsConnector) (*Locks, error) {
 	open, ok := lockStores()[name]
@@ -164,6 +172,9 @@ func openLocks(ctx context.Context, name string, config map[string]any, connect 
 		return nil, err
 	}
 	if err := l.options().Check(); err != nil {
+		return nil, err
+	}
+	if err := l.options().Within(maxTTL(name)); err != nil {
 		return nil, err
 	}
 	store, err := open(ctx, rest, connect)

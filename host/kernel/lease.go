@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Fence is the token of a lock that a call is made under. Of two tokens of one lock
@@ -37,6 +38,7 @@ type Leases struct {
 	parent *Leases
 	held   []ownedLease
 	ended  bool
+	count  *atomic.Int64 // of all that are held at one run's expense; nil until there is one
 }
 
 type ownedLease struct {
@@ -47,12 +49,31 @@ type ownedLease struct {
 // Inherit has the run act under the locks of its parent, too.
 func (l *Leases) Inherit(parent *Leases) { l.parent = parent }
 
+// within is Inherit for a part of the parent's run: what both hold counts together.
+func (l *Leases) within(parent *Leases) {
+	parent.mu.Lock()
+	defer parent.mu.Unlock()
+	l.parent, l.count = parent, parent.counter()
+}
+
+// counter returns what counts the leases, which are locked.
+func (l *Leases) counter() *atomic.Int64 {
+	if l.count == nil {
+		l.count = new(atomic.Int64)
+	}
+	return l.count
+}
+
 // Add has the run hold a lease on behalf of an owner: a module's name, or "" for the pipeline itself.
 // It reports false where the run has ended, or holds most already: the caller releases the lease.
 func (l *Leases) Add(owner string, lease Lease, most int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended || len(l.held) >= most {
+	if l.ended {
+		return false
+	}
+	if l.counter().Add(1) > int64(most) {
+		l.count.Add(-1)
 		return false
 	}
 	l.held = append(l.held, ownedLease{lease, owner})
@@ -76,7 +97,13 @@ func (l *Leases) Find(owner, name, id string) []Lease {
 func (l *Leases) Remove(lease Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held = slices.DeleteFunc(l.held, func(h ownedLease) bool { return h.Lease == lease })
+	l.held = slices.DeleteFunc(l.held, func(h ownedLease) bool {
+		is := h.Lease == lease
+		if is {
+			l.count.Add(-1)
+		}
+		return is
+	})
 }
 
 // Release gives all back, the last first. From then on the run holds none.
@@ -84,6 +111,7 @@ func (l *Leases) Release(ctx context.Context) error {
 	l.mu.Lock()
 	held := l.held
 	l.held, l.ended = nil, true
+	l.counter().Add(-int64(len(held)))
 	l.mu.Unlock()
 	var problems []error
 	for _, h := range slices.Backward(held) {

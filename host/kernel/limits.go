@@ -43,6 +43,7 @@ func (s *Spending) Cost() float64 {
 // StartLLM admits a call of a model; tokens is what it may take at
 // most, 0 if that is not known. done is called with what it took.
 func (r *RunContext) StartLLM(ctx context.Context, tokens int64) (done func(model string, input, output int64) error, err error) {
+	r = r.paying()
 	s := &r.Spending
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,6 +94,7 @@ func (r *RunContext) endLLM(ctx context.Context, model string, reserved, input, 
 
 // StartTool admits a call of a tool and counts it.
 func (r *RunContext) StartTool(ctx context.Context) error {
+	r = r.paying()
 	s := &r.Spending
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -45,9 +45,35 @@ type RunContext struct {
 	endings  endings
 	message  atomic.Pointer[runMessage]
 	labels   atomic.Pointer[map[string]string]
+	payer    *RunContext // at whose expense the run is; nil is itself
 	// InputLabels are those of the run's input.
 	InputLabels *Labels
 }
+
+// Part returns a run with an id of its own within this one: for the same caller, under the same locks,
+// and at this one's expense, so that both together stay within one set of limits.
+func (r *RunContext) Part(id string) *RunContext {
+	p := &RunContext{
+		RunID: id, ParentRunID: r.RunID, PipelineName: r.PipelineName, PipelineVersion: r.PipelineVersion, Tenant: r.Tenant, Principal: r.Principal, Labels: r.Labels,
+		Started: time.Now(), Deadline: r.Deadline, Observer: r.Observer, Clock: r.Clock, Entropy: r.Entropy,
+		Budgets: r.Budgets, Caps: r.Caps, Door: r.Door, payer: r.paying(),
+	}
+	p.Leases.within(&r.Leases)
+	return p
+}
+
+func (r *RunContext) paying() *RunContext {
+	if r.payer != nil {
+		return r.payer
+	}
+	return r
+}
+
+// CountPort counts a call of a port.
+func (r *RunContext) CountPort() { r.paying().Usage.PortCalls.Add(1) }
+
+// Used returns what the run has used up so far, or the one that it is a part of.
+func (r *RunContext) Used() UsageSnapshot { return r.paying().Usage.Snapshot() }
 
 // LabelsFor returns the run's labels as policies read them, with those of what goes
 // into a call. Whoever has them does not change them.
@@ -118,6 +144,7 @@ type counters struct {
 
 // Count adds delta to the run's counter of that name.
 func (r *RunContext) Count(name string, delta int64) {
+	r = r.paying()
 	r.counters.mu.Lock()
 	defer r.counters.mu.Unlock()
 	if r.counters.value == nil {
@@ -129,6 +156,7 @@ func (r *RunContext) Count(name string, delta int64) {
 // CountCall counts a call of an operation that governance limits, and reports
 // whether it is within the limit.
 func (r *RunContext) CountCall(op string, limit int64) bool {
+	r = r.paying()
 	r.calls.mu.Lock()
 	defer r.calls.mu.Unlock()
 	if r.calls.value == nil {
@@ -157,7 +185,7 @@ type runMessage struct {
 // Message returns the run as modules read it: what describe makes of its usage,
 // kept for as long as that stays the same.
 func (r *RunContext) Message(describe func(UsageSnapshot) Message) Message {
-	usage := r.Usage.Snapshot()
+	usage := r.Used()
 	if known := r.message.Load(); known != nil && known.usage == usage {
 		return known.Message
 	}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -160,5 +161,82 @@ func TestTokensAreReserved(t *testing.T) {
 	}
 	if _, err := run.StartLLM(t.Context(), 0); CodeOf(err) != CodeLimit || !strings.Contains(err.Error(), "max_cost_usd") {
 		t.Errorf("%v", err)
+	}
+}
+
+type lease struct {
+	Lease
+	name string
+}
+
+func (l *lease) Name() string                  { return l.name }
+func (l *lease) Fence() Fence                  { return Fence{Lock: l.name, Token: 1} }
+func (l *lease) Valid() bool                   { return true }
+func (l *lease) Release(context.Context) error { return nil }
+
+// A part of a run spends what is the run's, and counts where the run does.
+func TestPartsStayWithinTheRun(t *testing.T) {
+	two, price := 2.0, 1.0
+	run := &RunContext{RunID: "r", Tenant: "t"}
+	run.Spending.Limits = Limits{LLMCalls: &two, ToolCalls: &two, CostUSD: &price}
+	run.Spending.Price = func(string) (Price, bool) { return Price{InputPerMillion: 1}, true }
+	part := run.Part("p").Part("q") // what a part subscribes to is part of the same
+	if part.ParentRunID != "p" || part.Tenant != "t" {
+		t.Errorf("%+v", part)
+	}
+	for i, r := range []*RunContext{run, part} {
+		done, err := r.StartLLM(t.Context(), 0)
+		if err == nil {
+			err = errors.Join(done("m", 10, 0), r.StartTool(t.Context()))
+		}
+		if r.CountPort(); err != nil || !r.CountCall("op", 2) {
+			t.Errorf("%d: %v", i, err)
+		}
+		r.Count("c", 1)
+	}
+	for _, r := range []*RunContext{run, part} {
+		if _, err := r.StartLLM(t.Context(), 0); CodeOf(err) != CodeLimit {
+			t.Errorf("a third call of a model: %v", err)
+		}
+		if err := r.StartTool(t.Context()); CodeOf(err) != CodeLimit {
+			t.Errorf("a third tool: %v", err)
+		}
+		if r.CountCall("op", 2) {
+			t.Error("a third call")
+		}
+		if used := r.Used(); used.LLMCalls != 2 || used.ToolCalls != 2 || used.PortCalls != 2 || used.InputTokens != 20 {
+			t.Errorf("used %+v", used)
+		}
+	}
+	if run.Counters()["c"] != 2 || run.Spending.Cost() == 0 {
+		t.Error(run.Counters(), run.Spending.Cost())
+	}
+}
+
+// A part acts under the run's locks, and holds no more of them than both may.
+func TestPartsHoldLeasesTogether(t *testing.T) {
+	run := &RunContext{}
+	part, other := run.Part("p"), run.Part("q")
+	a, b := &lease{name: "a"}, &lease{name: "b"}
+	if !run.Leases.Add("", a, 2) || !part.Leases.Add("", b, 2) {
+		t.Fatal("two of two")
+	}
+	if other.Leases.Add("", &lease{name: "c"}, 2) || run.Leases.Add("", &lease{name: "c"}, 2) {
+		t.Error("three of two")
+	}
+	if fences, err := FencesFrom(WithRun(t.Context(), part)); err != nil || len(fences) != 2 {
+		t.Error(fences, err)
+	}
+	if fences, err := FencesFrom(WithRun(t.Context(), run)); err != nil || len(fences) != 1 {
+		t.Error(fences, err)
+	}
+	if err := part.Leases.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !other.Leases.Add("", b, 2) {
+		t.Error("what a part gave back is counted")
+	}
+	if run.Leases.Remove(a); !run.Leases.Add("", a, 2) {
+		t.Error("what was removed is counted")
 	}
 }

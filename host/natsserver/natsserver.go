@@ -146,14 +146,14 @@ func (s *Server) dial(ctx context.Context, url string, opts []nats.Option) (err 
 		if errors.As(err, &known) {
 			return known
 		}
-		if s.node != nil {
-			select {
-			case <-time.After(20 * time.Millisecond):
-				continue
-			case <-ctx.Done():
-			}
+		if s.node == nil {
+			return unavailable("NATS cannot be reached", kernel.Quote(err.Error()), "start it, or correct url and credentials", err)
 		}
-		return unavailable("NATS cannot be reached", kernel.Quote(err.Error()), "start it, or correct url and credentials", err)
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return s.node.unusable(err)
+		}
 	}
 }
 

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -32,7 +33,9 @@ const maxSocketPath = 100
 type node struct {
 	config Config
 
-	mu      sync.Mutex
+	dialing sync.Mutex // around starting and stopping the server, which take their time
+
+	mu      sync.Mutex // around the fields
 	closed  bool
 	lock    *os.File // held while the server is here
 	server  *server.Server
@@ -54,38 +57,46 @@ func openNode(c Config) (*node, error) {
 	return &node{config: c, guests: map[net.Conn]struct{}{}}, nil
 }
 
-// Dial connects to the server of the folder, wherever it runs.
+// Dial connects to the server of the folder, wherever it runs. It waits for no other process: who
+// dials tries again.
 func (n *node) Dial(string, string) (net.Conn, error) {
+	n.dialing.Lock()
+	defer n.dialing.Unlock()
+	if s, err := n.running(); s != nil || err != nil {
+		return inProcess(s, err)
+	}
+	conn, err := net.DialTimeout("unix", n.socketPath(), answerTime)
+	if err == nil {
+		return conn, nil
+	}
+	lock, lerr := lockFile(filepath.Join(n.config.Folder, lockName))
+	switch {
+	case errors.Is(lerr, errLocked): // it is about to start, or to end, or its socket cannot be
+		return nil, fmt.Errorf("another process has it, and lets nobody in: %w", err)
+	case lerr != nil:
+		return nil, n.unusable(lerr)
+	}
+	if err := n.start(lock); err != nil {
+		return nil, errors.Join(err, n.stop())
+	}
+	return inProcess(n.running())
+}
+
+// running returns the server if it is here, or nil.
+func (n *node) running() (*server.Server, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return nil, net.ErrClosed
 	}
-	deadline := time.Now().Add(n.config.Timeout)
-	for {
-		if n.server != nil {
-			return n.server.InProcessConn()
-		}
-		conn, err := net.Dial("unix", n.socketPath())
-		if err == nil {
-			return conn, nil
-		}
-		lock, lerr := lockFile(filepath.Join(n.config.Folder, lockName))
-		if lerr == nil {
-			n.lock = lock
-			if err := n.start(); err != nil {
-				return nil, errors.Join(err, n.stop())
-			}
-			continue
-		}
-		if !errors.Is(lerr, errLocked) {
-			return nil, n.unusable(lerr)
-		}
-		if time.Now().After(deadline) {
-			return nil, n.unusable(fmt.Errorf("another process has it, and lets nobody in: %w", err))
-		}
-		time.Sleep(10 * time.Millisecond) // it is about to start, or to end
+	return n.server, nil
+}
+
+func inProcess(s *server.Server, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
 	}
+	return s.InProcessConn()
 }
 
 func (n *node) unusable(err error) error {
@@ -102,8 +113,11 @@ func (n *node) socketPath() string {
 }
 
 // start runs the server in this process, which has the lock.
-func (n *node) start() error {
+func (n *node) start(lock *os.File) error {
 	log := &lastError{}
+	n.mu.Lock()
+	n.lock, n.log = lock, log
+	n.mu.Unlock()
 	most := n.config.MaxBytes
 	if most == 0 { // a stream reserves what it may take, and few take it: the disk is limit enough
 		most = math.MaxInt64 / 2
@@ -118,8 +132,10 @@ func (n *node) start() error {
 		return n.unusable(err)
 	}
 	s.SetLoggerV2(log, false, false, false)
-	n.server, n.log = s, log
 	s.Start()
+	n.mu.Lock()
+	n.server = s
+	n.mu.Unlock()
 	if !s.ReadyForConnections(n.config.Timeout) || !s.JetStreamEnabled() {
 		return n.unusable(fmt.Errorf("the server did not start: %s", kernel.Quote(log.text())))
 	}
@@ -128,13 +144,17 @@ func (n *node) start() error {
 		return nil
 	}
 	_ = os.Remove(path) // of a process that died
-	if n.socket, err = net.Listen("unix", path); err != nil {
+	socket, err := net.Listen("unix", path)
+	if err != nil {
 		return n.unusable(err)
 	}
+	n.mu.Lock()
+	n.socket = socket
+	n.mu.Unlock()
 	if err := os.Chmod(path, 0o600); err != nil {
 		return n.unusable(err)
 	}
-	n.serving.Go(func() { n.serve(n.socket, s) })
+	n.serving.Go(func() { n.serve(socket, s) })
 	return nil
 }
 
@@ -191,32 +211,34 @@ func (n *node) problem() string {
 func (n *node) close() error {
 	n.mu.Lock()
 	n.closed = true
-	err := n.stop()
 	n.mu.Unlock()
+	n.dialing.Lock()
+	err := n.stop()
+	n.dialing.Unlock()
 	n.serving.Wait()
 	return err
 }
 
 // stop ends what start began, as far as that went, and gives the folder back.
 func (n *node) stop() error {
-	if n.server != nil {
-		n.server.Shutdown()
-		n.server.WaitForShutdown()
-		n.server = nil
+	n.mu.Lock()
+	s, socket, lock, guests := n.server, n.socket, n.lock, slices.Collect(maps.Keys(n.guests))
+	n.server, n.socket, n.lock = nil, nil, nil
+	n.mu.Unlock()
+	if s != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
 	}
-	if n.socket != nil {
-		n.socket.Close() // removes it
-		n.socket = nil
+	if socket != nil {
+		socket.Close() // removes it
 	}
-	for guest := range n.guests {
+	for _, guest := range guests {
 		guest.Close()
 	}
-	if n.lock == nil {
+	if lock == nil {
 		return nil
 	}
-	err := n.lock.Close()
-	n.lock = nil
-	return err
+	return lock.Close()
 }
 
 // lastError is a log that keeps the last of the errors, for the message of a server that

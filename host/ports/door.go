@@ -137,7 +137,7 @@ func (d *Door) enter(ctx context.Context, flow *kernel.Flow, call *kernel.PortCa
 		return nil, unknown.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
 	}
 	if run := kernel.RunFrom(ctx); run != nil {
-		run.Usage.PortCalls.Add(1)
+		run.CountPort()
 	}
 	call.Attempt = 1
 	c := passage{Door: d, op: op, call: call, flow: flow}
@@ -353,7 +353,7 @@ func scopeOf(ctx context.Context, node string, labels *kernel.Labels) kernel.Sco
 	if run == nil {
 		return kernel.Scope{Node: node}
 	}
-	return kernel.Scope{RunID: run.RunID, Pipeline: run.PipelineName, Node: node, Labels: run.LabelsFor(labels), Sources: labels.Sources(), Usage: run.Usage.Snapshot()}
+	return kernel.Scope{RunID: run.RunID, Pipeline: run.PipelineName, Node: node, Labels: run.LabelsFor(labels), Sources: labels.Sources(), Usage: run.Used()}
 }
 
 func (p *passage) record(ctx context.Context, guarded map[string]string, effect kernel.Effect, reasons []kernel.Reason, result string) error {

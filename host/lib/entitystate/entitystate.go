@@ -147,21 +147,21 @@ func (s *States) Register(ctx context.Context, tenant, entity, id, initial strin
 	return initial, s.begin(ctx, tenant, entity, id, initial)
 }
 
-// registerTries is how often a registration that others come before is tried.
-const registerTries = 8
+// tries is how often a registration, or a removal, that others come before is tried.
+const tries = 8
 
 // begin keeps the record of an entity that begins, anew or not: what was seen of locks stays.
 func (s *States) begin(ctx context.Context, tenant, entity, id, initial string) error {
-	for range registerTries {
+	for range tries {
 		r := newRecord(initial, s.opts.Now())
 		old, value, err := s.load(ctx, tenant, entity, id)
 		switch {
-		case err == nil:
+		case old != nil:
 			r.Fences = old.Fences
 		case !errors.Is(err, ErrNotRegistered) && value == nil:
 			return err
 		}
-		if r, err = r.under(ctx); err != nil {
+		if r, err = r.under(ctx, s.opts.Now()); err != nil {
 			return err
 		}
 		var done bool
@@ -174,7 +174,11 @@ func (s *States) begin(ctx context.Context, tenant, entity, id, initial string) 
 			return err
 		}
 	}
-	return &kernel.Error{Code: kernel.CodeRetry, What: fmt.Sprintf("%s/%s was not registered", quote(entity), quote(id)), Why: "others change it all the time", Fix: "try again", Err: ErrStale}
+	return busy(entity, id, "registered")
+}
+
+func busy(entity, id, done string) error {
+	return &kernel.Error{Code: kernel.CodeRetry, What: fmt.Sprintf("%s/%s was not %s", quote(entity), quote(id), done), Why: "others change it all the time", Fix: "try again", Err: ErrStale}
 }
 
 // State returns an entity's state.
@@ -205,24 +209,29 @@ type Summary struct {
 
 // Cleanup removes an entity, whose transitions under way come to nothing.
 func (s *States) Cleanup(ctx context.Context, tenant, entity, id string) (*Summary, error) {
-	r, _, err := s.load(ctx, tenant, entity, id)
-	if err != nil {
-		return nil, err
+	for range tries {
+		r, value, err := s.load(ctx, tenant, entity, id)
+		if err != nil {
+			return nil, err
+		}
+		now := s.opts.Now()
+		if r, err = r.under(ctx, now); err != nil {
+			return nil, err
+		}
+		rest, ttl := r.removed() // it ends by itself: to delete it could delete what somebody registers meanwhile
+		done, err := s.memory.CompareAndSwap(ctx, scope(tenant), key(entity, id), value, rest.value(), ttl)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			return &Summary{FinalState: r.State, Lifetime: now.Sub(r.Created), Transitions: r.Transitions}, nil
+		}
 	}
-	if _, err := r.under(ctx); err != nil {
-		return nil, err
-	}
-	found, err := s.memory.Delete(ctx, scope(tenant), key(entity, id))
-	if err == nil && !found {
-		err = notRegistered(entity, id)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Summary{FinalState: r.State, Lifetime: s.opts.Now().Sub(r.Created), Transitions: r.Transitions}, nil
+	return nil, busy(entity, id, "removed")
 }
 
-// load returns an entity's record, and the value that it was read from, also where that is no record.
+// load returns an entity's record, and the value that it was read from, also where that is no record, or
+// one of an entity that was removed.
 func (s *States) load(ctx context.Context, tenant, entity, id string) (*record, kernel.Value, error) {
 	if err := checkNames(entity, id); err != nil {
 		return nil, nil, err
@@ -237,6 +246,9 @@ func (s *States) load(ctx context.Context, tenant, entity, id string) (*record, 
 	r, err := parseRecord(value)
 	if err != nil {
 		return nil, value, &kernel.Error{Code: kernel.CodeFailed, What: "the state of " + quote(entity) + "/" + quote(id) + " cannot be read", Why: kernel.Quote(err.Error()), Fix: "register it anew", Err: err}
+	}
+	if r.Removed {
+		return r, value, notRegistered(entity, id)
 	}
 	return r, value, nil
 }

@@ -2,6 +2,7 @@ package entitystate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -30,26 +31,34 @@ type record struct {
 	Transitions int64     `json:"transitions"`
 	History     []Entry   `json:"history"`
 	Claim       *claim    `json:"claim,omitempty"`
-	// Fences are the largest tokens of locks that the entity was changed under, at most maxFences.
+	// Fences are the largest tokens of locks that the entity was changed under within fenceTime, at most maxFences.
 	Fences []fence `json:"fences,omitempty"`
+	// Removed says that there is no such entity: what is left is what was seen of locks, for a while.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // fence is a lock's token.
 type fence struct {
-	Lock  string `json:"lock"`
-	Token uint64 `json:"token"`
+	Lock  string    `json:"lock"`
+	Token uint64    `json:"token"`
+	At    time.Time `json:"at"` // when it was last used
 }
 
-// maxFences is how many locks' tokens are kept: those that were used last.
-const maxFences = 16
+// A token is kept for fenceTime, however many other locks there are: who holds enough of them would else have
+// one forgotten that an entity is guarded by. With maxFences an entity is changed under no further one.
+const (
+	fenceTime = 24 * time.Hour
+	maxFences = 128
+)
 
 // under returns the record with the tokens of the locks that ctx's run holds, or why it may not be changed.
-func (r *record) under(ctx context.Context) (*record, error) {
+func (r *record) under(ctx context.Context, now time.Time) (*record, error) {
 	held, err := kernel.FencesFrom(ctx)
 	if err != nil || len(held) == 0 {
 		return r, err
 	}
-	fences := slices.Clone(r.Fences)
+	now = now.UTC()
+	fences := slices.DeleteFunc(slices.Clone(r.Fences), func(f fence) bool { return f.At.Add(fenceTime).Before(now) })
 	for _, f := range held {
 		if i := slices.IndexFunc(fences, func(known fence) bool { return known.Lock == f.Lock }); i >= 0 {
 			if seen := fences[i].Token; seen > f.Token {
@@ -57,10 +66,13 @@ func (r *record) under(ctx context.Context) (*record, error) {
 			}
 			fences = slices.Delete(fences, i, i+1)
 		}
-		fences = append(fences, fence{Lock: f.Lock, Token: f.Token})
+		fences = append(fences, fence{Lock: f.Lock, Token: f.Token, At: now})
+	}
+	if len(fences) > maxFences {
+		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "the entity is changed under too many locks", Why: fmt.Sprintf("there were %d within %s, and it remembers %d", len(fences), fenceTime, maxFences), Fix: "guard an entity by one lock, named after it"}
 	}
 	copied := *r
-	copied.Fences = fences[max(0, len(fences)-maxFences):]
+	copied.Fences = fences
 	return &copied, nil
 }
 
@@ -93,6 +105,14 @@ func (r *record) released() *record {
 	copied := *r
 	copied.Claim = nil
 	return &copied
+}
+
+// removed returns the record of an entity that there is no more, and how long it is kept.
+func (r *record) removed() (*record, time.Duration) {
+	if len(r.Fences) == 0 {
+		return &record{Removed: true}, time.Second
+	}
+	return &record{Removed: true, Fences: r.Fences}, fenceTime
 }
 
 func (r *record) value() kernel.Value {

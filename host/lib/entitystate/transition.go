@@ -28,7 +28,7 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 	if err != nil {
 		return err
 	}
-	if before, err = before.under(ctx); err != nil {
+	if before, err = before.under(ctx, s.opts.Now()); err != nil {
 		return err
 	}
 	c.From = before.State
@@ -41,7 +41,7 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 			return err
 		}
 	}
-	if before, err = before.under(ctx); err != nil { // a lock may have been lost meanwhile
+	if before, err = before.under(ctx, s.opts.Now()); err != nil { // a lock may have been lost meanwhile
 		return err
 	}
 	if err := s.swap(ctx, c, value, before.changed(c, s.opts.Now())); err != nil {

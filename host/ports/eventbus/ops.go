@@ -26,6 +26,7 @@ const (
 	replayPage  = 100
 	replayBytes = 1 << 20
 	maxPerRun   = 64 // subscriptions
+	keepGroups  = 24 * time.Hour
 )
 
 // Ops returns the port's methods for the door. All are about the events of the
@@ -39,7 +40,8 @@ const (
 //
 // publish takes a topic, the others a pattern. subscribe has the calling module's
 // observe export called with each event, until the run ends; start is "new" or
-// "beginning". replay returns at most 100 events and 1 MiB; next, if it is there, is the
+// "beginning". A group is forgotten when nobody was in it for a day, where the backend
+// forgets groups. replay returns at most 100 events and 1 MiB; next, if it is there, is the
 // sequence of the call that goes on. An event is a CloudEvent as JSON.
 //
 // A capability can restrict topic. A pattern is within a capability's if it is the same, or
@@ -136,6 +138,7 @@ func (b *Bus) opSubscribe(ctx context.Context, call *kernel.PortCall, observers 
 	opts := SubscribeOptions{Concurrency: a.number("concurrency", 1, 64, 1)}
 	if group := a.text("group"); group != "" {
 		opts.Group = "run-" + group // those of triggers and of the operator's subscriptions are out of reach
+		opts.Keep = keepGroups
 	}
 	switch start := a.text("start"); start {
 	case "", "new":

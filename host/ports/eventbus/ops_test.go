@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +103,29 @@ func TestOps(t *testing.T) {
 	}
 	if _, err := c.call("subscribe", `{"topic": "x"}`); kernel.CodeOf(err) != kernel.CodeCanceled || b.Subscriptions() != 0 {
 		t.Error(err)
+	}
+}
+
+// asked is a backend that remembers what was subscribed to it.
+type asked struct {
+	driver.Bus
+	last *driver.Subscribe
+}
+
+func (a *asked) Subscribe(ctx context.Context, s *driver.Subscribe) (driver.Subscription, error) {
+	a.last = s
+	return a.Bus.Subscribe(ctx, s)
+}
+
+// A module's group is none of the operator's, and is not kept for ever.
+func TestGroupsOfModules(t *testing.T) {
+	a := &asked{Bus: membus.New(membus.Config{})}
+	b := eventbus.New(a, eventbus.Options{})
+	defer b.Close()
+	c := &caller{t, &kernel.RunContext{RunID: "r", Tenant: "acme"}, b.Ops(make(observers))}
+	defer c.run.End(t.Context())
+	if _, err := c.call("subscribe", `{"topic": "x", "group": "g"}`); err != nil || a.last.Group != "run-g" || a.last.Keep != 24*time.Hour {
+		t.Errorf("%+v %v", a.last, err)
 	}
 }
 
@@ -222,4 +246,70 @@ func FuzzPatterns(f *testing.F) {
 			t.Error(p, q, topic)
 		}
 	})
+}
+
+// Two texts are two groups, and every one is a group that can be subscribed with.
+func TestGroupOf(t *testing.T) {
+	b := eventbus.New(membus.New(membus.Config{}), eventbus.Options{})
+	defer b.Close()
+	seen := map[string]string{}
+	long := strings.Repeat("x", 80)
+	for _, text := range []string{"a_b", "a.b", "a/b", "", "_", "é", long + "1", long + "2", long[:64]} {
+		group := eventbus.GroupOf(text)
+		if other, taken := seen[group]; taken {
+			t.Errorf("%q and %q are one group", text, other)
+		}
+		seen[group] = text
+		s, err := b.Subscribe(t.Context(), "acme", []string{"a"}, func(context.Context, *eventbus.Delivery) error { return nil }, eventbus.SubscribeOptions{Group: "trigger-" + group})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Unsubscribe(t.Context(), s.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	if eventbus.GroupOf("a_b") != "a_b" {
+		t.Error("a name that can be used is not used")
+	}
+}
+
+// Two events whose long ids begin the same have a dead letter each, and are redriven both.
+func TestLongIDs(t *testing.T) {
+	b := eventbus.New(membus.New(membus.Config{}), eventbus.Options{})
+	defer b.Close()
+	var fails atomic.Bool
+	fails.Store(true)
+	handled := make(chan string, 10)
+	_, err := b.Subscribe(t.Context(), "acme", []string{"a"}, func(_ context.Context, d *eventbus.Delivery) error {
+		if fails.Load() {
+			return eventbus.Term(errors.New("no"))
+		}
+		handled <- d.Event.ID
+		return nil
+	}, eventbus.SubscribeOptions{Group: strings.Repeat("g", 80)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []string{"1", "2"} {
+		if _, err := b.Publish(t.Context(), &eventbus.Event{Tenant: "acme", Topic: "a", ID: strings.Repeat("i", 255) + end}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var letters []*eventbus.Event
+	for range 500 {
+		if letters, err = b.Read(t.Context(), "acme", []string{"dlq.>"}, eventbus.Start{}, 10); err != nil || len(letters) == 2 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil || len(letters) != 2 {
+		t.Fatalf("%d letters of 2 events: %v", len(letters), err)
+	}
+	fails.Store(false)
+	if n, err := b.Redrive(t.Context(), "acme", "a", 200*time.Millisecond); n != 2 || err != nil {
+		t.Errorf("%d redriven: %v", n, err)
+	}
+	if first, second := <-handled, <-handled; first == second || len(first) > 256 {
+		t.Errorf("%d bytes, %v", len(first), first == second)
+	}
 }

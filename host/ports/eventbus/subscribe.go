@@ -2,6 +2,8 @@ package eventbus
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,7 +26,10 @@ type Handler func(ctx context.Context, d *Delivery) error
 type SubscribeOptions struct {
 	// Group shares the events among the subscriptions of its name, and keeps the position:
 	// who subscribes later goes on there. Letters, digits, _ and -.
-	Group       string
+	Group string
+	// Keep is how long a group is kept when nobody is in it, where the backend forgets groups; 0 is for as long
+	// as there is room.
+	Keep        time.Duration
 	Start       Start // of a new group, or of a subscription without one
 	Concurrency int   // handlers at once; 0 is 1
 	// MaxDeliveries is how often an event is delivered before it goes to dlq.<topic>;
@@ -42,6 +47,15 @@ func NakAfter(delay time.Duration, cause error) error { return &nak{delay, cause
 
 // Term returns an error that gives the event up at once, with a dead letter.
 func Term(cause error) error { return &term{cause} }
+
+// GiveBack returns an error that leaves the event to whoever is delivered it next, in a second, and is
+// no failure: for a handler that has to end before it began, because its subscription is about to.
+func GiveBack(cause error) error { return &givenBack{cause} }
+
+type givenBack struct{ cause error }
+
+func (g *givenBack) Error() string { return "not begun: " + fmt.Sprint(g.cause) }
+func (g *givenBack) Unwrap() error { return g.cause }
 
 type nak struct {
 	delay time.Duration
@@ -82,7 +96,7 @@ func (b *Bus) Subscribe(ctx context.Context, tenant string, patterns []string, h
 		s.seen = newSeen()
 	}
 	sub, err := b.bus.Subscribe(ctx, &driver.Subscribe{
-		Tenant: tenant, Patterns: s.Patterns, Group: opts.Group, Start: opts.Start, Concurrency: opts.Concurrency, AckWait: opts.AckWait, Deliver: s.deliver,
+		Tenant: tenant, Patterns: s.Patterns, Group: opts.Group, Keep: opts.Keep, Start: opts.Start, Concurrency: opts.Concurrency, AckWait: opts.AckWait, Deliver: s.deliver,
 	})
 	if err != nil {
 		return nil, b.failed(ctx, err)
@@ -161,18 +175,18 @@ var defaultBackoff = []time.Duration{time.Second, 5 * time.Second, 30 * time.Sec
 
 const (
 	maxConcurrency = 4096
-	maxGroupBytes  = 64
+	maxGroupBytes  = 64 + 16 // a name, and what says whose it is
 )
 
 func (b *Bus) checkSubscribe(patterns []string, o *SubscribeOptions) error {
 	if err := checkPatterns(patterns); err != nil {
 		return err
 	}
-	if o.Concurrency < 0 || o.Concurrency > maxConcurrency || o.MaxDeliveries < 0 || o.AckWait < 0 {
+	if o.Concurrency < 0 || o.Concurrency > maxConcurrency || o.MaxDeliveries < 0 || o.AckWait < 0 || o.Keep < 0 {
 		return badSubscription("a number is out of range", fmt.Sprintf("concurrency is at most %d, and nothing is negative", maxConcurrency))
 	}
 	if len(o.Group) > maxGroupBytes || slices.ContainsFunc([]byte(o.Group), func(c byte) bool { return !isPart(c) }) {
-		return badSubscription("the group "+kernel.Quote(o.Group)+" cannot be used", "it is at most 64 letters, digits, _ and -")
+		return badSubscription("the group "+kernel.Quote(o.Group)+" cannot be used", fmt.Sprintf("it is at most %d letters, digits, _ and -", maxGroupBytes))
 	}
 	if err := b.checkStart(o.Start); err != nil {
 		return err
@@ -229,6 +243,10 @@ func (s *Subscription) deliver(ctx context.Context, d *Delivery) driver.Verdict 
 	if ctx.Err() != nil { // the subscription ended under the handler
 		return driver.Verdict{Outcome: driver.Nak}
 	}
+	var back *givenBack
+	if errors.As(err, &back) {
+		return driver.Verdict{Outcome: driver.Nak, Delay: time.Second}
+	}
 	return s.failure(ctx, d, err)
 }
 
@@ -273,7 +291,7 @@ func (s *Subscription) bury(ctx context.Context, d *Delivery, cause error) error
 		return nil
 	}
 	letter := *e
-	letter.ID = clip(e.ID, maxIDBytes-maxGroupBytes-8) + ".dead." + s.opts.Group
+	letter.ID = shorter(e.ID, maxIDBytes-maxGroupBytes-8) + ".dead." + s.opts.Group
 	letter.Topic = DeadTopics + e.Topic
 	letter.Time, letter.Sequence = s.bus.opts.Now().UTC(), 0
 	letter.Dead = &driver.Dead{Topic: e.Topic, ID: e.ID, Group: s.opts.Group, Attempts: d.Attempt, Cause: clip(cause.Error(), 4096)}
@@ -284,6 +302,16 @@ func (s *Subscription) bury(ctx context.Context, d *Delivery, cause error) error
 }
 
 func clip(text string, n int) string { return text[:min(len(text), n)] }
+
+// shorter returns an id, or one of n bytes that no other id becomes.
+func shorter(id string, n int) string {
+	if len(id) <= n {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	digest := "~" + hex.EncodeToString(sum[:16])
+	return id[:n-len(digest)] + digest
+}
 
 // Redrive publishes again, on their topics, the events whose dead letters match a
 // pattern of the topics that they were of, and returns how many. Each is published once:
@@ -300,7 +328,7 @@ func (b *Bus) Redrive(ctx context.Context, tenant, pattern string, idle time.Dur
 			return nil
 		}
 		e := *letter
-		e.ID, e.Topic, e.Dead = clip(letter.ID, maxIDBytes-24)+".again."+strconv.FormatInt(letter.Time.UnixNano(), 36), letter.Dead.Topic, nil
+		e.ID, e.Topic, e.Dead = shorter(letter.ID, maxIDBytes-24)+".again."+strconv.FormatInt(letter.Time.UnixNano(), 36), letter.Dead.Topic, nil
 		e.Time, e.Sequence, e.Hops = time.Time{}, 0, 0
 		if _, err := b.Publish(WithHops(ctx, 0), &e); err != nil {
 			return err

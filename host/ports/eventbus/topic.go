@@ -1,6 +1,8 @@
 package eventbus
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -40,6 +42,17 @@ func Part(text string) string {
 		return "_"
 	}
 	return part[:min(len(part), 64)]
+}
+
+// GroupOf makes a group of any text, and another of any other: a text that is no name of a group gets
+// the beginning of its digest, which only a name that was made for it has too.
+func GroupOf(text string) string {
+	part := Part(text)
+	if part == text {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return part[:min(len(part), 64-17)] + "-" + hex.EncodeToString(sum[:8])
 }
 
 func isPart(c byte) bool {

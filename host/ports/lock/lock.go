@@ -65,6 +65,15 @@ func (o Options) Check() error {
 	return nil
 }
 
+// Within returns a CodeConfig error where they allow longer leases than a backend's, which ends them earlier than
+// their holders know.
+func (o Options) Within(most time.Duration) error {
+	if longest := o.orDefault().MaxTTL; most > 0 && longest > most {
+		return &kernel.Error{Code: kernel.CodeConfig, What: "the limits of locks cannot be used", Why: fmt.Sprintf("max_ttl is %s, and this adapter's leases last %s at most", longest, most), Fix: "lower ttl and max_ttl, or choose another adapter"}
+	}
+	return nil
+}
+
 func (o Options) orDefault() Options {
 	if o.TTL == 0 {
 		o.TTL = DefaultTTL
@@ -88,9 +97,13 @@ type Locks struct {
 	opts     Options
 }
 
-// New returns the locks of a store. Closing them closes the store.
+// New returns the locks of a store, whose MaxTTL is the backend's where that is less. Closing them closes the store.
 func New(store driver.Store, opts Options) *Locks {
-	return &Locks{store: store, promises: store.Promises(), opts: opts.orDefault()}
+	l := &Locks{store: store, promises: store.Promises(), opts: opts.orDefault()}
+	if most := l.promises.MaxTTL; most > 0 {
+		l.opts.MaxTTL = min(l.opts.MaxTTL, most)
+	}
+	return l
 }
 
 // Close releases what the backend holds. Leases that are held end with their TTL.

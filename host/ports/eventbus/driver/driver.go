@@ -54,6 +54,7 @@ type Capabilities struct {
 	ReplayTime     bool // Start.Time
 	Dedup          bool // a second event of the same id on the same topic, within a window, is not kept
 	CountsCrashes  bool // Delivery.Attempt goes on counting where a subscriber died
+	ForgetsGroups  bool // Subscribe.Keep
 	TotalOrder     bool // Event.Sequence is one order of all the tenant's events, not of a partition's
 }
 
@@ -78,7 +79,9 @@ type Subscribe struct {
 	// Group shares the events among all subscriptions of its name, each event going to
 	// one of them, and keeps the position for those that come later. All of a group have the
 	// same patterns; others are a CodeArguments error. "" sees all, and keeps nothing.
-	Group       string
+	Group string
+	// Keep is how long the group is kept when nobody is in it; 0 is for as long as there is room.
+	Keep        time.Duration
 	Start       Start // of a group, when it is new
 	Concurrency int   // deliveries under way at most; at least 1
 	AckWait     time.Duration

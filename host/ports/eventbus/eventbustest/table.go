@@ -35,6 +35,7 @@ func Table(backends ...Backend) string {
 		{"replay from a time", func(c driver.Capabilities) bool { return c.ReplayTime }},
 		{"drops an id that was published before", func(c driver.Capabilities) bool { return c.Dedup }},
 		{"counts the deliveries that subscribers died of", func(c driver.Capabilities) bool { return c.CountsCrashes }},
+		{"forgets a module's group that nobody was in for a day", func(c driver.Capabilities) bool { return c.ForgetsGroups }},
 		{"one order of all events of a tenant", func(c driver.Capabilities) bool { return c.TotalOrder }},
 	} {
 		row(c.what, func(b Backend) string {

@@ -33,13 +33,18 @@ func opener(brokers ...string) func(t *testing.T) driver.Bus {
 	}
 }
 
-// The fast lane: a Kafka in this process, which is not Kafka.
-func TestConformanceOnFake(t *testing.T) {
+func fake(t *testing.T) *kfake.Cluster {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SleepOutOfOrder())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	return c
+}
+
+// The fast lane: a Kafka in this process, which is not Kafka.
+func TestConformanceOnFake(t *testing.T) {
+	c := fake(t)
 	open := opener(c.ListenAddrs()...)
 	eventbustest.Run(t, eventbustest.Harness{Open: open, Reopen: open})
 }

@@ -27,6 +27,10 @@ const (
 // again where the process dies.
 const commitEvery = 100 * time.Millisecond
 
+// rebalance is how long a group that changes waits for the handlers of partitions that go to
+// another member. One that takes longer may see its event handled there at the same time.
+const rebalance = 10 * time.Minute
+
 // subscription is a Kafka client, with a lane for each of its partitions.
 type subscription struct {
 	bus    *Bus
@@ -40,10 +44,13 @@ type subscription struct {
 	reading  context.Context // of loops; it ends first
 	stop     context.CancelFunc
 	loops    sync.WaitGroup
+	given    chan struct{} // closed when Close waits for handlers no more
+
+	committing sync.Mutex // around commits: an older one does not come behind a newer
 
 	mu    sync.Mutex
 	lanes map[int32]*lane
-	dirty map[int32]int64 // offsets that are to be committed
+	dirty map[int32]int64 // offsets that are to be committed, of partitions that are the member's
 }
 
 // lane delivers the records of a partition, one after the other.
@@ -63,7 +70,7 @@ func (b *Bus) Subscribe(ctx context.Context, want *driver.Subscribe) (driver.Sub
 	if err != nil {
 		return nil, err
 	}
-	s := &subscription{bus: b, want: want, topic: topic, slots: make(chan struct{}, want.Concurrency), lanes: map[int32]*lane{}, dirty: map[int32]int64{}}
+	s := &subscription{bus: b, want: want, topic: topic, slots: make(chan struct{}, want.Concurrency), lanes: map[int32]*lane{}, dirty: map[int32]int64{}, given: make(chan struct{})}
 	opts := []kgo.Opt{kgo.SeedBrokers(b.config.Brokers...), kgo.ClientID("hexdag"), kgo.FetchMaxWait(500 * time.Millisecond)}
 	starts, err := b.starts(ctx, topic, want.Start)
 	if err != nil {
@@ -80,7 +87,7 @@ func (b *Bus) Subscribe(ctx context.Context, want *driver.Subscribe) (driver.Sub
 			return nil, err
 		}
 		opts = append(opts, kgo.ConsumerGroup(s.group()), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(), kgo.SessionTimeout(max(want.AckWait, 6*time.Second)), kgo.HeartbeatInterval(500*time.Millisecond),
-			kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.revoked))
+			kgo.BlockRebalanceOnPoll(), kgo.RebalanceTimeout(rebalance), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost))
 	}
 	s.handling, s.give = context.WithCancel(context.Background())
 	s.reading, s.stop = context.WithCancel(s.handling)
@@ -161,6 +168,7 @@ func (s *subscription) Close(ctx context.Context) error {
 		}
 	}
 	s.give()
+	close(s.given)
 	s.commit()
 	s.client.CloseAllowingRebalance()
 	return err
@@ -169,7 +177,7 @@ func (s *subscription) Close(ctx context.Context) error {
 // grace is how long a handler has to heed the end of its context.
 const grace = time.Second
 
-// poll hands records to lanes.
+// poll hands records to lanes. No partition is taken away between the two.
 func (s *subscription) poll() {
 	for s.reading.Err() == nil {
 		fetches := s.client.PollRecords(s.reading, laneFull)
@@ -178,6 +186,7 @@ func (s *subscription) poll() {
 				s.push(f.Partition, f.Records)
 			}
 		})
+		s.client.AllowRebalance()
 		if err := fetches.Err0(); err != nil && s.reading.Err() == nil {
 			select { // the client mends itself
 			case <-s.reading.Done():
@@ -276,12 +285,30 @@ func (s *subscription) deliver(ctx context.Context, r *kgo.Record) bool {
 	}
 }
 
-// revoked ends the lanes of partitions that go to another member, which begins behind what was
-// handled here.
+// revoked gives partitions to another member, which begins behind what was handled here.
 func (s *subscription) revoked(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	s.end(partitions[s.topic])
+	for range 3 {
+		if s.commit() {
+			break
+		}
+		time.Sleep(commitEvery)
+	}
+	s.forget(partitions[s.topic])
+}
+
+// lost is told of partitions that may be another member's already.
+func (s *subscription) lost(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	s.forget(partitions[s.topic])
+	s.end(partitions[s.topic])
+	s.forget(partitions[s.topic])
+}
+
+// end ends the lanes of partitions, and waits for their handlers.
+func (s *subscription) end(partitions []int32) {
 	var ending []*lane
 	s.mu.Lock()
-	for _, p := range partitions[s.topic] {
+	for _, p := range partitions {
 		if l := s.lanes[p]; l != nil {
 			delete(s.lanes, p)
 			ending = append(ending, l)
@@ -293,9 +320,20 @@ func (s *subscription) revoked(_ context.Context, _ *kgo.Client, partitions map[
 	s.mu.Unlock()
 	for _, l := range ending {
 		l.stop()
-		<-l.done
+		select {
+		case <-l.done:
+		case <-s.given: // a handler that heeds nothing
+		}
 	}
-	s.commit()
+}
+
+// forget drops what was not committed: a commit that comes late would set another member back.
+func (s *subscription) forget(partitions []int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range partitions {
+		delete(s.dirty, p)
+	}
 }
 
 func (s *subscription) commitOften() {
@@ -308,17 +346,33 @@ func (s *subscription) commitOften() {
 	}
 }
 
-// commit keeps the group's position. What fails is kept with the next commit, or handled again.
-func (s *subscription) commit() {
+// commit keeps the group's position, and reports whether all of it is kept. What fails is kept
+// with the next commit, or handled again.
+func (s *subscription) commit() bool {
 	if s.want.Group == "" {
-		return
+		return true
 	}
+	s.committing.Lock()
+	defer s.committing.Unlock()
 	s.mu.Lock()
 	dirty := maps.Clone(s.dirty)
 	s.mu.Unlock()
 	if len(dirty) == 0 {
-		return
+		return true
 	}
+	kept := s.commitOffsets(dirty)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range kept {
+		if s.dirty[p] == dirty[p] {
+			delete(s.dirty, p)
+		}
+	}
+	return len(kept) == len(dirty)
+}
+
+// commitOffsets returns the partitions whose offsets Kafka has kept: it answers for each.
+func (s *subscription) commitOffsets(dirty map[int32]int64) (kept []int32) {
 	offsets := map[int32]kgo.EpochOffset{}
 	for p, n := range dirty {
 		offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: n}
@@ -334,18 +388,17 @@ func (s *subscription) commit() {
 		}
 		return nil
 	})
-	failed := false
-	s.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{s.topic: offsets}, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
-		failed = err != nil
-	})
-	if failed {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for p, n := range dirty {
-		if s.dirty[p] == n {
-			delete(s.dirty, p)
+	s.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{s.topic: offsets}, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, answer *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			return
 		}
-	}
+		for _, topic := range answer.Topics {
+			for _, p := range topic.Partitions {
+				if p.ErrorCode == 0 {
+					kept = append(kept, p.Partition)
+				}
+			}
+		}
+	})
+	return kept
 }

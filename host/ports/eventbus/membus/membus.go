@@ -19,7 +19,7 @@ import (
 type Config struct {
 	Queue       int           `json:"queue"`        // events that wait for one subscription or group; 1,024
 	Retain      int           `json:"retain"`       // events that are kept for those who come late, of one tenant; 10,000
-	RetainBytes int64         `json:"retain_bytes"` // ... and their bytes; 16 MiB
+	RetainBytes int64         `json:"retain_bytes"` // ... and their bytes, and those of groups that nobody is in; 16 MiB each
 	Dedup       time.Duration `json:"-"`            // how long an id is remembered; 2 minutes
 	DedupIDs    int           `json:"dedup_ids"`    // and how many, of one tenant; 100,000
 	Patience    time.Duration `json:"-"`            // how long a publisher waits for a full queue; 30 s
@@ -67,7 +67,7 @@ func New(c Config) *Bus {
 
 // Capabilities returns what a bus in a process can promise.
 func (b *Bus) Capabilities() driver.Capabilities {
-	return driver.Capabilities{ReplaySequence: true, ReplayTime: true, Dedup: true, TotalOrder: true}
+	return driver.Capabilities{ReplaySequence: true, ReplayTime: true, Dedup: true, ForgetsGroups: true, TotalOrder: true}
 }
 
 // tenant is what one tenant publishes and subscribes to.
@@ -77,7 +77,7 @@ type tenant struct {
 	log    log
 	ids    ids
 	groups map[string]*queue
-	parked map[string]*parked // groups that nobody is in
+	parked []*queue // groups that nobody is in, in the order in which they were left
 }
 
 func (b *Bus) tenant(name string) *tenant {
@@ -86,7 +86,7 @@ func (b *Bus) tenant(name string) *tenant {
 	}
 	t, _ := b.tenants.LoadOrStore(name, &tenant{
 		log: log{max: b.config.Retain, maxBytes: b.config.RetainBytes}, ids: ids{window: b.config.Dedup, max: b.config.DedupIDs},
-		groups: map[string]*queue{}, parked: map[string]*parked{},
+		groups: map[string]*queue{},
 	})
 	return t.(*tenant)
 }
@@ -174,7 +174,7 @@ func (b *Bus) Subscribe(ctx context.Context, s *driver.Subscribe) (driver.Subscr
 	defer t.mu.Unlock()
 	q := t.groups[s.Group]
 	if s.Group == "" || q == nil {
-		q = b.newQueue(t, s)
+		q = b.open(t, s)
 	} else if !slices.Equal(q.patterns, s.Patterns) {
 		return nil, otherPatterns(s.Group, q.patterns)
 	}
@@ -189,26 +189,22 @@ func otherPatterns(group string, patterns []string) error {
 	return &kernel.Error{Code: kernel.CodeArguments, What: "the group " + kernel.Quote(group) + " has other patterns", Why: "it was subscribed to " + kernel.Quote(strings.Join(patterns, " ")), Fix: "use the same, or another group"}
 }
 
-// newQueue makes the queue of a subscription or a group, with what is kept for it.
-// The tenant is locked.
-func (b *Bus) newQueue(t *tenant, s *driver.Subscribe) *queue {
-	lanes := 1 // one that alone is delivered one event at a time has them in the order of all
-	if s.Concurrency > 1 || s.Group != "" {
-		lanes = manyLanes
+// open makes the queue of a subscription or a group, or finds it where it was left, and puts in what is
+// kept for it. The tenant is locked.
+func (b *Bus) open(t *tenant, s *driver.Subscribe) *queue {
+	q, from := t.unpark(s.Group, s.Patterns), s.Start
+	if q != nil {
+		from = driver.Start{Sequence: q.resume}
+	} else {
+		q = newQueue(t, s, b.config.Queue)
 	}
-	q := &queue{tenant: t, group: s.Group, patterns: s.Patterns, lanes: make([]lane, lanes), limit: b.config.Queue}
-	from := s.Start
-	if old := t.parked[s.Group]; s.Group != "" && old != nil && slices.Equal(old.patterns, s.Patterns) {
-		delete(t.parked, s.Group)
-		for _, e := range old.left {
-			q.fill(e)
-		}
-		from = driver.Start{Sequence: old.next}
-	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.away, q.keep = false, s.Keep
 	if from != (driver.Start{}) {
 		for e := range t.log.from(from) {
 			if driver.MatchAny(s.Patterns, e.Topic) {
-				q.fill(e)
+				q.push(e) // whatever the limit is
 			}
 		}
 	}
@@ -217,6 +213,14 @@ func (b *Bus) newQueue(t *tenant, s *driver.Subscribe) *queue {
 		t.groups[s.Group] = q
 	}
 	return q
+}
+
+func newQueue(t *tenant, s *driver.Subscribe, limit int) *queue {
+	lanes := 1 // one that alone is delivered one event at a time has them in the order of all
+	if s.Concurrency > 1 || s.Group != "" {
+		lanes = manyLanes
+	}
+	return &queue{tenant: t, group: s.Group, patterns: s.Patterns, lanes: make([]lane, lanes), limit: limit}
 }
 
 // Read returns events that are kept.

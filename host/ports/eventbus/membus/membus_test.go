@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +100,116 @@ func TestRetention(t *testing.T) {
 	publish(b, "", "t", "10")
 	if first, n := kept(); first != "10" || n != 1 {
 		t.Error(first, n)
+	}
+}
+
+// Of groups that nobody is in, as many bytes are kept as of all events: the latest.
+func TestLeftGroups(t *testing.T) {
+	b := eventbus.New(membus.New(membus.Config{RetainBytes: 10_000}), eventbus.Options{})
+	defer b.Close()
+	subscribe := func(group string, handler eventbus.Handler) *eventbus.Subscription {
+		t.Helper()
+		s, err := b.Subscribe(t.Context(), "acme", []string{"t"}, handler, eventbus.SubscribeOptions{Group: group})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	waits := func(ctx context.Context, _ *eventbus.Delivery) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	groups := map[string]*eventbus.Subscription{}
+	for _, group := range []string{"first", "second"} {
+		groups[group] = subscribe(group, waits)
+	}
+	for i := range 8 {
+		if _, err := publish(b, "", "t", fmt.Sprintf(`"%d%02000d"`, i, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, group := range []string{"first", "second"} {
+		if err := b.Unsubscribe(ended, groups[group].ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(b, "", "t", "8")
+	for group, want := range map[string]string{"first": "8", "second": "45678"} {
+		got := make(chan string, 10)
+		subscribe(group, func(_ context.Context, d *eventbus.Delivery) error {
+			got <- strings.Trim(string(d.Event.Data), `"`)[:1]
+			return nil
+		})
+		time.Sleep(100 * time.Millisecond)
+		var all []string
+		for range len(got) {
+			all = append(all, <-got)
+		}
+		slices.Sort(all) // they have no keys
+		if strings.Join(all, "") != want {
+			t.Errorf("%s: %v, want %s", group, all, want)
+		}
+	}
+}
+
+// A group that nobody is in does not forget how often an event was delivered, and keeps it no longer
+// than until somebody joins.
+func TestAttemptsOfALeftGroup(t *testing.T) {
+	b := eventbus.New(membus.New(membus.Config{}), eventbus.Options{})
+	defer b.Close()
+	attempts := make(chan int, 10)
+	for n := range 3 {
+		s, err := b.Subscribe(t.Context(), "acme", []string{"t"}, func(_ context.Context, d *eventbus.Delivery) error {
+			attempts <- d.Attempt
+			return eventbus.NakAfter(time.Hour, errors.New("later"))
+		}, eventbus.SubscribeOptions{Group: "g"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			publish(b, "", "t", "1")
+		}
+		if got := <-attempts; got != n+1 {
+			t.Errorf("attempt %d, want %d", got, n+1)
+		}
+		if err := b.Unsubscribe(t.Context(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Of more groups that nobody is in than may be, the one that was left first is forgotten.
+func TestManyLeftGroups(t *testing.T) {
+	b := eventbus.New(membus.New(membus.Config{}), eventbus.Options{})
+	defer b.Close()
+	got := make(chan string, 10)
+	join := func(group string) *eventbus.Subscription {
+		s, err := b.Subscribe(t.Context(), "acme", []string{"t"}, func(context.Context, *eventbus.Delivery) error {
+			got <- group
+			return nil
+		}, eventbus.SubscribeOptions{Group: group})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	const groups = 1025
+	for i := range groups {
+		if err := b.Unsubscribe(t.Context(), join(fmt.Sprint(i)).ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(b, "", "t", "1")
+	join("0")
+	join(fmt.Sprint(groups - 1))
+	if group := <-got; group != fmt.Sprint(groups-1) {
+		t.Error(group)
+	}
+	join("1")
+	if group := <-got; group != "1" {
+		t.Error(group)
 	}
 }
 

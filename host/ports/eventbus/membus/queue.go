@@ -2,6 +2,7 @@ package membus
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,11 +24,16 @@ type queue struct {
 	lanes   []lane
 	ready   []int // lanes that have an event and no worker, in their turn
 	count   int   // of events in all lanes
+	bytes   int64 // "
 	limit   int
 	members []*member
 	turn    int           // of the members
 	space   chan struct{} // closed when there is space; nil where nobody waits
+	away    bool          // a group that nobody is in
 	closed  bool
+	keep    time.Duration // how long it is kept when nobody is in it; 0 is without end
+	left    time.Time     // since when nobody is; under the tenant's lock
+	resume  uint64        // the sequence at which a group that nobody is in goes on; under the tenant's lock
 }
 
 // lane is a queue of events one of which is delivered at a time.
@@ -69,16 +75,26 @@ func (q *queue) laneOf(e *driver.Event) int {
 	return driver.Partition(e, len(q.lanes))
 }
 
-// fill puts an event in before there is a member, whatever the limit is.
-func (q *queue) fill(e *driver.Event) {
+// push puts an event in, and reports whether its lane has become ready.
+func (q *queue) push(e *driver.Event) bool {
 	i := q.laneOf(e)
 	l := &q.lanes[i]
 	l.push(e)
 	q.count++
-	if !l.busy {
-		l.busy = true
-		q.ready = append(q.ready, i)
+	q.bytes += size(e)
+	if l.busy {
+		return false
 	}
+	l.busy = true
+	q.ready = append(q.ready, i)
+	return true
+}
+
+// pop takes the first event of a lane out.
+func (q *queue) pop(l *lane) {
+	q.bytes -= size(l.events[l.head])
+	q.count--
+	l.pop()
 }
 
 // put puts an event in, and reports false where there is no space.
@@ -92,16 +108,10 @@ func (q *queue) putLocked(e *driver.Event) bool {
 	if q.closed {
 		return true // nobody wants it any more
 	}
-	if q.count >= q.limit {
+	if q.count >= q.limit && !q.away { // whoever publishes as the last member leaves waits for nobody
 		return false
 	}
-	i := q.laneOf(e)
-	l := &q.lanes[i]
-	l.push(e)
-	q.count++
-	if !l.busy {
-		l.busy = true
-		q.ready = append(q.ready, i)
+	if q.push(e) {
 		q.dispatch(1)
 	}
 	return true
@@ -150,8 +160,7 @@ func (q *queue) next(m *member) (int, bool) {
 func (q *queue) settle(i int, v driver.Verdict) {
 	l := &q.lanes[i]
 	if v.Outcome != driver.Nak {
-		l.pop()
-		q.count--
+		q.pop(l)
 		if q.space != nil && q.count <= q.limit/2 { // not for each: publishers come back in turns
 			close(q.space)
 			q.space = nil
@@ -160,7 +169,7 @@ func (q *queue) settle(i int, v driver.Verdict) {
 			l.busy = false
 			return
 		}
-	} else if v.Delay > 0 && !q.closed {
+	} else if v.Delay > 0 && !q.closed && !q.away {
 		l.timer = time.AfterFunc(v.Delay, func() { q.again(i) })
 		return
 	}
@@ -188,60 +197,46 @@ func (q *queue) leave(m *member) {
 	t := q.tenant
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i, other := range q.members {
-		if other == m {
-			q.members = append(q.members[:i], q.members[i+1:]...)
-			break
-		}
-	}
-	if len(q.members) > 0 {
-		q.dispatch(len(q.ready)) // what the one who left would have done
+	if !q.without(m) {
 		return
 	}
-	if q.closed {
-		return
-	}
-	q.closed = true
 	t.topics.remove(q.patterns, q)
-	if q.space != nil {
-		close(q.space)
-		q.space = nil
-	}
-	for i := range q.lanes {
-		if timer := q.lanes[i].timer; timer != nil {
-			timer.Stop()
-		}
-	}
 	if q.group != "" {
+		q.resume, q.left = t.log.next(), time.Now()
 		delete(t.groups, q.group)
 		t.park(q)
 	}
 }
 
-// parked is what is left of a group that nobody is in.
-type parked struct {
-	patterns []string
-	left     []*driver.Event
-	next     uint64
-}
-
-// maxParked is how many groups without members a tenant has at most.
-const maxParked = 1024
-
-func (t *tenant) park(q *queue) {
-	if len(t.parked) >= maxParked {
-		for name := range t.parked {
-			delete(t.parked, name)
-			break
+// without removes a member, and reports whether it was the last. What is not handled then stays in a
+// group's queue, ready.
+func (q *queue) without(m *member) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.members = slices.DeleteFunc(q.members, func(other *member) bool { return other == m })
+	if len(q.members) > 0 {
+		q.dispatch(len(q.ready)) // what the one who left would have done
+		return false
+	}
+	q.away, q.closed = q.group != "", q.group == ""
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
+	}
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		if l.timer != nil && l.timer.Stop() {
+			l.timer = nil
+			q.ready = append(q.ready, i)
 		}
 	}
-	p := &parked{patterns: q.patterns, next: t.log.next()}
-	for i := range q.lanes {
-		p.left = append(p.left, q.lanes[i].events[q.lanes[i].head:]...)
-	}
-	t.parked[q.group] = p
+	return true
+}
+
+// head returns the first event of a lane that is ready.
+func (q *queue) head(turn int) *driver.Event {
+	l := &q.lanes[q.ready[turn]]
+	return l.events[l.head]
 }
 
 // member is a subscription.
@@ -274,8 +269,11 @@ func (m *member) work() {
 		q.settle(i, v)
 	}
 	m.active--
-	if m.closed && m.active == 0 {
-		close(m.idle)
+	if m.closed {
+		q.dispatch(len(q.ready)) // it is for the others
+		if m.active == 0 {
+			close(m.idle)
+		}
 	}
 	q.mu.Unlock()
 }

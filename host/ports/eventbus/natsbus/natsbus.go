@@ -100,7 +100,7 @@ func New(server *natsserver.Server, c Config) (*Bus, error) {
 
 // Capabilities returns what JetStream can promise.
 func (b *Bus) Capabilities() driver.Capabilities {
-	return driver.Capabilities{Durable: true, Shared: true, ReplaySequence: true, ReplayTime: true, Dedup: true, CountsCrashes: true, TotalOrder: true}
+	return driver.Capabilities{Durable: true, Shared: true, ReplaySequence: true, ReplayTime: true, Dedup: true, CountsCrashes: true, ForgetsGroups: true, TotalOrder: true}
 }
 
 // stream returns a tenant's stream, and makes it if need be.

@@ -101,3 +101,34 @@ func TestSubscriptionOutlivesItsServer(t *testing.T) {
 		}
 	}
 }
+
+// A stream that is as configured is left alone, and one that is not is updated.
+func TestStreamIsUpdatedOnlyIfNeedBe(t *testing.T) {
+	server := natsservertest.Embedded(t, false)
+	updates, err := server.Conn().SubscribeSync("$JS.EVENT.ADVISORY.STREAM.UPDATED.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(c natsbus.Config) {
+		t.Helper()
+		b := eventbus.New(open(t, server, c), eventbus.Options{})
+		if _, err := b.Publish(t.Context(), &eventbus.Event{Topic: "t", Tenant: "acme", Data: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]natsbus.Config{"defaults": {}, "all set": {Streams: natsbus.Streams{Prefix: "other", RetainBytes: 1 << 20}, MaxAge: time.Hour, Dedup: time.Minute}} {
+		publish(c)
+		publish(c)
+		if msg, err := updates.NextMsg(500 * time.Millisecond); err == nil {
+			t.Errorf("%s: the stream is updated: %s", name, msg.Data)
+		}
+		c.RetainBytes = 2 << 20
+		publish(c)
+		if _, err := updates.NextMsg(10 * time.Second); err != nil {
+			t.Errorf("%s: the stream is not updated: %v", name, err)
+		}
+	}
+}

@@ -152,7 +152,7 @@ func (c *consumer) open(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	config.Durable = want.Group + "-" + c.partition
+	config.Durable, config.InactiveThreshold = want.Group+"-"+c.partition, want.Keep
 	c.Consumer, err = s.stream.Consumer(ctx, config.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		c.Consumer, err = s.stream.CreateConsumer(ctx, config)
@@ -230,7 +230,7 @@ func (c *consumer) take(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		_ = msg.Nak() // for the group's others
+		c.sub.giveBack(msg, 0)
 	}
 }
 
@@ -251,21 +251,31 @@ func (c *consumer) handle(msg jetstream.Msg) {
 	select {
 	case s.slots <- struct{}{}:
 	case <-s.fetching.Done():
-		_ = msg.Nak()
+		s.giveBack(msg, 0)
 		return
 	}
 	v := s.want.Deliver(s.handling, &driver.Delivery{Event: e, Attempt: int(attempts)})
 	<-s.slots
-	switch {
-	case v.Outcome == driver.Ack:
+	switch v.Outcome {
+	case driver.Ack:
 		c.settled(e, msg.Ack())
-	case v.Outcome == driver.Term:
+	case driver.Term:
 		c.settled(e, msg.Term())
-	case v.Delay > 0:
-		_ = msg.NakWithDelay(v.Delay)
 	default:
-		_ = msg.Nak()
+		s.giveBack(msg, v.Delay)
 	}
+}
+
+// leaving is in what time all servers know that a member takes no more. What it gives back before may come
+// to it once more, and is then nobody's until AckWait is over.
+const leaving = 200 * time.Millisecond
+
+// giveBack has a message delivered again, after a delay.
+func (s *subscription) giveBack(msg jetstream.Msg, delay time.Duration) {
+	if s.fetching.Err() != nil {
+		delay = max(delay, leaving)
+	}
+	_ = msg.NakWithDelay(delay) // what is lost is delivered again, too
 }
 
 func (c *consumer) settled(e *driver.Event, err error) {

@@ -109,6 +109,10 @@ func (s *subscription) share(ctx context.Context) (int, error) {
 		p.ZAdd(ctx, key, redis.Z{Score: float64(now.UnixMilli()), Member: s.me})
 		p.ZRemRangeByScore(ctx, key, "-inf", strconv.FormatInt(now.Add(-s.want.AckWait).UnixMilli(), 10))
 		count = p.ZCard(ctx, key)
+		p.PExpire(ctx, key, 2*s.want.AckWait) // where all members die
+		if s.want.Keep > 0 {
+			p.PExpire(ctx, s.keys.group(s.want.Group), s.want.Keep)
+		}
 		return nil
 	})
 	if err != nil {
@@ -127,7 +131,7 @@ func (s *subscription) divide(ctx context.Context, share int, all bool) {
 		switch {
 		case l == nil && held < share:
 			if s.renew(ctx, p) == nil {
-				if from, err := s.bus.client.HGet(ctx, s.keys.group(s.want.Group), "c"+strconv.Itoa(p)).Uint64(); err == nil {
+				if from, err := s.cursor(ctx, p); err == nil {
 					s.add(p, from)
 					held++
 				}
@@ -143,6 +147,21 @@ func (s *subscription) divide(ctx context.Context, share int, all bool) {
 			}
 		}
 	}
+}
+
+// cursor returns where the group is in a partition. A group that Redis has lost is made again.
+func (s *subscription) cursor(ctx context.Context, p int) (uint64, error) {
+	get := func() (uint64, error) {
+		return s.bus.client.HGet(ctx, s.keys.group(s.want.Group), "c"+strconv.Itoa(p)).Uint64()
+	}
+	n, err := get()
+	if !errors.Is(err, redis.Nil) {
+		return n, err
+	}
+	if err := s.found(ctx); err != nil {
+		return 0, err
+	}
+	return get()
 }
 
 func (s *subscription) lane(p int) *lane {

@@ -1,8 +1,8 @@
 // Package redisbus carries events on Redis Streams. What Redis loses in a crash, as its
 // appendfsync has it, the bus loses.
 //
-// A tenant has a stream for each partition of its keys, and one counter for all, so
-// that an entry's id is its place in the order of all. A group has, for each partition, a
+// A tenant has a stream for each partition of its keys, and one clock for all that never goes
+// back, so that an entry's id is its place in the order of all. A group has, for each partition, a
 // cursor, and a member that owns the partition for as long as it says so: the cursor
 // moves for the owner alone. All keys of a tenant have one hash tag.
 package redisbus
@@ -82,7 +82,7 @@ func why(err error) string {
 
 // Capabilities returns what Redis Streams can promise.
 func (b *Bus) Capabilities() driver.Capabilities {
-	return driver.Capabilities{Durable: true, Shared: true, ReplaySequence: true, ReplayTime: true, Dedup: true, CountsCrashes: true, TotalOrder: true}
+	return driver.Capabilities{Durable: true, Shared: true, ReplaySequence: true, ReplayTime: true, Dedup: true, CountsCrashes: true, ForgetsGroups: true, TotalOrder: true}
 }
 
 func unavailable(err error) error {
@@ -100,7 +100,7 @@ func (b *Bus) keys(tenant string) keys {
 }
 
 func (k keys) stream(partition int) string { return string(k) + "s:" + strconv.Itoa(partition) }
-func (k keys) counter() string             { return string(k) + "n" }
+func (k keys) last() string                { return string(k) + "n" }
 func (k keys) topics() string              { return string(k) + "topics" }
 func (k keys) id(id string) string         { return string(k) + "id:" + id }
 func (k keys) group(g string) string       { return string(k) + "g:" + g }
@@ -110,14 +110,19 @@ func (k keys) owner(g string, p int) string {
 }
 
 // publish: a known id is a duplicate; else the event gets the next number, which is its entry's id.
+// That is the time in microseconds, so that it rises also where Redis has lost what it was; and
+// it rises by one where the clock has not gone on, or has gone back.
 var publish = redis.NewScript(`
 local known = redis.call('GET', KEYS[3])
 if known then return {known, 1} end
-local n = redis.call('INCR', KEYS[1])
+local time = redis.call('TIME')
+local n = math.max((tonumber(redis.call('GET', KEYS[1])) or 0) + 1, time[1] * 1000000 + time[2])
+n = string.format('%.0f', n)
+redis.call('SET', KEYS[1], n)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], n .. '-0', 'e', ARGV[1])
 redis.call('SET', KEYS[3], n, 'PX', ARGV[3])
 redis.call('HINCRBY', KEYS[4], ARGV[4], 1)
-return {tostring(n), 0}`)
+return {n, 0}`)
 
 // Publish publishes until it is acknowledged; the id keeps a second attempt from being a
 // second event.
@@ -130,7 +135,7 @@ func (b *Bus) Publish(ctx context.Context, e *driver.Event) (driver.Receipt, err
 		return driver.Receipt{}, err
 	}
 	k := b.keys(e.Tenant)
-	names := []string{k.counter(), k.stream(driver.Partition(e, partitions)), k.id(driver.Identity(e)), k.topics()}
+	names := []string{k.last(), k.stream(driver.Partition(e, partitions)), k.id(driver.Identity(e)), k.topics()}
 	for {
 		r, err := publish.Run(ctx, b.client, names, text, max(b.config.Retain/partitions, 1), b.config.Dedup.Milliseconds(), e.Topic).Slice()
 		if err == nil {
@@ -252,7 +257,7 @@ func (b *Bus) start(ctx context.Context, k keys, s driver.Start) (uint64, error)
 			return first - 1, nil
 		}
 	}
-	n, err := b.client.Get(ctx, k.counter()).Uint64()
+	n, err := b.client.Get(ctx, k.last()).Uint64()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return 0, unavailable(err)
 	}

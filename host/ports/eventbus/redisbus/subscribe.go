@@ -22,6 +22,7 @@ type subscription struct {
 	bus   *Bus
 	keys  keys
 	want  *driver.Subscribe
+	from  uint64        // the number behind which it begins, and a new group
 	me    string        // as a member of the group
 	slots chan struct{} // as many as deliveries may be under way
 
@@ -41,9 +42,9 @@ func (b *Bus) Subscribe(ctx context.Context, want *driver.Subscribe) (driver.Sub
 		return nil, driver.ErrClosed
 	}
 	s := &subscription{bus: b, keys: b.keys(want.Tenant), want: want, me: rand.Text(), slots: make(chan struct{}, want.Concurrency), lanes: map[int]*lane{}}
-	from, err := b.start(ctx, s.keys, want.Start)
-	if err == nil && want.Group != "" {
-		err = s.found(ctx, from)
+	var err error
+	if s.from, err = b.start(ctx, s.keys, want.Start); err == nil && want.Group != "" {
+		err = s.found(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -62,11 +63,11 @@ func (b *Bus) Subscribe(ctx context.Context, want *driver.Subscribe) (driver.Sub
 		return s, nil
 	}
 	if want.Concurrency == 1 {
-		s.loops.Go(func() { s.runOne(from) })
+		s.loops.Go(func() { s.runOne(s.from) })
 		return s, nil
 	}
 	for p := range partitions {
-		s.add(p, from)
+		s.add(p, s.from)
 	}
 	return s, nil
 }
@@ -76,12 +77,12 @@ var found = redis.NewScript(`
 local patterns = redis.call('HGET', KEYS[1], 'patterns')
 if patterns then return patterns end
 redis.call('HSET', KEYS[1], 'patterns', ARGV[1])
-for p = 0, ARGV[3] - 1 do redis.call('HSET', KEYS[1], 'c' .. p, ARGV[2]) end
+for p = 0, ARGV[3] - 1 do redis.call('HSETNX', KEYS[1], 'c' .. p, ARGV[2]) end
 return ARGV[1]`)
 
-func (s *subscription) found(ctx context.Context, from uint64) error {
+func (s *subscription) found(ctx context.Context) error {
 	patterns := strings.Join(s.want.Patterns, " ")
-	is, err := found.Run(ctx, s.bus.client, []string{s.keys.group(s.want.Group)}, patterns, from, partitions).Text()
+	is, err := found.Run(ctx, s.bus.client, []string{s.keys.group(s.want.Group)}, patterns, s.from, partitions).Text()
 	if err != nil {
 		return unavailable(err)
 	}

@@ -25,10 +25,10 @@ import (
 
 const maxPermits = 256
 
-// shortest and longest are the TTLs that a session may have.
+// shortest and MaxTTL are the TTLs that a session may have.
 const (
 	shortest = 10 * time.Second
-	longest  = 24 * time.Hour
+	MaxTTL   = 24 * time.Hour
 )
 
 // A session is this part longer than the permit's TTL: its time begins before.
@@ -77,8 +77,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // Promises implements driver.Store.
 func (s *Store) Promises() driver.Promises {
 	return driver.Promises{
-		Issuer: s.issuer, Scope: "cluster", Quorum: true, Durable: true, MinTTL: s.shortest, MaxPermits: maxPermits,
-		Caveat: "Tested against a server that we wrote from Consul's documentation; a session ends up to a TTL late.",
+		Issuer: s.issuer, Scope: "cluster", Quorum: true, Durable: true, MinTTL: s.shortest, MaxTTL: MaxTTL, MaxPermits: maxPermits,
+		Caveat: "Tested against a server that we wrote from Consul's documentation; a session ends up to a TTL late, and lasts a day at most.",
 	}
 }
 
@@ -100,7 +100,7 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 	if s.closed.Load() {
 		return nil, errClosed
 	}
-	h := &held{store: s, request: r, ttl: min(max(r.TTL+r.TTL/slackPart, s.shortest), longest)}
+	h := &held{store: s, request: r, ttl: min(max(r.TTL+r.TTL/slackPart, s.shortest), MaxTTL)}
 	got, err := driver.Poll(ctx, r, nil, h.acquire)
 	if err == nil && time.Since(h.From()) > h.ttl-r.TTL { // the permit's time begins when it is had
 		err = h.Renew(ctx)

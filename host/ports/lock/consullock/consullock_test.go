@@ -1,12 +1,14 @@
 package consullock_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/lock"
 	"github.com/hexdag/hexdag/host/ports/lock/consullock"
 	"github.com/hexdag/hexdag/host/ports/lock/driver"
 	"github.com/hexdag/hexdag/host/ports/lock/locktest"
@@ -37,6 +39,26 @@ func TestConformance(t *testing.T) {
 			return s
 		}
 	})
+}
+
+// No lease is asked for that Consul ends before its holder knows.
+func TestMaxTTL(t *testing.T) {
+	s, err := consullock.Open(t.Context(), consullock.Config{Address: newConsul(t).URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lock.New(s, lock.Options{MaxTTL: 48 * time.Hour})
+	defer l.Close()
+	lease, err := l.Acquire(t.Context(), "acme", "a", lock.Ask{TTL: consullock.MaxTTL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lease.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Acquire(t.Context(), "acme", "a", lock.Ask{TTL: consullock.MaxTTL + time.Second}); kernel.CodeOf(err) != kernel.CodeArguments || !strings.Contains(err.Error(), "24h0m0s (max_ttl)") {
+		t.Error(err)
+	}
 }
 
 func TestConfig(t *testing.T) {

@@ -80,6 +80,8 @@ type Promises struct {
 	// MinTTL is the shortest time after which the backend can end a lease; a shorter TTL
 	// is only the holder's.
 	MinTTL time.Duration
+	// MaxTTL is the longest TTL that the backend has; 0 is no limit.
+	MaxTTL time.Duration
 	// MaxPermits is the most permits of one lock.
 	MaxPermits int
 	// Caveat is what whoever chooses the backend has to know, in a sentence.

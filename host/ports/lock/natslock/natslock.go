@@ -197,8 +197,7 @@ func (s *Store) Holders(ctx context.Context, tenant, name string, limit int) ([]
 		if fence == 0 { // it was not renewed yet
 			fence = e.Revision()
 		}
-		left := time.Until(e.Created().Add(max(time.Second, time.Duration(note.TTL)*time.Millisecond)))
-		list = append(list, driver.Holder{Key: driver.Key{Tenant: tenant, Name: driver.Unescape(segments[1])}, Owner: note.Owner, Fence: fence, Permits: note.Permits, Left: max(left, time.Millisecond)})
+		list = append(list, driver.Holder{Key: driver.Key{Tenant: tenant, Name: driver.Unescape(segments[1])}, Owner: note.Owner, Fence: fence, Permits: note.Permits, Left: max(left(e), time.Millisecond)})
 	}
 	return driver.Sorted(list, limit), nil
 }
@@ -257,7 +256,7 @@ func (h *held) acquire(ctx context.Context) (driver.Held, error) {
 		if note := driver.ReadNote(e.Value()); note.Permits != h.request.Permits {
 			return nil, driver.ErrPermits
 		}
-		taken[e.Key()] = true
+		taken[e.Key()] = left(e) > -late
 	}
 	order := mathrand.Perm(h.request.Permits)
 	for _, permit := range append([]int{0}, order...) { // the first is always used, so that another number of permits shows
@@ -289,11 +288,56 @@ func (h *held) create(ctx context.Context, permit int) (driver.Held, error) {
 	if err != nil { // it has ended meanwhile
 		return nil, driver.ErrHeld
 	}
-	note := driver.ReadNote(entry.Value())
-	if note.Permits != h.request.Permits {
+	if driver.ReadNote(entry.Value()).Permits != h.request.Permits {
 		return nil, driver.ErrPermits
 	}
-	return nil, &driver.HeldError{After: max(time.Millisecond, time.Until(entry.Created().Add(time.Duration(note.TTL)*time.Millisecond)))}
+	if left(entry) <= -late {
+		return h.replace(ctx, entry)
+	}
+	return nil, &driver.HeldError{After: max(time.Millisecond, left(entry))}
+}
+
+// late is how much later than its time a key may be removed: the server looks every so often.
+const late = time.Second
+
+// left is how much of its time a key has, by the clock of this process.
+func left(e jetstream.KeyValueEntry) time.Duration {
+	ttl := time.Duration(driver.ReadNote(e.Value()).TTL) * time.Millisecond
+	return time.Until(e.Created().Add(max(time.Second, ttl)))
+}
+
+// replace takes a permit whose time is over, and which the server has not removed: nats-server 2.15.2 was seen to
+// keep for minutes what it found when it started after a kill. That the time is over is by the server's clock.
+func (h *held) replace(ctx context.Context, old jetstream.KeyValueEntry) (driver.Held, error) {
+	status, err := h.store.kv.Status(ctx)
+	if err != nil {
+		return nil, failed(ctx, err)
+	}
+	known, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return nil, driver.ErrHeld
+	}
+	ends := old.Created().Add(max(time.Second, time.Duration(driver.ReadNote(old.Value()).TTL)*time.Millisecond) + late)
+	if known.StreamInfo().TimeStamp.Before(ends) {
+		return nil, driver.ErrHeld
+	}
+	h.from = time.Now()
+	ack, err := h.publish(ctx, h.request.Encode(h.id), old.Revision())
+	switch {
+	case isConflict(err): // another came first, or the holder was not dead
+		return nil, driver.ErrHeld
+	case err != nil:
+		return nil, failed(ctx, err)
+	}
+	h.fence, h.revision = ack.Sequence, ack.Sequence
+	return h, nil
+}
+
+// publish writes a key with its TTL, if it is as it was.
+func (h *held) publish(ctx context.Context, value []byte, revision uint64) (*jetstream.PubAck, error) {
+	m := nats.NewMsg("$KV." + h.store.kv.Bucket() + "." + h.key)
+	m.Data = value
+	return h.store.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithMsgTTL(h.seconds))
 }
 
 // Fence implements driver.Held.
@@ -311,10 +355,8 @@ func (h *held) Renew(ctx context.Context) error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
 	from := time.Now()
-	m := nats.NewMsg("$KV." + h.store.kv.Bucket() + "." + h.key)
-	m.Data = h.request.EncodeRenewed(h.id, h.fence)
 	err := h.change(ctx, func(revision uint64) error {
-		ack, err := h.store.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithMsgTTL(h.seconds))
+		ack, err := h.publish(ctx, h.request.EncodeRenewed(h.id, h.fence), revision)
 		if err == nil {
 			h.revision = ack.Sequence
 		}

@@ -1,9 +1,11 @@
 package postgreslock_test
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -14,7 +16,12 @@ import (
 	"github.com/hexdag/hexdag/host/testserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	locktest.Holder(func(ctx context.Context, url string) (driver.Store, error) {
+		return postgreslock.Open(ctx, postgreslock.Config{URL: url})
+	})
+	goleak.VerifyTestMain(m)
+}
 
 func open(t *testing.T, c postgreslock.Config) driver.Store {
 	t.Helper()
@@ -33,6 +40,13 @@ func TestConformance(t *testing.T) {
 	locktest.Run(t, func(*testing.T) locktest.Harness {
 		table := fmt.Sprintf("locks_%d", tables.Add(1))
 		return func(t *testing.T) driver.Store { return open(t, postgreslock.Config{URL: url, Table: table}) }
+	})
+}
+
+func TestKilledHolder(t *testing.T) {
+	_, url := testserver.Postgres(t)
+	locktest.Killed(t, url, time.Second, true, func(t *testing.T) driver.Store {
+		return open(t, postgreslock.Config{URL: url})
 	})
 }
 

@@ -1,9 +1,11 @@
 package redislock_test
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -14,7 +16,12 @@ import (
 	"github.com/hexdag/hexdag/host/testserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	locktest.Holder(func(ctx context.Context, url string) (driver.Store, error) {
+		return redislock.Open(ctx, redislock.Config{URL: url})
+	})
+	goleak.VerifyTestMain(m)
+}
 
 func open(t *testing.T, c redislock.Config) driver.Store {
 	t.Helper()
@@ -35,6 +42,13 @@ func TestConformance(t *testing.T) {
 		return func(t *testing.T) driver.Store {
 			return open(t, redislock.Config{URL: "redis://" + server.Address(), Prefix: prefix})
 		}
+	})
+}
+
+func TestKilledHolder(t *testing.T) {
+	url := "redis://" + testserver.Redis(t).Address()
+	locktest.Killed(t, url, time.Second, true, func(t *testing.T) driver.Store {
+		return open(t, redislock.Config{URL: url})
 	})
 }
 
