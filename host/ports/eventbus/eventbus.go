@@ -160,8 +160,8 @@ func (b *Bus) complete(e *Event) error {
 	if err := CheckTopic(e.Topic); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(e.Topic, DeadTopics) {
-		if err := CheckTopic(DeadTopics + e.Topic); err != nil { // where it goes if nobody can handle it
+	if len(e.Topic) > MaxTopicBytes-len(DeadTopics) || strings.Count(e.Topic, ".") >= MaxTopicParts-1 { // else there is room for where it goes if nobody can handle it
+		if err := CheckTopic(DeadTopics + e.Topic); err != nil && !strings.HasPrefix(e.Topic, DeadTopics) {
 			return err
 		}
 	}
@@ -224,10 +224,11 @@ func (b *Bus) Topics(ctx context.Context, tenant string, patterns []string) ([]T
 // failed gives a backend's error a code. The context's end wins over what the
 // backend made of it, but for a subscriber that is too slow.
 func (b *Bus) failed(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *kernel.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, driver.ErrFull):
 		return &kernel.Error{Code: kernel.CodeRetry, What: "a slow subscriber holds up the publisher", Why: "its queue is full, and was for as long as the publisher could wait", Fix: "make its handler faster, give it concurrency, or a larger queue", RetryAfter: time.Second, Err: err}
 	case errors.Is(err, driver.ErrClosed):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
@@ -156,22 +157,47 @@ func (q *queue) next(m *member) (int, bool) {
 	return i, true
 }
 
-// settle does with the first event of a lane what its handler decided.
-func (q *queue) settle(i int, v driver.Verdict) {
+// hand returns the first events of a lane, which then is busy, for their delivery. It is several at once, so that
+// handlers that are fast do not wait for the queue each time.
+func (q *queue) hand(i int) []driver.Delivery {
 	l := &q.lanes[i]
-	if v.Outcome != driver.Nak {
+	l.attempts++
+	n := min(len(l.events)-l.head, max(1, q.limit/handed), maxHanded)
+	deliveries := make([]driver.Delivery, n)
+	for k, e := range l.events[l.head : l.head+n] {
+		deliveries[k] = driver.Delivery{Event: e, Attempt: 1}
+	}
+	deliveries[0].Attempt = l.attempts
+	return deliveries
+}
+
+// What a worker takes from a lane at once: a part of the queue's limit, since it takes up room until all of it is handled.
+const (
+	handed    = 32
+	maxHanded = 32
+)
+
+// settle removes the first events of a lane, which are done, and has the next come again, where its handler has
+// refused it.
+func (q *queue) settle(i, done int, refused bool, after time.Duration) {
+	l := &q.lanes[i]
+	for range done {
 		q.pop(l)
-		if q.space != nil && q.count <= q.limit/2 { // not for each: publishers come back in turns
-			close(q.space)
-			q.space = nil
-		}
-		if l.empty() {
-			l.busy = false
+	}
+	if q.space != nil && q.count <= q.limit/2 { // not for each: publishers come back in turns
+		close(q.space)
+		q.space = nil
+	}
+	if l.empty() {
+		l.busy = false
+		return
+	}
+	if refused {
+		l.attempts = max(l.attempts, 1)
+		if after > 0 && !q.closed && !q.away {
+			l.timer = time.AfterFunc(after, func() { q.again(i) })
 			return
 		}
-	} else if v.Delay > 0 && !q.closed && !q.away {
-		l.timer = time.AfterFunc(v.Delay, func() { q.again(i) })
-		return
 	}
 	q.ready = append(q.ready, i)
 }
@@ -248,6 +274,7 @@ type member struct {
 	cancel context.CancelFunc
 	active int           // workers; under the queue's lock
 	closed bool          // "
+	ending atomic.Bool   // closed, for who does not hold the lock
 	idle   chan struct{} // closed with the last worker, once the member is closed
 }
 
@@ -260,13 +287,11 @@ func (m *member) work() {
 		if !ok {
 			break
 		}
-		l := &q.lanes[i]
-		l.attempts++
-		d := driver.Delivery{Event: l.events[l.head], Attempt: l.attempts}
+		deliveries := q.hand(i)
 		q.mu.Unlock()
-		v := m.want.Deliver(m.ctx, &d)
+		done, refused, after := m.deliver(deliveries)
 		q.mu.Lock()
-		q.settle(i, v)
+		q.settle(i, done, refused, after)
 	}
 	m.active--
 	if m.closed {
@@ -276,6 +301,20 @@ func (m *member) work() {
 		}
 	}
 	q.mu.Unlock()
+}
+
+// deliver has events handled, one after the other, until one is refused or the member is closed. It returns how
+// many are done, and when the one that was refused comes again.
+func (m *member) deliver(deliveries []driver.Delivery) (done int, refused bool, after time.Duration) {
+	for i := range deliveries {
+		if i > 0 && m.ending.Load() {
+			return i, false, 0
+		}
+		if v := m.want.Deliver(m.ctx, &deliveries[i]); v.Outcome == driver.Nak {
+			return i, true, v.Delay
+		}
+	}
+	return len(deliveries), false, 0
 }
 
 // Close ends the subscription.
@@ -290,6 +329,7 @@ func (m *member) Close(ctx context.Context) error {
 	q := m.queue
 	q.mu.Lock()
 	m.closed = true
+	m.ending.Store(true)
 	if m.active == 0 {
 		close(m.idle)
 	}
