@@ -255,6 +255,13 @@ func TestCacheTTL(t *testing.T) {
 	if n := len(fileNames(t, c.path("shared/manifests"))); n != 1 {
 		t.Errorf("%d are kept of what is one answer", n)
 	}
+	for _, want := range []int{1, 0} { // that of short was good for a millisecond, that of long is
+		done, err := store.Collect(t.Context(), host.CollectOptions{})
+		if err != nil || done.Artifacts != want {
+			t.Errorf("%+v, want %d to go: %v", done, want, err)
+		}
+		c.run(t, h, long, nil, host.RunOptions{Fresh: true})
+	}
 }
 
 func fileNames(t *testing.T, dir string) (names []string) {

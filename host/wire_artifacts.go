@@ -23,6 +23,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/mlflowartifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/natsartifacts"
+	"github.com/hexdag/hexdag/host/resultcache"
 )
 
 type (
@@ -38,6 +39,14 @@ type (
 type Artifacts struct {
 	*artifacts.Store
 	close func() error
+}
+
+// Collect is that of the store, which also removes answers of nodes (cache) that are good no more.
+func (a *Artifacts) Collect(ctx context.Context, opts CollectOptions) (*artifacts.Collected, error) {
+	if opts.Gone == nil {
+		opts.Gone = resultcache.Gone
+	}
+	return a.Store.Collect(ctx, opts)
 }
 
 // Close gives up the store.

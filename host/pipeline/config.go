@@ -110,15 +110,19 @@ func LoadConfig(file string) (*Config, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	c.Digest, err = configDigest(docs)
+	c.Digest, err = configDigest(file, docs)
 	return c, err
 }
 
 // configDigest digests what can have a part in what nodes answer.
-func configDigest(docs []*source.Value) (string, error) {
+func configDigest(file string, docs []*source.Value) (string, error) {
+	folder, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return "", err
+	}
 	fields, _ := docs[0].Plain().(map[string]any)
 	spec, _ := fields["spec"].(map[string]any)
-	parts := map[string]any{}
+	parts := map[string]any{"folder": folder} // which paths are relative to
 	for _, name := range []string{"modules", "hooks", "ports", "labels", "env", "endpoints"} {
 		parts[name] = spec[name]
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/hexdag/hexdag/host/engine"
@@ -27,6 +28,7 @@ const (
 	answerName = "answer.json"
 	memberRun  = "run_id" // of the metadata: the run that worked for it
 	memberAt   = "kept"   // and when
+	memberEnd  = "ends"   // and until when it is good; absent where it has no end
 	maxKept    = 16       // of one key that are looked at: there is one, unless hosts raced
 )
 
@@ -104,11 +106,28 @@ func (c *Cache) keep(ctx context.Context, e *entry, a *engine.Answer) {
 	}
 }
 
+// Gone reports whether an artifact is an answer that is good no more.
+func Gone(a *artifacts.Artifact) bool {
+	text, _ := a.Metadata[memberEnd].(string)
+	end, err := time.Parse(time.RFC3339Nano, text)
+	return strings.HasPrefix(a.RunID, runPrefix) && err == nil && time.Now().After(end)
+}
+
+// metadata says where an answer is from.
+func (e *entry) metadata() map[string]any {
+	now := time.Now().UTC()
+	m := map[string]any{memberRun: e.run.RunID, memberAt: now.Format(time.RFC3339Nano), "pipeline": e.run.PipelineName, "node": e.Node}
+	if e.TTL > 0 {
+		m[memberEnd] = now.Add(e.TTL).Format(time.RFC3339Nano)
+	}
+	return m
+}
+
 func (c *Cache) replace(ctx context.Context, e *entry, a *engine.Answer, text []byte) error {
 	run := runPrefix + e.key
 	kept, err := c.opts.Store.Store(ctx, run, answerName, bytes.NewReader(text), artifacts.StoreOptions{
 		ContentType: "application/json", Labels: a.Labels, Origin: artifacts.Origin{Tenant: e.run.Tenant}, // it is none of the pipeline's own artifacts
-		Metadata: map[string]any{memberRun: e.run.RunID, memberAt: time.Now().UTC().Format(time.RFC3339Nano), "pipeline": e.run.PipelineName, "node": e.Node},
+		Metadata: e.metadata(),
 	})
 	if err != nil {
 		return err

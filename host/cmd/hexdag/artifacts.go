@@ -261,7 +261,7 @@ func artifactsCollect(with withStore) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "gc", Short: "Remove artifacts that are too old, and content that nothing needs", Args: cobra.NoArgs,
-		Long: `Remove artifacts that are older than --keep-for, and content that no artifact needs and
+		Long: `Remove artifacts that are older than --keep-for, answers of nodes (cache) whose ttl is over, and content that no artifact needs and
 that has been there for a day. What an artifact that stays was made from stays, too. What a store or a
 delete that was interrupted has left is put right, and with it what counts for tenant_bytes.`,
 		Example: `hexdag artifacts gc --keep-for 2160h --dry-run`,

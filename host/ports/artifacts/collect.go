@@ -26,6 +26,8 @@ type CollectOptions struct {
 	// KeepFor is how old an artifact may become; 0 keeps all. One that is a parent of one
 	// that stays, or of whose children one is, stays too.
 	KeepFor time.Duration
+	// Gone returns whether an artifact is of no use any more, however young it is; nil means none is.
+	Gone func(*Artifact) bool
 	// Keep returns whether an artifact stays however old it is; nil means none does.
 	Keep func(*Artifact) bool
 	// Grace is how long what no artifact needs stays; MinGrace if it is less.
@@ -144,7 +146,7 @@ func (c *collection) note(ctx context.Context, id string) error {
 	}
 	n := &node{weight: a.Size + length}
 	n.content, _ = sumOf(a.Digest)
-	n.stays = c.opts.KeepFor <= 0 || !older(a.Stored, c.opts.KeepFor) || c.opts.Keep != nil && c.opts.Keep(a)
+	n.stays = (c.opts.Gone == nil || !c.opts.Gone(a)) && (c.opts.KeepFor <= 0 || !older(a.Stored, c.opts.KeepFor) || c.opts.Keep != nil && c.opts.Keep(a))
 	if c.opts.KeepFor > 0 {
 		for _, parent := range a.Origin.Parents {
 			if p, ok := sumOf(parent); ok {
