@@ -158,7 +158,7 @@ func (s *Store) opRead(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 	n, end := 0, false
 	for n < len(chunk) && !end {
 		m, err := r.content.Read(chunk[n:])
-		if n, end = n+m, err == io.EOF; err != nil && !end { //nolint:errorlint // an error that wraps io.EOF is no end
+		if n, end = n+m, err == io.EOF; err != nil && !end { // an error that wraps io.EOF is no end
 			return nil, s.failed("the artifact could not be read", err)
 		}
 	}
