@@ -146,8 +146,11 @@ func (c *checker) runs(n *pipeline.Node, used map[string]bool) (local bool) {
 // answer returns what the node answers, or answered before.
 func (w *worker) answer(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 	c := w.caching
-	if c == nil || w.from != nil { // what it goes on from is not the start
+	switch {
+	case c == nil:
 		return w.execute(ctx, call)
+	case w.from != nil: // what it goes on from is not the start
+		return w.placed(ctx, call)
 	}
 	q, err := w.question(c, call)
 	if err != nil {
@@ -164,17 +167,22 @@ func (w *worker) answer(ctx context.Context, call *kernel.NodeCall) (kernel.Valu
 	return a.Value, nil
 }
 
-// worked has the node work for its answer, and sees whether that may be taken again. It takes a place among
-// the nodes that run at once only now: who waits for another's answer needs none.
-func (w *worker) worked(ctx context.Context, c *caching, call *kernel.NodeCall) (*Answer, error) {
+// placed executes the node in a place among those that run at once, which it takes only now: who waits for another's
+// answer needs none.
+func (w *worker) placed(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 	if w.takesPlace() {
 		if err := w.g.r.acquire(ctx); err != nil {
 			return nil, err
 		}
 		defer w.g.r.release()
 	}
+	return w.execute(ctx, call)
+}
+
+// worked has the node work for its answer, and sees whether that may be taken again.
+func (w *worker) worked(ctx context.Context, c *caching, call *kernel.NodeCall) (*Answer, error) {
 	traced, trace := kernel.WithTrace(ctx, c.own)
-	v, err := w.execute(traced, call)
+	v, err := w.placed(traced, call)
 	if err != nil {
 		return nil, err
 	}
