@@ -223,7 +223,7 @@ func (s *Store) open(ctx context.Context, digest string) (io.ReadCloser, int64, 
 	if err != nil {
 		return nil, 0, err
 	}
-	return &piecesReader{ctx: ctx, store: s, pieces: recipe.Pieces}, recipe.Size, nil
+	return s.readPieces(ctx, recipe.Pieces), recipe.Size, nil
 }
 
 // recipe reads and checks the recipe of a content. Its digests lead nowhere but to
@@ -269,32 +269,62 @@ func (s *Store) read(ctx context.Context, key string, limit int64) ([]byte, *dri
 	return text, object, nil
 }
 
-// piecesReader reads one piece after the other.
+// piecesReader reads pieces one after the other. It opens each while the one before it is read: a remote
+// bucket takes a while for the first byte.
 type piecesReader struct {
 	ctx     context.Context
+	stop    context.CancelFunc
 	store   *Store
-	pieces  []piece // that are not opened yet
+	pieces  []piece // that are to be opened
 	current io.ReadCloser
+	next    chan opened // the piece behind current; nil where there is none
+}
+
+type opened struct {
+	content io.ReadCloser
+	err     error
+}
+
+func (s *Store) readPieces(ctx context.Context, pieces []piece) *piecesReader {
+	r := &piecesReader{store: s, pieces: pieces}
+	r.ctx, r.stop = context.WithCancel(ctx)
+	r.ahead()
+	return r
+}
+
+// ahead begins to open the next piece.
+func (r *piecesReader) ahead() {
+	if len(r.pieces) == 0 {
+		return
+	}
+	digest, next := r.pieces[0].Digest, make(chan opened, 1)
+	r.pieces, r.next = r.pieces[1:], next
+	go func() {
+		content, _, err := r.store.bucket.Open(r.ctx, pieceKey(digest))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = damage("a piece of it is missing")
+		}
+		next <- opened{content, err}
+	}()
 }
 
 func (r *piecesReader) Read(p []byte) (int, error) {
 	for {
 		if r.current == nil {
-			if len(r.pieces) == 0 {
+			if r.next == nil {
 				return 0, io.EOF
 			}
-			content, _, err := r.store.bucket.Open(r.ctx, pieceKey(r.pieces[0].Digest))
-			if err != nil {
-				if errors.Is(err, fs.ErrNotExist) {
-					err = damage("a piece of it is missing")
-				}
-				return 0, err
+			o := <-r.next
+			if r.next = nil; o.err != nil {
+				return 0, o.err
 			}
-			r.current, r.pieces = content, r.pieces[1:]
+			r.current = o.content
+			r.ahead()
 		}
 		n, err := r.current.Read(p)
 		if errors.Is(err, io.EOF) {
-			err = r.Close()
+			err = r.current.Close()
+			r.current = nil
 		}
 		if n > 0 || err != nil {
 			return n, err
@@ -302,12 +332,18 @@ func (r *piecesReader) Read(p []byte) (int, error) {
 	}
 }
 
-// Close closes the piece that is open; reading goes on with the next.
+// Close closes what is open.
 func (r *piecesReader) Close() error {
-	if r.current == nil {
-		return nil
+	r.stop()
+	var err error
+	if r.current != nil {
+		err = r.current.Close()
 	}
-	err := r.current.Close()
-	r.current = nil
+	if r.next != nil {
+		if o := <-r.next; o.err == nil {
+			err = errors.Join(err, o.content.Close())
+		}
+	}
+	r.current, r.next, r.pieces = nil, nil, nil
 	return err
 }
