@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -375,14 +376,16 @@ func (s *Store) failed(what string, err error) error {
 	if err == nil || errors.As(err, &known) {
 		return err
 	}
-	code := kernel.CodeFailed
+	e := &kernel.Error{Code: kernel.CodeFailed, What: what, Why: err.Error(), Err: err}
 	switch {
 	case errors.Is(err, context.Canceled):
-		code = kernel.CodeCanceled
+		e.Code = kernel.CodeCanceled
 	case errors.Is(err, context.DeadlineExceeded):
-		code = kernel.CodeTimeout
+		e.Code = kernel.CodeTimeout
+	case errors.Is(err, syscall.ENOSPC):
+		e.Code, e.Fix = kernel.CodeUnavailable, "make room on the disk: hexdag artifacts gc --keep-for 720h removes what is older"
 	}
-	return &kernel.Error{Code: code, What: what, Why: err.Error(), Err: err}
+	return e
 }
 
 func notFound(id string) error {

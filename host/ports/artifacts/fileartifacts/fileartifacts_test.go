@@ -2,11 +2,13 @@ package fileartifacts_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,10 +19,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/artifactstest"
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
 	"github.com/hexdag/hexdag/host/ports/artifacts/fileartifacts"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 func TestMain(m *testing.M) {
@@ -323,5 +327,43 @@ func BenchmarkStore(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// With no room on the disk a store fails and says so, whether its content is kept whole or in pieces; what was stored
+// before is whole, and with room again it goes on.
+func TestDiskFull(t *testing.T) {
+	store := artifacts.New(open(t, testserver.SmallDisk(t, 32<<20)), artifacts.Options{})
+	data := make([]byte, 6<<20) // in pieces
+	var kept []string
+	var err error
+	for n := 0; n < 100 && err == nil; n++ {
+		rand.NewChaCha8([32]byte{byte(n)}).Read(data)
+		content := data
+		if n%2 == 1 {
+			content = data[:1<<20]
+		}
+		var a *artifacts.Artifact
+		if a, err = store.Store(t.Context(), "run", fmt.Sprint(n), bytes.NewReader(content), artifacts.StoreOptions{}); err == nil {
+			kept = append(kept, a.ID)
+		}
+	}
+	if kernel.CodeOf(err) != kernel.CodeUnavailable || !strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "make room") || len(kept) < 4 {
+		t.Fatalf("%d artifacts on 32 MiB: %v", len(kept), err)
+	}
+	list, err := store.List(t.Context(), "run")
+	if err != nil || len(list) != len(kept) {
+		t.Errorf("%d artifacts, %d were acknowledged: %v", len(list), len(kept), err)
+	}
+	if err := store.Verify(t.Context(), func(a *artifacts.Artifact, err error) error { return err }); err != nil {
+		t.Error(err)
+	}
+	for _, id := range kept[1:4] { // two of 1 MiB, which go at once, and one in pieces
+		if err := store.Delete(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.Store(t.Context(), "run", "again", bytes.NewReader(data[:1<<20]), artifacts.StoreOptions{}); err != nil {
+		t.Error(err)
 	}
 }
