@@ -180,6 +180,7 @@
     (i64.load (i32.const 8)))
 
   (export "node_before" (func $run))
+  (export "observe" (func $run))
   (export "node_after" (func $run))
   (export "port_before" (func $run))
   (export "port_after" (func $run))
