@@ -10,3 +10,6 @@ func (p *Policy) EvalText(ctx context.Context, entrypoint, input string) (any, e
 	}
 	return p.evaluate(ctx, entrypoint, []byte(input))
 }
+
+// Heap returns how much memory the data takes, with what changes have left there.
+func (p *Policy) Heap() uint32 { return p.image.heap }

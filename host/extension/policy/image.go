@@ -29,6 +29,7 @@ type image struct {
 	memory     []byte // up to heap
 	size       uint32 // of all memory
 	data, heap uint32
+	fresh      uint32 // heap, when the data was parsed as a whole
 }
 
 func (in *instance) capture() (*image, error) {
@@ -36,7 +37,11 @@ func (in *instance) capture() (*image, error) {
 	if !ok {
 		return nil, protocol(in.opts.Name, "the policy's heap is outside its memory", "")
 	}
-	return &image{in.contract, slices.Clone(view), in.memory.Size(), in.data, in.heap}, nil
+	m := &image{contract: in.contract, memory: slices.Clone(view), size: in.memory.Size(), data: in.data, heap: in.heap, fresh: in.fresh}
+	if m.fresh == 0 {
+		m.fresh = m.heap
+	}
+	return m, nil
 }
 
 // restore makes the instance what the image was taken of. Between evaluations OPA's
@@ -50,7 +55,7 @@ func (in *instance) restore(m *image) error {
 	if !in.memory.Write(0, m.memory) {
 		return protocol(in.opts.Name, "the policy's heap is outside its memory", "")
 	}
-	in.data, in.heap = m.data, m.heap
+	in.data, in.heap, in.fresh = m.data, m.heap, m.fresh
 	return nil
 }
 

@@ -38,6 +38,7 @@ type instance struct {
 
 	data  uint32 // the address of the base document
 	heap  uint32 // where an evaluation's memory starts
+	fresh uint32 // heap, when the data was parsed as a whole; 0: that is what it is
 	fault error  // why a host function stopped the module
 
 	// Of the evaluation that runs.

@@ -69,7 +69,7 @@ func (p *Policy) next(ctx context.Context, first func(context.Context) (*documen
 // changed returns an instance with the changes made to the data that is parsed, or, where
 // that cannot be, with the new document parsed.
 func (p *Policy) changed(ctx context.Context, d *document, changes []change) (*instance, error) {
-	if whole(changes) {
+	if whole(changes) || p.image.worn() {
 		return p.engine.loaded(ctx, d.text)
 	}
 	in, err := p.engine.copyOf(ctx, p.image)
@@ -97,6 +97,10 @@ func (p *Policy) changed(ctx context.Context, d *document, changes []change) (*i
 	}
 	return p.engine.loaded(ctx, d.text) // the free memory may be in pieces, or what is materialized too much
 }
+
+// worn reports whether so much of the memory is what earlier changes have left there that parsing the data
+// is cheaper than copying all of it again and again.
+func (m *image) worn() bool { return m.heap > m.fresh+m.fresh/2 }
 
 func whole(changes []change) bool {
 	return slices.ContainsFunc(changes, func(c change) bool { return len(c.path) == 0 })

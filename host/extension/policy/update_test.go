@@ -168,6 +168,34 @@ func TestPatchesAdd(t *testing.T) {
 	}
 }
 
+// Changes leave memory behind, which is given back before there is much of it.
+func TestPatchesLeaveLittleBehind(t *testing.T) {
+	rounds := 200
+	if testenv.Race {
+		rounds = 60
+	}
+	a := built(t, map[string]string{"p.rego": reads, "m.rego": derives})
+	p := load(t, a.Wasm, policy.Options{Data: []byte(`{"n": 1, "at": {"v": ""}}`), Instances: 1})
+	fresh := p.Heap()
+	for i := range rounds {
+		next, err := p.WithPatches(t.Context(), []policy.Patch{{Op: "replace", Path: "/at/v", Value: strings.Repeat("x", 10_000+i%2)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p = next; p.Heap() > 2*(fresh+20_000) {
+			t.Fatalf("after %d changes the data takes %d bytes, %d at first", i+1, p.Heap(), fresh)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func number(n int) json.Number { return json.Number(fmt.Sprint(n)) }
 
 // TestMaterializeLimits: a rule that takes too much leaves decisions as they are, only slower.
