@@ -108,6 +108,7 @@ fmt:
 
 vet:
 	go vet ./...
+	@cd host/bench && go list -deps . >/dev/null # its go.mod follows the root's
 
 lint: $(BUILD)/bin/golangci-lint-$(GOLANGCI_LINT)
 	$< run ./...
