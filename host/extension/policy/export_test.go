@@ -12,4 +12,4 @@ func (p *Policy) EvalText(ctx context.Context, entrypoint, input string) (any, e
 }
 
 // Heap returns how much memory the data takes, with what changes have left there.
-func (p *Policy) Heap() uint32 { return p.image.heap }
+func (p *Policy) Heap() uint32 { return p.heap }

@@ -69,7 +69,7 @@ func (p *Policy) next(ctx context.Context, first func(context.Context) (*documen
 // changed returns an instance with the changes made to the data that is parsed, or, where
 // that cannot be, with the new document parsed.
 func (p *Policy) changed(ctx context.Context, d *document, changes []change) (*instance, error) {
-	if whole(changes) || p.image.worn() {
+	if whole(changes) || p.worn() {
 		return p.engine.loaded(ctx, d.text)
 	}
 	in, err := p.engine.copyOf(ctx, p.image)
