@@ -16,6 +16,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/natsserver"
 	"github.com/hexdag/hexdag/host/natsserver/natsservertest"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 func TestMain(m *testing.M) {
@@ -63,6 +64,7 @@ func messages(t *testing.T, s *natsserver.Server) uint64 {
 }
 
 func TestEmbeddedKeepsWhatItHas(t *testing.T) {
+	testenv.NeedServer(t, "NATS")
 	c := natsserver.Config{Folder: t.TempDir()}
 	for round := range uint64(3) {
 		s, err := natsserver.Open(t.Context(), c)
@@ -82,6 +84,7 @@ func TestEmbeddedKeepsWhatItHas(t *testing.T) {
 
 // The second to name a folder is let in by the first, and takes over from it.
 func TestFolderIsShared(t *testing.T) {
+	testenv.NeedServer(t, "NATS") // before the first is open
 	c := natsserver.Config{Folder: t.TempDir()}
 	first, err := natsserver.Open(t.Context(), c)
 	if err != nil {

@@ -27,6 +27,9 @@ func TestConformance(t *testing.T) {
 
 // A queue of few events holds up who publishes.
 func TestConformanceOfSmallQueues(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT CHECKED in -short: the suite with small queues")
+	}
 	eventbustest.Run(t, eventbustest.Harness{Open: func(*testing.T) driver.Bus { return membus.New(membus.Config{Queue: 4}) }})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/eventbus/eventbustest"
 	"github.com/hexdag/hexdag/host/ports/eventbus/eventbustest/watermilltest"
 	"github.com/hexdag/hexdag/host/ports/eventbus/natsbus"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 func TestMain(m *testing.M) {
@@ -69,6 +70,7 @@ func TestWatermill(t *testing.T) {
 // A subscription without group, whose consumer is in the server's memory, misses nothing when the server
 // ends and another process takes over.
 func TestSubscriptionOutlivesItsServer(t *testing.T) {
+	testenv.NeedServer(t, "NATS") // before the first is open
 	c := natsserver.Config{Folder: t.TempDir()}
 	first, err := natsserver.Open(t.Context(), c)
 	if err != nil {
