@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	eventbustest.Subscriber(func(ctx context.Context, broker string) (driver.Bus, error) {
 		return kafkabus.Open(ctx, kafkabus.Config{Brokers: []string{broker}})
 	})
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, watermilltest.Leaks()...)
 }
 
 func opener(brokers ...string) func(t *testing.T) driver.Bus {

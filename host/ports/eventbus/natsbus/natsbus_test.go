@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) {
 	natsservertest.Node()
 	eventbustest.Subscriber(subscriber)
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, watermilltest.Leaks()...)
 }
 
 func open(t *testing.T, s *natsserver.Server, c natsbus.Config) driver.Bus {

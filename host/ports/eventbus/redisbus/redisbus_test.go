@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	eventbustest.Subscriber(func(ctx context.Context, url string) (driver.Bus, error) {
 		return redisbus.Open(ctx, redisbus.Config{URL: url})
 	})
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, watermilltest.Leaks()...)
 }
 
 func opener(address string) func(t *testing.T) driver.Bus {

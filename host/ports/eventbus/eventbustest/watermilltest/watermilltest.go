@@ -14,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
@@ -21,6 +22,13 @@ import (
 
 // long is whether the suite runs with as many messages as watermill would; make bus-long sets it.
 var long = os.Getenv("HEXDAG_TEST_LONG") != ""
+
+// Leaks are goroutines that the suite itself may leave behind: its multiplier of subscribers goes on to
+// send messages that nobody takes any more.
+func Leaks() []goleak.Option {
+	const subscribe = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe"
+	return []goleak.Option{goleak.IgnoreAnyFunction(subscribe + ".func2"), goleak.IgnoreAnyFunction(subscribe + ".func3")}
+}
 
 // Run runs the suite over buses that are one bus.
 func Run(t *testing.T, open func(*testing.T) driver.Bus) {
