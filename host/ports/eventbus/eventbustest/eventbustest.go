@@ -26,6 +26,7 @@ type Harness struct {
 
 // Run runs the suite. What a backend's Capabilities lack is not asked of it.
 func Run(t *testing.T, h Harness) {
+	slow := []string{"ForgetsGroups", "SlowHandler", "MembersComeAndGo", "Redrive"}
 	for _, test := range []struct {
 		name  string
 		needs func(driver.Capabilities) bool // nil is nothing
@@ -67,6 +68,9 @@ func Run(t *testing.T, h Harness) {
 		{"Durable", func(c driver.Capabilities) bool { return c.Durable }, testDurable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if testing.Short() && slices.Contains(slow, test.name) {
+				t.Skip("NOT CHECKED in -short: it waits for seconds")
+			}
 			w := &world{harness: h, tenant: fmt.Sprintf("tenant %s/ü*>.%d", test.name, time.Now().UnixNano())}
 			w.Bus = w.open(t, h.Open)
 			if test.needs != nil && !test.needs(w.Capabilities()) {
