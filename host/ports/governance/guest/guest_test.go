@@ -41,7 +41,7 @@ func load(t testing.TB, path, config string) *extension.Module {
 		t.Fatal(err)
 	}
 	door := ports.NewDoor(governance.New(allowall.Driver{}, governance.Options{}), nil)
-	m, err := extension.Load(t.Context(), runtime, door, slog.New(slog.DiscardHandler), extension.Spec{Name: "governor", Path: path, Config: v, Limits: sandbox.Limits{Deadline: 500 * time.Millisecond}})
+	m, err := extension.Load(t.Context(), runtime, door, slog.New(slog.DiscardHandler), extension.Spec{Name: "governor", Path: path, Config: v, Limits: sandbox.Limits{Deadline: 500 * time.Millisecond, Fuel: 1 << 40}})
 	if err != nil {
 		t.Fatal(err)
 	}
