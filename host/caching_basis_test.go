@@ -196,6 +196,25 @@ func TestCacheOfWhatIsTheRuns(t *testing.T) {
 	}
 }
 
+// What took a secret is no other principal's.
+func TestCacheOfASecret(t *testing.T) {
+	t.Setenv("SHOP_STRIPE", "sk_live_1")
+	c := newCaches(t, `  tenant: acme
+  ports:
+    artifacts: {adapter: file, config: {root: shared}}
+    secret: {adapter: env, config: {secrets: {stripe: {from: SHOP_STRIPE, hosts: [api.example.com]}}}}
+`)
+	h := c.host(t)
+	for cache, kept := range map[string]bool{"true": true, "{scope: tenant}": false, "{scope: tenant, side_effects: true}": false} {
+		for i := range 2 {
+			r := c.run(t, h, `{kind: service_call_node, metadata: {name: n}, dependencies: [], spec: {service: secret, method: get, input_mapping: {name: "'stripe'"}, cache: `+cache+`}}`, nil, host.RunOptions{})
+			if (r.Cached["n"] != nil) != (kept && i > 0) {
+				t.Errorf("%s: %v", cache, r.Cached["n"])
+			}
+		}
+	}
+}
+
 // A run's own answers go with it.
 func TestCacheForRunLeavesNothing(t *testing.T) {
 	c := newCaches(t, "  tenant: acme\n")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
@@ -242,5 +243,34 @@ func TestStreamParents(t *testing.T) {
 	a, err := s.Describe(t.Context(), stored["id"].(string))
 	if err != nil || len(a.Origin.Parents) != 1 || a.Origin.Parents[0] != from["id"] {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// stuck is a bucket that does not answer until the call's context ends.
+type stuck struct{ driver.Bucket }
+
+func (b stuck) Open(ctx context.Context, key string) (io.ReadCloser, *driver.Object, error) {
+	if strings.HasPrefix(key, "content/") {
+		<-ctx.Done()
+		return nil, nil, ctx.Err()
+	}
+	return b.Bucket.Open(ctx, key)
+}
+
+// An operation's own time ends the opening, though what is opened would outlive it.
+func TestStreamOpenInTime(t *testing.T) {
+	bucket := memartifacts.NewBucket()
+	a, err := artifacts.New(bucket, artifacts.Options{}).Store(t.Context(), "run-1", "a", strings.NewReader("x"), artifacts.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, g := caller{kernel.WithRun(t.Context(), &kernel.RunContext{RunID: "run-1"}), artifacts.New(stuck{bucket}, artifacts.Options{}).Ops()}.inGuest()
+	defer g.End()
+	ctx, cancel := context.WithTimeout(c.ctx, 20*time.Millisecond)
+	defer cancel()
+	c.ctx = ctx
+	_, err = c.call("open", map[string]any{"id": a.ID}, nil)
+	if err == nil || ctx.Err() == nil {
+		t.Errorf("%v before its time was up", err)
 	}
 }
