@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -91,7 +92,7 @@ func (r *Reader) Texts(name, kind string) []string {
 	return texts
 }
 
-// Whole returns a whole number from least to most, or orElse.
+// Whole returns a whole number from least to most, or orElse. A most of math.MaxInt64 is no bound.
 func (r *Reader) Whole(name string, least, most, orElse int64) int64 {
 	value, _ := r.Take(name)
 	if value == nil {
@@ -99,11 +100,15 @@ func (r *Reader) Whole(name string, least, most, orElse int64) int64 {
 	}
 	number, _ := value.(json.Number)
 	n, err := number.Int64()
-	if err != nil || n < least || n > most {
+	switch {
+	case err == nil && n >= least && n <= most:
+		return n
+	case most == math.MaxInt64:
+		r.Fail("%s must be a whole number, %d or more", name, least)
+	default:
 		r.Fail("%s must be a whole number, from %d to %d", name, least, most)
-		return orElse
 	}
-	return n
+	return orElse
 }
 
 // Number returns a number, and whether there is one.

@@ -3,17 +3,16 @@ package filestorage
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
-	"strings"
+	"math"
 	"unicode/utf8"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/arguments"
 )
 
 // listPage is how many files one call of file_storage.list returns at most.
@@ -47,8 +46,8 @@ func (f *Files) Ops() []ports.Op {
 
 func (f *Files) opRead(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	path, offset, length, raw := a.text("path", true), a.count("offset", 0), a.count("length", f.opts.MaxReadBytes), a.flag("raw")
-	if err := a.end(false); err != nil {
+	path, offset, length, raw := a.Text("path"), a.bytes("offset", 0), a.bytes("length", f.opts.MaxReadBytes), a.Flag("raw", false)
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	if length > f.opts.MaxReadBytes {
@@ -74,8 +73,8 @@ func (f *Files) opRead(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 
 func (f *Files) opWrite(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	path, content, ifAbsent := a.text("path", true), a.content(), a.flag("if_absent")
-	if err := a.end(true); err != nil {
+	path, content, ifAbsent := a.Text("path"), a.content(), a.Flag("if_absent", false)
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	done, err := f.Write(ctx, a.tenant, path, bytes.NewReader(content), WriteOptions{IfAbsent: ifAbsent, Labels: call.Labels})
@@ -90,8 +89,8 @@ func (f *Files) opWrite(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 
 func (f *Files) opStat(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	path := a.text("path", true)
-	if err := a.end(false); err != nil {
+	path := a.Text("path")
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	info, err := f.Stat(ctx, a.tenant, path)
@@ -108,8 +107,8 @@ func (f *Files) opStat(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 
 func (f *Files) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	path := a.text("path", true)
-	if err := a.end(false); err != nil {
+	path := a.Text("path")
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	err := f.Delete(ctx, a.tenant, path)
@@ -121,8 +120,8 @@ func (f *Files) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.Po
 
 func (f *Files) opList(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	prefix, page := a.text("prefix", false), a.text("page", false)
-	if err := a.end(false); err != nil {
+	prefix, page := a.TextOr("prefix", ""), a.TextOr("page", "")
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	found, next, err := f.List(ctx, a.tenant, prefix, page, listPage)
@@ -150,107 +149,51 @@ func reply(value map[string]any) (*kernel.PortReply, error) {
 	return &kernel.PortReply{Value: value}, nil
 }
 
-// arguments reads a call's arguments one by one and keeps the first error.
-type arguments struct {
-	call   *kernel.PortCall
+// asked is what a call asks for, of its tenant.
+type asked struct {
+	*arguments.Reader
 	tenant string
-	known  []string
-	err    error
 }
 
-func begin(ctx context.Context, call *kernel.PortCall) *arguments {
-	a := &arguments{call: call}
-	run := kernel.RunFrom(ctx)
-	if run == nil {
-		a.err = &kernel.Error{Code: kernel.CodeInternal, What: call.Op + " was called outside a run"}
-		return a
+func begin(ctx context.Context, call *kernel.PortCall) *asked {
+	a := &asked{Reader: arguments.Of(call)}
+	if run := a.Run(ctx); run != nil {
+		a.tenant = run.Tenant
 	}
-	a.tenant = run.Tenant
 	return a
 }
 
-func (a *arguments) take(name string) (any, bool) {
-	a.known = append(a.known, name)
-	v, ok := a.call.Args[name]
-	return v, ok
-}
-
-func (a *arguments) fail(format string, args ...any) {
-	if a.err == nil {
-		a.err = &kernel.Error{Code: kernel.CodeArguments, What: a.call.Op + ": " + fmt.Sprintf(format, args...)}
-	}
-}
-
-func (a *arguments) text(name string, required bool) string {
-	v, ok := a.take(name)
-	text, isText := v.(string)
-	if (ok && v != nil || required) && !isText {
-		a.fail("%s must be a text", name)
-	}
-	return text
-}
-
-func (a *arguments) flag(name string) bool {
-	v, ok := a.take(name)
-	flag, isFlag := v.(bool)
-	if ok && v != nil && !isFlag {
-		a.fail("%s must be true or false", name)
-	}
-	return flag
-}
-
-func (a *arguments) count(name string, orElse int64) int64 {
-	v, ok := a.take(name)
-	if !ok || v == nil {
-		return orElse
-	}
-	text, _ := v.(json.Number)
-	n, err := text.Int64()
-	if err != nil || n < 0 {
-		a.fail("%s must be a number of bytes", name)
-	}
-	return n
+// bytes is a number of them, or orElse.
+func (a *asked) bytes(name string, orElse int64) int64 {
+	return a.Whole(name, 0, math.MaxInt64, orElse)
 }
 
 // content is what a call writes.
-func (a *arguments) content() []byte {
-	text, isText := a.take("content")
-	value, isJSON := a.take("json")
-	given := 0
-	for _, is := range []bool{isText, isJSON, len(a.call.Body) > 0} {
+func (a *asked) content() []byte {
+	text, isText := a.Take("content")
+	value, isJSON := a.Take("json")
+	body, given := a.Body(), 0
+	for _, is := range []bool{isText, isJSON, len(body) > 0} {
 		if is {
 			given++
 		}
 	}
 	if given > 1 {
-		a.fail("give one of content, json and the call's bytes")
+		a.Fail("give one of content, json and the call's bytes")
 	}
 	switch {
 	case isText:
 		s, ok := text.(string)
 		if !ok {
-			a.fail("content must be a text; json takes any value")
+			a.Fail("content must be a text; json takes any value")
 		}
 		return []byte(s)
 	case isJSON:
 		data, err := kernel.EncodeJSON(value)
 		if err != nil {
-			a.fail("json is none: %v", err)
+			a.Fail("json is none: %v", err)
 		}
 		return data
 	}
-	return a.call.Body
-}
-
-// end returns the first error, or one for what was not taken.
-func (a *arguments) end(takesBody bool) error {
-	for name := range a.call.Args {
-		if !slices.Contains(a.known, name) {
-			a.fail("unknown argument %s; it takes %s", kernel.Quote(name), strings.Join(a.known, ", "))
-		}
-	}
-	if len(a.call.Body) > 0 && !takesBody {
-		a.fail("it takes no body")
-	}
-	return a.err
+	return body
 }

@@ -2,15 +2,12 @@ package memory
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/arguments"
 )
 
 // listPage is how many keys one call of memory.list_keys returns at most.
@@ -126,20 +123,7 @@ func (m *Memory) opQuery(ctx context.Context, call *kernel.PortCall) (*kernel.Po
 	if err != nil {
 		return nil, err
 	}
-	q := Query{Prefix: a.prefix, After: a.after}
-	if v, given := call.Args["where"]; given && v != nil {
-		var isObject bool
-		if q.Where, isObject = v.(map[string]any); !isObject {
-			return nil, badCall(call, "where must be an object of fields and values")
-		}
-	}
-	if v, given := call.Args["limit"]; given && v != nil {
-		text, _ := v.(json.Number)
-		if q.Limit, err = strconv.Atoi(text.String()); err != nil || q.Limit < 1 {
-			return nil, badCall(call, "limit must be an integer from 1 to %d", queryAnswer)
-		}
-	}
-	found, next, err := m.Query(ctx, a.tenant, q)
+	found, next, err := m.Query(ctx, a.tenant, Query{Prefix: a.prefix, After: a.after, Where: a.where, Limit: a.limit})
 	if err != nil {
 		return nil, err
 	}
@@ -175,62 +159,53 @@ func reply(value map[string]any) (*kernel.PortReply, error) {
 	return &kernel.PortReply{Value: value}, nil
 }
 
-// arguments are a call's, and its tenant.
-type arguments struct {
+// asked is what a call asks for, of its tenant.
+type asked struct {
 	tenant, key, prefix, after string
 	value                      kernel.Value
 	ttl                        time.Duration
+	where                      map[string]any
+	limit                      int
 }
 
 // begin reads the arguments of a call, which takes those that are known.
-func begin(ctx context.Context, call *kernel.PortCall, known ...string) (*arguments, error) {
-	run := kernel.RunFrom(ctx)
-	if run == nil {
-		return nil, &kernel.Error{Code: kernel.CodeInternal, What: call.Op + " was called outside a run"}
+func begin(ctx context.Context, call *kernel.PortCall, known ...string) (*asked, error) {
+	r, a := arguments.Of(call), &asked{}
+	if run := r.Run(ctx); run != nil {
+		a.tenant = run.Tenant
 	}
-	for name := range call.Args {
-		if !slices.Contains(known, name) {
-			return nil, badCall(call, "unknown argument %s; it takes %s", kernel.Quote(name), strings.Join(known, ", "))
+	for _, name := range known {
+		switch name {
+		case "key":
+			a.key = r.Text(name)
+		case "prefix":
+			a.prefix = r.TextOr(name, "")
+		case "after":
+			a.after = r.TextOr(name, "")
+		case "ttl":
+			a.ttl = ttlOf(r)
+		case "where":
+			a.where = r.Object(name, " of fields and values")
+		case "limit":
+			a.limit = int(r.Whole(name, 1, queryAnswer, 0))
+		case "value":
+			var given bool
+			if a.value, given = r.Take(name); !given {
+				r.Fail("value is missing; null is one, too")
+			}
+		default:
+			r.Take(name)
 		}
 	}
-	if len(call.Body) > 0 {
-		return nil, badCall(call, "it takes no body")
-	}
-	a := &arguments{tenant: run.Tenant}
-	for _, text := range []struct {
-		name     string
-		into     *string
-		required bool
-	}{{"key", &a.key, true}, {"prefix", &a.prefix, false}, {"after", &a.after, false}} {
-		value, given := call.Args[text.name]
-		s, isText := value.(string)
-		if given && !isText || text.required && !given && slices.Contains(known, text.name) {
-			return nil, badCall(call, "%s must be a text", text.name)
-		}
-		*text.into = s
-	}
-	var given bool
-	if a.value, given = call.Args["value"]; !given && slices.Contains(known, "value") {
-		return nil, badCall(call, "value is missing; null is one, too")
-	}
-	var err error
-	a.ttl, err = ttlOf(call)
-	return a, err
+	return a, r.End()
 }
 
-func ttlOf(call *kernel.PortCall) (time.Duration, error) {
-	v, given := call.Args["ttl"]
-	if !given || v == nil {
-		return 0, nil
+func ttlOf(r *arguments.Reader) time.Duration {
+	bounds := fmt.Sprintf(" of seconds, from 0.001 to %.0f", MaxTTL.Seconds())
+	seconds, given := r.Number("ttl", bounds)
+	if given && !(seconds >= 0.001 && seconds <= MaxTTL.Seconds()) {
+		r.Fail("ttl must be a number%s", bounds)
+		return 0
 	}
-	text, _ := v.(json.Number)
-	seconds, err := text.Float64()
-	if err != nil || !(seconds >= 0.001 && seconds <= MaxTTL.Seconds()) {
-		return 0, badCall(call, "ttl must be a number of seconds, from 0.001 to %.0f", MaxTTL.Seconds())
-	}
-	return time.Duration(seconds * float64(time.Second)), nil
-}
-
-func badCall(call *kernel.PortCall, format string, args ...any) error {
-	return &kernel.Error{Code: kernel.CodeArguments, What: call.Op + ": " + fmt.Sprintf(format, args...)}
+	return time.Duration(seconds * float64(time.Second))
 }

@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/arguments"
 )
 
 // Ops returns the port's methods for the door. All are about the collections of the tenant of the
@@ -39,9 +38,9 @@ func (v *Vectors) Ops() []ports.Op {
 
 func (v *Vectors) opUpsert(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	collection, list := a.collection(), a.list("vectors", true)
+	collection, list := a.Text("collection"), a.list("vectors")
 	if len(list) > maxBatch {
-		a.fail("vectors has %d, one call takes at most %d", len(list), maxBatch)
+		a.Fail("vectors has %d, one call takes at most %d", len(list), maxBatch)
 		list = nil
 	}
 	vectors := make([]Vector, len(list))
@@ -49,7 +48,7 @@ func (v *Vectors) opUpsert(ctx context.Context, call *kernel.PortCall) (*kernel.
 		vectors[i] = a.vector(item, i)
 		vectors[i].Labels = call.Labels
 	}
-	if err := a.end(); err != nil {
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	if err := v.Upsert(ctx, a.tenant, collection, vectors); err != nil {
@@ -60,10 +59,10 @@ func (v *Vectors) opUpsert(ctx context.Context, call *kernel.PortCall) (*kernel.
 
 func (v *Vectors) opSearch(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	collection := a.collection()
-	q := Query{Values: a.numbers("vector", a.list("vector", true)), Limit: a.count("top_k"), Where: a.object("filters")}
-	metadata, vectors := a.flag("include_metadata", true), a.flag("include_vectors", false)
-	if err := a.end(); err != nil {
+	collection := a.Text("collection")
+	q := Query{Values: a.numbers("vector", a.list("vector")), Limit: int(a.Whole("top_k", 1, maxLimit, 0)), Where: a.Object("filters", " of fields and values")}
+	metadata, vectors := a.Flag("include_metadata", true), a.Flag("include_vectors", false)
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	found, err := v.Search(ctx, a.tenant, collection, q)
@@ -99,19 +98,8 @@ func (v *Vectors) opSearch(ctx context.Context, call *kernel.PortCall) (*kernel.
 
 func (v *Vectors) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	collection, list, where := a.collection(), a.list("ids", false), a.object("filters")
-	var ids []string
-	if list != nil {
-		ids = []string{}
-	}
-	for _, item := range list {
-		id, ok := item.(string)
-		if !ok {
-			a.fail("ids must be a list of texts")
-		}
-		ids = append(ids, id)
-	}
-	if err := a.end(); err != nil {
+	collection, ids, where := a.Text("collection"), a.Texts("ids", " of texts"), a.Object("filters", " of fields and values")
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	n, err := v.Delete(ctx, a.tenant, collection, ids, where)
@@ -123,8 +111,8 @@ func (v *Vectors) opDelete(ctx context.Context, call *kernel.PortCall) (*kernel.
 
 func (v *Vectors) opDescribe(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := begin(ctx, call)
-	collection := a.collection()
-	if err := a.end(); err != nil {
+	collection := a.Text("collection")
+	if err := a.End(); err != nil {
 		return nil, err
 	}
 	c, err := v.Stat(ctx, a.tenant, collection)
@@ -140,93 +128,32 @@ func reply(value map[string]any) (*kernel.PortReply, error) {
 	return &kernel.PortReply{Value: value}, nil
 }
 
-// arguments reads a call's arguments one by one and keeps the first error.
-type arguments struct {
-	call   *kernel.PortCall
+// asked is what a call asks for, of its tenant.
+type asked struct {
+	*arguments.Reader
 	tenant string
-	known  []string
-	err    error
 }
 
-func begin(ctx context.Context, call *kernel.PortCall) *arguments {
-	a := &arguments{call: call}
-	run := kernel.RunFrom(ctx)
-	if run == nil {
-		a.err = &kernel.Error{Code: kernel.CodeInternal, What: call.Op + " was called outside a run"}
-		return a
+func begin(ctx context.Context, call *kernel.PortCall) *asked {
+	a := &asked{Reader: arguments.Of(call)}
+	if run := a.Run(ctx); run != nil {
+		a.tenant = run.Tenant
 	}
-	a.tenant = run.Tenant
 	return a
 }
 
-// take returns an argument that is there and not null.
-func (a *arguments) take(name string) (any, bool) {
-	a.known = append(a.known, name)
-	v := a.call.Args[name]
-	return v, v != nil
-}
-
-func (a *arguments) fail(format string, args ...any) {
-	if a.err == nil {
-		a.err = &kernel.Error{Code: kernel.CodeArguments, What: a.call.Op + ": " + fmt.Sprintf(format, args...)}
-	}
-}
-
-func (a *arguments) collection() string {
-	v, _ := a.take("collection")
-	text, ok := v.(string)
-	if !ok {
-		a.fail("collection must be a text")
-	}
-	return text
-}
-
-func (a *arguments) list(name string, required bool) []any {
-	v, given := a.take(name)
-	list, ok := v.([]any)
-	if (given || required) && !ok {
-		a.fail("%s must be a list", name)
+// list is a list that has to be there.
+func (a *asked) list(name string) []any {
+	list := a.List(name, "")
+	if list == nil {
+		a.Fail("%s must be a list", name)
 	}
 	return list
 }
 
-func (a *arguments) object(name string) map[string]any {
-	v, given := a.take(name)
-	object, ok := v.(map[string]any)
-	if given && !ok {
-		a.fail("%s must be an object of fields and values", name)
-	}
-	return object
-}
-
-func (a *arguments) flag(name string, orElse bool) bool {
-	v, given := a.take(name)
-	if !given {
-		return orElse
-	}
-	flag, ok := v.(bool)
-	if !ok {
-		a.fail("%s must be true or false", name)
-	}
-	return flag
-}
-
-func (a *arguments) count(name string) int {
-	v, given := a.take(name)
-	if !given {
-		return 0
-	}
-	text, _ := v.(json.Number)
-	n, err := strconv.Atoi(text.String())
-	if err != nil || n < 1 {
-		a.fail("%s must be an integer from 1", name)
-	}
-	return n
-}
-
-func (a *arguments) numbers(name string, list []any) []float32 {
+func (a *asked) numbers(name string, list []any) []float32 {
 	if len(list) > mostDimension {
-		a.fail("%s has %d numbers", name, len(list))
+		a.Fail("%s has %d numbers", name, len(list))
 		return nil
 	}
 	values := make([]float32, len(list))
@@ -235,7 +162,7 @@ func (a *arguments) numbers(name string, list []any) []float32 {
 		f, err := text.Float64()
 		values[i] = float32(f)
 		if err != nil || math.IsInf(float64(values[i]), 0) {
-			a.fail("%s must be a list of numbers that fit 32 bits", name)
+			a.Fail("%s must be a list of numbers that fit 32 bits", name)
 			return nil
 		}
 	}
@@ -243,7 +170,7 @@ func (a *arguments) numbers(name string, list []any) []float32 {
 }
 
 // vector reads one of vectors.
-func (a *arguments) vector(item any, i int) Vector {
+func (a *asked) vector(item any, i int) Vector {
 	object, _ := item.(map[string]any)
 	var v Vector
 	for name, value := range object {
@@ -260,27 +187,14 @@ func (a *arguments) vector(item any, i int) Vector {
 			v.Metadata, ok = value.(map[string]any)
 			ok = ok || value == nil
 		default:
-			a.fail("vectors[%d]: unknown field %s; it has id, vector, metadata", i, kernel.Quote(name))
+			a.Fail("vectors[%d]: unknown field %s; it has id, vector, metadata", i, kernel.Quote(name))
 		}
 		if !ok {
-			a.fail("vectors[%d]: id is a text, vector a list of numbers, metadata an object", i)
+			a.Fail("vectors[%d]: id is a text, vector a list of numbers, metadata an object", i)
 		}
 	}
 	if object["id"] == nil || object["vector"] == nil {
-		a.fail("vectors[%d] must be an object with id and vector", i)
+		a.Fail("vectors[%d] must be an object with id and vector", i)
 	}
 	return v
-}
-
-// end returns the first error, or one for what was not taken.
-func (a *arguments) end() error {
-	for name := range a.call.Args {
-		if !slices.Contains(a.known, name) {
-			a.fail("unknown argument %s; it takes %s", kernel.Quote(name), strings.Join(a.known, ", "))
-		}
-	}
-	if len(a.call.Body) > 0 {
-		a.fail("it takes no body")
-	}
-	return a.err
 }

@@ -373,9 +373,9 @@ func (h Harness) testArguments(t *testing.T) {
 		refuse(t, f, op, `{"path": ["a"]}`, kernel.CodeArguments, "path must be a text")
 		refuse(t, f, op, `{"path": "a", "tenant": "b"}`, kernel.CodeArguments, "unknown argument tenant; it takes path")
 	}
-	refuse(t, f, "read", `{"path": "a", "offset": -1}`, kernel.CodeArguments, "offset must be a number of bytes")
-	refuse(t, f, "read", `{"path": "a", "length": "1"}`, kernel.CodeArguments, "length must be a number of bytes")
-	refuse(t, f, "read", `{"path": "a", "offset": 1e99}`, kernel.CodeArguments, "offset must be a number of bytes")
+	refuse(t, f, "read", `{"path": "a", "offset": -1}`, kernel.CodeArguments, "offset must be a whole number, 0 or more")
+	refuse(t, f, "read", `{"path": "a", "length": "1"}`, kernel.CodeArguments, "length must be a whole number, 0 or more")
+	refuse(t, f, "read", `{"path": "a", "offset": 1e99}`, kernel.CodeArguments, "offset must be a whole number, 0 or more")
 	refuse(t, f, "write", `{"path": "a", "content": "x", "json": 1}`, kernel.CodeArguments, "give one of content, json")
 	refuse(t, f, "write", `{"path": "a", "content": 1}`, kernel.CodeArguments, "json takes any value")
 	refuse(t, f, "write", `{"path": "a", "if_absent": "yes"}`, kernel.CodeArguments, "true or false")
