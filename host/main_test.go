@@ -37,7 +37,11 @@ func (s site) write(t testing.TB, name, text string) {
 	if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.path(name), []byte(text), 0o600); err != nil {
+	beside := filepath.Join(t.TempDir(), "written") // who watches sees a file as it was, or as it is
+	if err := os.WriteFile(beside, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(beside, s.path(name)); err != nil {
 		t.Fatal(err)
 	}
 }
