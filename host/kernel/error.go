@@ -27,6 +27,7 @@ const (
 	CodeModuleExport    Code = "module.export"        // lacks the export that it is used for
 	CodePolicy          Code = "policy.invalid"       // a policy that does not compile or load
 	CodeAuditTampered   Code = "audit.tampered"       // the audit log is not what was written
+	CodeJournal         Code = "journal.invalid"      // a run's journal that this version cannot read, or not use for this
 	CodeExpression      Code = "expression.syntax"    // not an expression, or one that uses what is not allowed
 
 	// Denied: a rule said no.
@@ -51,6 +52,7 @@ const (
 	CodeDiverged    Code = "journal.diverged"   // a run that is done again, or goes on, does something else than its journal says
 	CodeUnrecorded  Code = "journal.unrecorded" // a run that is done again asks for what its journal does not hold
 	CodeInFlight    Code = "journal.in_flight"  // nobody knows whether what was under way when the host died was done
+	CodeFenced      Code = "run.fenced"         // another host has taken the run over
 	CodeInternal    Code = "internal"
 
 	CodeExpressionFailed Code = "expression.failed" // an expression that has no value for this data
@@ -72,7 +74,7 @@ func (c Code) Class() Class {
 	case CodeDenied, CodeApproval:
 		return ClassDenied
 	case CodeSyntax, CodePipeline, CodeUnknownKind, CodeNotYet, CodeConfig, CodeInput, CodeModuleNotFound, CodeModuleInvalid,
-		CodeModuleComponent, CodeModuleImport, CodeModuleGrant, CodeModuleExport, CodePolicy, CodeAuditTampered, CodeExpression:
+		CodeModuleComponent, CodeModuleImport, CodeModuleGrant, CodeModuleExport, CodePolicy, CodeAuditTampered, CodeJournal, CodeExpression:
 		return ClassBadInput
 	}
 	return ClassFailed

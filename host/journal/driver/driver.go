@@ -17,6 +17,12 @@ var ErrExists = errors.New("there is a journal of the run already")
 // ErrNotFound is the error where there is no journal of the run, or no blob of the digest.
 var ErrNotFound = errors.New("there is none")
 
+// ErrGap is the error of a chunk that does not begin with the entry after those that are there.
+var ErrGap = errors.New("entries before it are missing")
+
+// ErrDamaged is the error of a chunk that the storage has lost, or cannot read.
+var ErrDamaged = errors.New("the storage is damaged there")
+
 // Status is where a run stands.
 type Status string
 
@@ -66,6 +72,12 @@ type Query struct {
 	Limit    int       // 0: no limit
 }
 
+// Picks reports whether q picks a run, Limit aside.
+func (q *Query) Picks(r *Run) bool {
+	return (q.Pipeline == "" || r.Pipeline == q.Pipeline) && (q.Status == "" || r.Status == q.Status) && (!q.Free || r.Free) &&
+		(q.Before.IsZero() || r.Touched.Before(q.Before))
+}
+
 // Store keeps journals. It is safe for concurrent use.
 //
 // # Durability
@@ -87,10 +99,13 @@ type Store interface {
 	// It returns the head with its new epoch, after which writes of an earlier one are fenced. ErrNotFound; a *Taken where somebody works on it,
 	// unless force takes it away; *Over where it has ended.
 	Claim(ctx context.Context, tenant, run string, force bool) (*Run, error)
-	// Append adds chunks of any number of runs, all together. The error of a chunk that is fenced, or whose run is not there, is in errs at its
-	// index (nil: it is durable), and does not keep the others from being written; err is of all of them.
+	// Append adds chunks of any number of runs, all together. The error of a chunk that is fenced, follows a gap (ErrGap), or whose run is not
+	// there, is in errs at its index (nil: it is durable), and does not keep the others from being written; err is of all of them. One that is
+	// there already, with its status, stays as it is, so that whoever does not know how an Append has ended may ask again. A chunk
+	// without entries is of its status alone.
 	Append(ctx context.Context, chunks []Chunk) (errs []error, err error)
-	// Chunks returns the chunks of a run in order. The iteration ends with an error as its last pair, or ErrNotFound as its only one.
+	// Chunks returns the chunks of a run in order. The iteration ends with an error as its last pair, or ErrNotFound as its only one; a chunk that cannot be
+	// read is one with ErrDamaged, and those after it follow where they can be.
 	Chunks(ctx context.Context, tenant, run string) iter.Seq2[Chunk, error]
 	// Truncate removes the chunks of a run that begin at entry first or later, by whoever has claimed it in this epoch. ErrFenced.
 	Truncate(ctx context.Context, tenant, run string, epoch, first uint64) error
@@ -104,7 +119,7 @@ type Store interface {
 	// Delete removes the journal of a run that nobody works on. ErrNotFound; *Taken.
 	Delete(ctx context.Context, tenant, run string) error
 
-	// PutBlob keeps bytes under their digest, "sha256:...", unless they are there; of a tenant.
+	// PutBlob keeps bytes under their digest, "sha256:...", of a tenant. Those that are there count as put now.
 	PutBlob(ctx context.Context, tenant, digest string, data []byte) error
 	// Blob returns them. ErrNotFound.
 	Blob(ctx context.Context, tenant, digest string) ([]byte, error)
