@@ -70,7 +70,7 @@ func (r *run) graph(g *pipeline.Graph, input kernel.Value, lane *journal.Lane) *
 			x.ready = append(x.ready, i)
 		}
 	}
-	x.given = pipeline.Given{Input: input, Results: x, Run: r.context, Clock: lane.Clock()}
+	x.given = pipeline.Given{Input: input, Results: x, Run: r.context}
 	return x
 }
 
@@ -292,11 +292,12 @@ func (g *graph) prepare(ctx context.Context, n *pipeline.Node) (given kernel.Val
 			kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeWarned, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Reason: text})
 		}
 	}
+	g.given.Clock = e.lane.Clock()
 	given, e.err = n.Prepare(&g.given)
 	if e.err != nil {
 		return nil, e, true
 	}
-	if n.When != nil && !g.holds(ctx, n, given) {
+	if n.When != nil && !g.holds(ctx, n, given, e.lane) {
 		e.skip = "when clause '" + n.When.Text + "' evaluated to False"
 		e.output, e.err = skipValue(e.skip, false), criticalSkip(n, e.skip)
 		return nil, e, true
@@ -314,8 +315,8 @@ func (g *graph) prepare(ctx context.Context, n *pipeline.Node) (given kernel.Val
 }
 
 // holds evaluates a when clause. What cannot be evaluated does not hold.
-func (g *graph) holds(ctx context.Context, n *pipeline.Node, given kernel.Value) bool {
-	scope := n.ScopeOf(given, g.r.context, g.lane.Clock())
+func (g *graph) holds(ctx context.Context, n *pipeline.Node, given kernel.Value, lane *journal.Lane) bool {
+	scope := n.ScopeOf(given, g.r.context, lane.Clock())
 	scope.Input, scope.Results = g.input, g
 	ok, err := n.When.Predicate(scope)
 	if err != nil && g.r.observed() {

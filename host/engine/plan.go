@@ -73,6 +73,9 @@ func (e *Engine) Plan(p *pipeline.Pipeline, doors Doors, hooks []NodeHook) (*Pla
 	return plan, nil
 }
 
+// Door returns the way to the ports of what names none of its own.
+func (p *Plan) Door() *ports.Door { return p.door }
+
 // checker collects what is wrong with a pipeline on this host.
 type checker struct {
 	engine   *Engine

@@ -14,11 +14,12 @@ import (
 
 // Request is a call of a port on its way to the port itself: governance and hooks have had their say.
 type Request struct {
-	Op    string
-	Args  map[string]any
-	Body  []byte
-	Shown map[string]any // the arguments as governance lets them be seen
-	Node  string
+	Op     string
+	Args   map[string]any
+	Body   []byte
+	Shown  map[string]any // the arguments as governance lets them be seen
+	Labels *kernel.Labels // that it carries
+	Node   string
 	// Changes says that the call may change something outside; Repeatable, that doing it again with the same
 	// idempotency key changes nothing more.
 	Changes, Repeatable bool
@@ -59,7 +60,7 @@ func (l *Lane) Call(ctx context.Context, r *Request, perform func(context.Contex
 	case l.tape.Again() && !r.Own:
 		return nil, l.unrecorded(r)
 	}
-	l.write(Entry{Kind: Call, Op: r.Op, Key: key, Args: argsOf(r.Shown), request: r})
+	l.write(Entry{Kind: Call, Op: r.Op, Key: key, Args: argsOf(r.Shown), Labels: r.Labels, request: r})
 	if r.Changes && !r.Repeatable {
 		if err := l.tape.sink.Sync(ctx); err != nil {
 			return nil, err
@@ -118,7 +119,7 @@ func (l *Lane) recall(ctx context.Context, r *Request, call *Entry, perform func
 		}
 	}
 	if l.Again() {
-		l.write(Entry{Kind: Call, Op: r.Op, Key: call.Key, Args: argsOf(r.Shown), request: r})
+		l.write(Entry{Kind: Call, Op: r.Op, Key: call.Key, Args: argsOf(r.Shown), Labels: r.Labels, request: r})
 	}
 	switch {
 	case reply == nil && l.Again() && !r.Own:

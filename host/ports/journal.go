@@ -21,7 +21,7 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 	}
 	effect := effectOf(p.op.Name, call.Args)
 	r := &journal.Request{
-		Op: p.op.Name, Args: call.Args, Body: call.Body, Shown: p.duties.Args(call.Args), Node: call.Node,
+		Op: p.op.Name, Args: call.Args, Body: call.Body, Shown: p.duties.Args(call.Args), Labels: call.Labels, Node: call.Node,
 		Changes: effect == changes, Repeatable: p.repeatable != nil && p.repeatable(p.op.Name, call.Args), Own: p.op.Own, Secret: p.op.Name == "secret.get",
 	}
 	switch p.op.Name {
@@ -36,6 +36,13 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 		}
 	}
 	return lane.Call(ctx, r, do)
+}
+
+// Redo has an operation on the run itself done again, as it was, and passes over any other.
+func (d *Door) Redo(ctx context.Context, call *kernel.PortCall) {
+	if op, ok := d.ops[call.Op]; ok && op.Own {
+		_, _ = op.Func(ctx, call) // it answers as it did then
+	}
 }
 
 func member(v kernel.Value, name string) kernel.Value {
