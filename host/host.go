@@ -80,6 +80,8 @@ type Options struct {
 	// Engine runs the modules: "wazero", "interpreter", or "wasmtime" in a program that
 	// is built with cgo and the tag wasmtime; "" means wazero.
 	Engine string
+
+	recorded bool // the host has no ports: it does recorded runs again
 }
 
 // Function is the body of a node in Go.
@@ -200,7 +202,10 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 
 // results keeps what nodes answered; nil where there is no store for it.
 func (h *Host) results() engine.Results {
-	if h.artifacts == nil {
+	switch {
+	case h.opts.recorded:
+		return unkept{}
+	case h.artifacts == nil:
 		return nil
 	}
 	return resultcache.New(resultcache.Options{

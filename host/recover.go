@@ -140,13 +140,13 @@ func (h *Host) check(ctx context.Context, r *recovery) error {
 	if len(changed) > 0 {
 		return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on with other modules than it began with", Why: strings.Join(changed, "; "), Fix: "restore them, and recover it; or run the pipeline anew"}
 	}
-	p, err := h.loadSource(ctx, r.head)
+	p, err := h.loadSource(ctx, h.journals.store, r.head)
 	r.pipeline = p
 	return err
 }
 
 // loadSource loads a run's pipeline as it was: from its file, or, where that has changed, from what the journal keeps.
-func (h *Host) loadSource(ctx context.Context, head *journal.Head) (*Pipeline, error) {
+func (h *Host) loadSource(ctx context.Context, store driver.Store, head *journal.Head) (*Pipeline, error) {
 	p, err := h.Load(ctx, head.File, LoadOptions{Environment: head.Environment})
 	if err == nil && p.Version == head.Version {
 		return p, nil
@@ -156,7 +156,7 @@ func (h *Host) loadSource(ctx context.Context, head *journal.Head) (*Pipeline, e
 			return nil, err
 		}
 	}
-	file, err := h.materialize(ctx, head)
+	file, err := h.materialize(ctx, store, head)
 	if err != nil {
 		return nil, err
 	}
@@ -169,11 +169,11 @@ func (h *Host) loadSource(ctx context.Context, head *journal.Head) (*Pipeline, e
 }
 
 // materialize writes a pipeline's files below the state folder, as the journal keeps them, and returns the path of its own.
-func (h *Host) materialize(ctx context.Context, head *journal.Head) (string, error) {
+func (h *Host) materialize(ctx context.Context, store driver.Store, head *journal.Head) (string, error) {
 	dir := filepath.Join(h.state, "versions", strings.TrimPrefix(head.Version, "sha256:"))
 	root := commonDir(slices.Collect(maps.Keys(head.Source)))
 	for path, digest := range head.Source {
-		text, err := h.journals.store.Blob(ctx, head.Tenant, digest)
+		text, err := store.Blob(ctx, head.Tenant, digest)
 		if err != nil {
 			return "", &kernel.Error{Code: kernel.CodeNotFound, What: "a file of the pipeline is not there", Where: kernel.Where{File: path, Run: head.Run}, Why: "it has changed since the run began, and the journal does not have " + digest, Fix: "restore the file as it was", Err: err}
 		}

@@ -93,6 +93,9 @@ func (h *Host) openDoor(ctx context.Context) error {
 	}
 	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)
+	if h.opts.recorded {
+		return h.openRecorded()
+	}
 	h.door.ApproveWith(h.approvals)
 	h.door.RepeatBy(func(op string, args map[string]any) bool {
 		return op == "eventbus.publish" || middleware.EffectOf(op, args) != middleware.Once // an event without an id has the key for one

@@ -118,7 +118,7 @@ func (c *checker) own(n *pipeline.Node) []*NodeHook {
 func (c *checker) check(n *pipeline.Node, door *ports.Door) {
 	n.Functions(func(f *pipeline.Function) { c.function(n, f) })
 	needs := func(op, port string) {
-		if !slices.Contains(door.Ops(), op) {
+		if !door.Has(op) {
 			c.add(at(n), kernel.CodePipeline, "missing required port '"+port+"'", "configure it: ports: {"+port+": {adapter: ...}}")
 		}
 	}
@@ -194,7 +194,7 @@ func (c *checker) serviceCall(n *pipeline.Node, b *pipeline.ServiceCall, door *p
 	case named:
 		b = &pipeline.ServiceCall{Service: service.Builtin, Method: b.Method}
 	}
-	if ops := door.Ops(); !slices.Contains(ops, b.Service+"."+b.Method) {
-		c.add(at(n), kernel.CodePipeline, "there is no operation "+kernel.Quote(b.Service+"."+b.Method), kernel.DidYouMean(b.Service+"."+b.Method, ops))
+	if op := b.Service + "." + b.Method; !door.Has(op) {
+		c.add(at(n), kernel.CodePipeline, "there is no operation "+kernel.Quote(op), kernel.DidYouMean(op, door.Ops()))
 	}
 }

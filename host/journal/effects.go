@@ -380,11 +380,13 @@ func (l *Lane) Local(name string, do func() (kernel.Value, error)) (kernel.Value
 	if l.silent() {
 		return do()
 	}
-	for i := l.next; i < len(l.known); i++ {
-		if e := l.known[i]; e.Kind == Local && e.Op == name {
-			l.pass(i + 1)
+	if l.tape.mode == Rehearsing {
+		if e := l.search(Local, func(was *Entry) (string, bool) { return "", was.Op == name }); e != nil {
+			l.write(*e)
 			return e.Value, recalled(e)
 		}
+	} else if e := l.local(name); e != nil {
+		return e.Value, recalled(e)
 	}
 	if l.Again() {
 		l.tape.differ(Difference{Lane: l.path, What: "Go code that is not there now; it was not run", Is: name, Unrecorded: true})
@@ -394,6 +396,17 @@ func (l *Lane) Local(name string, do func() (kernel.Value, error)) (kernel.Value
 	e := Entry{Kind: Local, Op: name, Value: v, Failed: failure(err)}
 	l.write(e)
 	return v, err
+}
+
+// local goes past what Go code did then, if that is what comes next.
+func (l *Lane) local(name string) *Entry {
+	for i := l.next; i < len(l.known); i++ {
+		if e := l.known[i]; e.Kind == Local && e.Op == name {
+			l.pass(i + 1)
+			return e
+		}
+	}
+	return nil
 }
 
 // Answer returns the answer of a node that was taken from the cache; nil where none was, and the node works.
@@ -488,7 +501,7 @@ func (l *Lane) Done(e Entry) {
 		is := e.Brief()
 		_, _ = l.expect(Done, is, func(was *Entry) (string, bool) { return is, same(was, &e) })
 	case Rehearsing:
-		l.search(Done, "", func(was *Entry) (string, bool) { return "", true })
+		l.search(Done, func(was *Entry) (string, bool) { return "", true })
 	}
 	l.write(e)
 }

@@ -19,7 +19,8 @@ type Lane struct {
 
 	known []*Entry // what it has done, in order; next is the first that it has not come to again
 	next  int
-	index []int // of Replaying: where known entries are in the whole
+	used  map[int]bool // of Rehearsing: by their index, those that were found
+	index []int        // of Replaying: where known entries are in the whole
 
 	calls   int          // so far; they number the idempotency keys
 	depth   int          // of modules that call modules
@@ -82,7 +83,7 @@ func (l *Lane) expect(kind Kind, what string, fits func(*Entry) (is string, ok b
 	case Recording:
 		return nil, nil
 	case Rehearsing:
-		return l.search(kind, what, fits), nil
+		return l.search(kind, fits), nil
 	case Resuming:
 		l.skipEvents()
 	}
@@ -111,14 +112,19 @@ func ended(e *kernel.Error) bool {
 	return e.Code == kernel.CodeTimeout || e.Code == kernel.CodeCanceled
 }
 
-// search returns the first known entry from here on that fits, and goes on behind it.
-func (l *Lane) search(kind Kind, what string, fits func(*Entry) (string, bool)) *Entry {
-	for i := l.next; i < len(l.known); i++ {
-		if e := l.known[i]; e.Kind == kind {
-			if _, ok := fits(e); ok {
-				l.next = i + 1
-				return e
+// search returns the first known entry that fits and was not found before, and goes on behind it.
+func (l *Lane) search(kind Kind, fits func(*Entry) (string, bool)) *Entry {
+	for i, e := range l.known {
+		if e.Kind != kind || l.used[i] {
+			continue
+		}
+		if _, ok := fits(e); ok {
+			if l.used == nil {
+				l.used = map[int]bool{}
 			}
+			l.used[i] = true
+			l.next = i + 1
+			return e
 		}
 	}
 	return nil
@@ -158,7 +164,7 @@ func (l *Lane) told(e *kernel.Event) bool {
 	switch {
 	case l.tape.mode == Resuming && l.muted.Load() == 0 && l.Knows():
 		return false // they were told of it then
-	case l.tape.mode == Replaying && l.muted.Load() == 0:
+	case l.tape.mode == Replaying && l.muted.Load() == 0 && !l.tape.opts.Silent:
 		is := briefEvent(e)
 		_, _ = l.expect(Told, is, func(was *Entry) (string, bool) { return is, briefEvent(was.Event) == is })
 	}
@@ -257,13 +263,20 @@ func (l *Lane) Clock() func() time.Time {
 		return nil
 	}
 	return func() time.Time {
-		text, err := l.Draw("now", func() ([]byte, error) { return time.Now().MarshalBinary() })
+		text, err := l.Draw("now", func() ([]byte, error) { return l.now().MarshalBinary() })
 		var t time.Time
 		if err != nil || t.UnmarshalBinary(text) != nil {
 			return l.tape.run.Started // the lane is stopped at its next effect
 		}
 		return t
 	}
+}
+
+func (l *Lane) now() time.Time {
+	if c := l.tape.run.Clock; c != nil {
+		return c()
+	}
+	return time.Now()
 }
 
 // failure is an error as entries have it.

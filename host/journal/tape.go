@@ -53,6 +53,8 @@ type Tape struct {
 type Options struct {
 	// Judge, of Rehearsing, has governance decide anew.
 	Judge bool
+	// Silent, of Replaying, does not compare events.
+	Silent bool
 	// Keep, of Rehearsing, says of which nodes at the top the results are taken from the recording.
 	Keep func(node string) bool
 }
@@ -182,6 +184,9 @@ func (t *Tape) Differences() []Difference {
 	}
 	return found
 }
+
+// Kept reports whether a node's result is taken from the recording.
+func (t *Tape) Kept(node string) bool { return t.opts.Keep != nil && t.opts.Keep(node) }
 
 // stalled is how long a run that is done again waits for its next entry while nobody does anything.
 const stalled = 10 * time.Second

@@ -26,6 +26,7 @@ type Door struct {
 	ops        map[string]*Op
 	hooks      []Registration
 	repeatable func(op string, args map[string]any) bool
+	anything   bool // an operation that it does not know is one without arguments that capabilities restrict
 }
 
 // Registration says what a hook is around, and what a failure of its own means.
@@ -109,10 +110,24 @@ func (d *Door) Ops() []string {
 	return names
 }
 
+// Has reports whether there is an operation.
+func (d *Door) Has(op string) bool { return d.anything || d.ops[op] != nil }
+
+// ForRecorded has the door know every operation, for runs that are done again: their calls are answered from the recording, whatever
+// served them then.
+func (d *Door) ForRecorded() { d.anything = true }
+
+func unknown(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	return nil, &kernel.Error{Code: kernel.CodeUnrecorded, What: call.Op + " was not called", Why: "the run is done again without the world"}
+}
+
 // CheckCapability returns an error if a capability can never apply: an unknown
 // operation, or an argument that the operation does not guard.
 func (d *Door) CheckCapability(op string, args []string) error {
 	o, ok := d.ops[op]
+	if !ok && d.anything {
+		return nil
+	}
 	if !ok {
 		return fmt.Errorf("there is no operation %s; there are %s", kernel.Quote(op), strings.Join(d.Ops(), ", "))
 	}
@@ -132,11 +147,14 @@ func (d *Door) Call(ctx context.Context, call *kernel.PortCall) (*kernel.PortRep
 
 func (d *Door) enter(ctx context.Context, flow *kernel.Flow, call *kernel.PortCall) (*kernel.PortReply, error) {
 	op, ok := d.ops[call.Op]
+	if !ok && d.anything {
+		op, ok = &Op{Name: call.Op, Func: unknown}, true
+	}
 	if !ok {
 		err := &kernel.Error{Code: kernel.CodeUnsupported, What: "there is no operation " + kernel.Quote(call.Op),
 			Why: "the ports that are configured offer " + strings.Join(d.Ops(), ", "), Fix: "configure the port, or correct the name"}
-		unknown := passage{Door: d, op: &Op{Name: kernel.Quote(call.Op)}, call: call, flow: flow}
-		return nil, unknown.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
+		c := passage{Door: d, op: &Op{Name: kernel.Quote(call.Op)}, call: call, flow: flow}
+		return nil, c.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
 	}
 	if run := kernel.RunFrom(ctx); run != nil {
 		run.CountPort()
