@@ -57,6 +57,7 @@ func (s *Store) get(ctx context.Context, q querier, tenant, run string) (*driver
 		return nil, storeError(err)
 	}
 	r.Free = s.free(ctx, r)
+	s.overlay(r)
 	return r, nil
 }
 
@@ -84,7 +85,7 @@ func (s *Store) Runs(ctx context.Context, tenant string, q driver.Query) ([]*dri
 			return nil, storeError(err)
 		}
 		r.Free = r.Status == driver.Running && (!attended || s.owner != "" && r.Owner != s.owner)
-		if q.Picks(r) {
+		if s.overlay(r); q.Picks(r) {
 			runs = append(runs, r)
 		}
 	}

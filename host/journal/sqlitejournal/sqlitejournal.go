@@ -64,10 +64,14 @@ type Store struct {
 	reader *sql.DB
 	writer *sql.DB
 
-	mu    sync.Mutex
-	conn  *sql.Conn // the writer's
-	add   statements
-	known map[key]int64 // the numbers of runs
+	mu      sync.Mutex
+	conn    *sql.Conn // the writer's
+	add     statements
+	version int64     // of the file, as it was when live was right
+	written time.Time // when heads were
+
+	liveMu sync.Mutex
+	live   map[key]*live
 }
 
 type key struct{ tenant, id string }
@@ -89,7 +93,7 @@ func Visit(ctx context.Context, c Config) (*Store, error) {
 }
 
 func openStore(ctx context.Context, c Config, owner string) (_ *Store, err error) {
-	s := &Store{path: c.Path, owner: owner, known: map[key]int64{}}
+	s := &Store{path: c.Path, owner: owner, live: map[key]*live{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(kernel.At(storeError(err), kernel.Where{File: c.Path}), s.Close())
@@ -114,6 +118,11 @@ func openStore(ctx context.Context, c Config, owner string) (_ *Store, err error
 	}
 	if err := s.add.prepare(ctx, s.conn); err != nil {
 		return nil, err
+	}
+	if owner != "" {
+		if err := s.write(ctx, func() error { return s.recount(ctx, "status = 'running'") }); err != nil {
+			return nil, err
+		}
 	}
 	s.reader, err = open(c.Path, readers, url.Values{"mode": {"ro"}, "_query_only": {"1"}})
 	return s, err
@@ -211,8 +220,8 @@ func prepare(ctx context.Context, conn *sql.Conn, path string) error {
 	case tables > 0 || id != 0:
 		return configError(nil, "%s is a database of something else", kernel.Quote(path))
 	}
-	// Both hold for a file without tables alone, and not within a transaction.
-	for _, statement := range []string{"PRAGMA page_size = 8192", "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL"} {
+	// The first holds for a file without tables alone, the second not within a transaction.
+	for _, statement := range []string{"PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL"} {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
 			return err
 		}
@@ -260,6 +269,9 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
+	if s.conn != nil && s.reader != nil {
+		errs = append(errs, s.transact(context.Background(), func() error { return s.writeHeads(context.Background(), nil) }))
+	}
 	errs = append(errs, s.add.close())
 	if s.conn != nil {
 		errs = append(errs, s.conn.Close())

@@ -1,7 +1,6 @@
 package sqlitejournal
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -12,58 +11,31 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
-// statements are those that each Append uses.
-type statements struct {
-	find, head, chunk, begin, commit, rollback *sql.Stmt
-}
-
-func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
-	for _, s := range []struct {
-		into **sql.Stmt
-		text string
-	}{
-		{&p.begin, "BEGIN IMMEDIATE"}, {&p.commit, "COMMIT"}, {&p.rollback, "ROLLBACK"},
-		{&p.find, "SELECT n FROM runs WHERE tenant = ? AND id = ?"},
-		{&p.head, `UPDATE runs SET entries = entries + ?2, bytes = bytes + ?3, touched = ?4, status = ?5
-			WHERE n = ?1 AND epoch = ?6 AND entries = ?7 - 1 AND status = 'running'`},
-		{&p.chunk, "INSERT INTO chunks (run, first, count, epoch, data) VALUES (?, ?, ?, ?, ?)"},
-	} {
-		var err error
-		if *s.into, err = conn.PrepareContext(ctx, s.text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *statements) close() error {
-	var errs []error
-	for _, s := range []*sql.Stmt{p.find, p.head, p.chunk, p.begin, p.commit, p.rollback} {
-		if s != nil {
-			errs = append(errs, s.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // write does something in a transaction, which nothing else of this process does meanwhile.
 func (s *Store) write(ctx context.Context, do func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.transact(ctx, do)
+}
+
+// transact is write for who has the lock.
+func (s *Store) transact(ctx context.Context, do func() error) error {
 	if s.conn == nil {
 		return &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal is closed"}
 	}
 	if _, err := s.add.begin.ExecContext(ctx); err != nil {
 		return storeError(err)
 	}
-	err := do()
+	err := s.fresh(ctx)
+	if err == nil {
+		err = do()
+	}
 	if err == nil {
 		// Whoever gives up now would not know whether it was done.
 		if _, err = s.add.commit.ExecContext(context.WithoutCancel(ctx)); err == nil {
 			return nil
 		}
 	}
-	clear(s.known)
 	// A transaction that SQLite has ended by itself, as where the disk is full, cannot be.
 	_, _ = s.add.rollback.ExecContext(context.WithoutCancel(ctx))
 	return storeError(err)
@@ -124,6 +96,7 @@ func (s *Store) Claim(ctx context.Context, tenant, run string, _ bool) (*driver.
 	}
 	var head *driver.Run
 	err := s.write(ctx, func() error {
+		s.forget(tenant, run)
 		now := time.Now()
 		done, err := s.conn.ExecContext(ctx, `UPDATE runs SET status = 'running', owner = ?, epoch = epoch + 1, touched = ?
 			WHERE tenant = ? AND id = ? AND status IN ('running', 'suspended')`, blob(s.owner), nanos(now), blob(tenant), blob(run))
@@ -131,6 +104,12 @@ func (s *Store) Claim(ctx context.Context, tenant, run string, _ bool) (*driver.
 		err = changed(done, err, none)
 		if err != nil && !errors.Is(err, none) {
 			return err
+		}
+		if err == nil {
+			// Its heads were written a while ago.
+			if err := s.recount(ctx, "tenant = ? AND id = ?", blob(tenant), blob(run)); err != nil {
+				return err
+			}
 		}
 		got, getErr := s.get(ctx, s.conn, tenant, run)
 		switch {
@@ -148,117 +127,32 @@ func (s *Store) Claim(ctx context.Context, tenant, run string, _ bool) (*driver.
 	return head, nil
 }
 
-// Append implements driver.Store.
-func (s *Store) Append(ctx context.Context, chunks []driver.Chunk) ([]error, error) {
-	if err := s.visiting(); err != nil {
-		return nil, err
-	}
-	errs := make([]error, len(chunks))
-	now := time.Now().UnixNano()
-	err := s.write(ctx, func() error {
-		for i := range chunks {
-			var err error
-			if errs[i], err = s.append(ctx, &chunks[i], now); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return errs, nil
-}
-
-// append returns what is wrong with the chunk, and what with the file.
-func (s *Store) append(ctx context.Context, c *driver.Chunk, now int64) (of, err error) {
-	k := key{c.Tenant, c.Run}
-	n, ok := s.known[k]
-	if !ok {
-		switch err := s.add.find.QueryRowContext(ctx, blob(c.Tenant), blob(c.Run)).Scan(&n); {
-		case errors.Is(err, sql.ErrNoRows):
-			return driver.ErrNotFound, nil
-		case err != nil:
-			return nil, err
-		}
-		s.known[k] = n
-	}
-	if c.Status != "" && c.Status != driver.Running {
-		delete(s.known, k)
-	}
-	done, err := s.add.head.ExecContext(ctx, n, c.Count, len(c.Data), now, string(cmp.Or(c.Status, driver.Running)), c.Epoch, c.First)
-	if err != nil {
-		return nil, err
-	}
-	switch changed, err := done.RowsAffected(); {
-	case err != nil:
-		return nil, err
-	case changed == 0:
-		return s.refused(ctx, n, c)
-	case c.Count > 0:
-		_, err = s.add.chunk.ExecContext(ctx, n, c.First, c.Count, c.Epoch, c.Data)
-	}
-	return nil, err
-}
-
-// refused says why a chunk could not be added: nil where it is there already.
-func (s *Store) refused(ctx context.Context, n int64, c *driver.Chunk) (of, err error) {
-	var status string
-	var epoch, entries, count uint64
-	var data []byte
-	err = s.conn.QueryRowContext(ctx, `SELECT r.status, r.epoch, r.entries, coalesce(c.count, 0), c.data
-		FROM runs AS r LEFT JOIN chunks AS c ON c.run = r.n AND c.first = ? WHERE r.n = ?`, c.First, n).Scan(&status, &epoch, &entries, &count, &data)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return driver.ErrNotFound, nil
-	case err != nil:
-		return nil, err
-	case epoch != c.Epoch:
-		return driver.ErrFenced, nil
-	}
-	there := count == c.Count && bytes.Equal(data, c.Data)
-	if c.Count == 0 {
-		there = entries == c.First-1
-	}
-	switch {
-	case there && (c.Status == "" || string(c.Status) == status):
-		return nil, nil
-	case status != string(driver.Running):
-		return driver.ErrFenced, nil
-	}
-	return driver.ErrGap, nil
-}
-
 // Truncate implements driver.Store.
 func (s *Store) Truncate(ctx context.Context, tenant, run string, epoch, first uint64) error {
 	if err := s.visiting(); err != nil {
 		return err
 	}
 	return s.write(ctx, func() error {
-		var n int64
-		var there uint64
-		var status string
-		err := s.conn.QueryRowContext(ctx, "SELECT n, epoch, status FROM runs WHERE tenant = ? AND id = ?", blob(tenant), blob(run)).Scan(&n, &there, &status)
+		h, err := s.find(ctx, key{tenant, run})
 		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return driver.ErrNotFound
 		case err != nil:
 			return err
-		case there != epoch || status != string(driver.Running):
+		case h.epoch != epoch || h.status != driver.Running:
 			return driver.ErrFenced
 		}
-		if _, err := s.conn.ExecContext(ctx, "DELETE FROM chunks WHERE run = ? AND first >= ?", n, first); err != nil {
+		s.forget(tenant, run)
+		if _, err := s.conn.ExecContext(ctx, "DELETE FROM chunks WHERE run = ? AND first >= ?", h.n, first); err != nil {
 			return err
 		}
-		return s.recount(ctx, n)
+		return s.recount(ctx, "n = ?", h.n)
 	})
 }
 
-// recount writes what a run's chunks hold into its head.
-func (s *Store) recount(ctx context.Context, n int64) error {
-	_, err := s.conn.ExecContext(ctx, `UPDATE runs SET touched = ?2,
-		entries = (SELECT coalesce(max(first + count - 1), 0) FROM chunks WHERE run = ?1),
-		bytes = (SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE run = ?1) WHERE n = ?1`, n, time.Now().UnixNano())
+// recount writes what runs' chunks hold into their heads.
+func (s *Store) recount(ctx context.Context, which string, args ...any) error {
+	_, err := s.conn.ExecContext(ctx, `UPDATE runs SET
+		entries = (SELECT coalesce(max(first + count - 1), 0) FROM chunks WHERE run = n),
+		bytes = (SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE run = n) WHERE `+which, args...)
 	return err
 }
 
@@ -271,7 +165,8 @@ func (s *Store) idle(ctx context.Context, tenant, run string) (n int64, err erro
 	case head.Status == driver.Running && !head.Free:
 		return 0, &driver.Taken{Owner: head.Owner}
 	}
-	err = s.add.find.QueryRowContext(ctx, blob(tenant), blob(run)).Scan(&n)
+	s.forget(tenant, run)
+	err = s.conn.QueryRowContext(ctx, "SELECT n FROM runs WHERE tenant = ? AND id = ?", blob(tenant), blob(run)).Scan(&n)
 	return n, err
 }
 
@@ -290,7 +185,7 @@ func (s *Store) Rewrite(ctx context.Context, tenant, run string, chunks []driver
 				return err
 			}
 		}
-		return s.recount(ctx, n)
+		return s.recount(ctx, "n = ?", n)
 	})
 	if err != nil {
 		return err
@@ -307,7 +202,6 @@ func (s *Store) Delete(ctx context.Context, tenant, run string) error {
 		if err != nil {
 			return err
 		}
-		delete(s.known, key{tenant, run})
 		if _, err := s.conn.ExecContext(ctx, "DELETE FROM chunks WHERE run = ?", n); err != nil {
 			return err
 		}
