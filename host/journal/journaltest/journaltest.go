@@ -565,7 +565,10 @@ func many(t *testing.T, open Harness) {
 	if head := get(t, s, r); head.Entries != all {
 		t.Errorf("%+v", head)
 	}
-	for range s.Chunks(t.Context(), "acme", "r") {
+	for _, err := range s.Chunks(t.Context(), "acme", "r") {
+		if err != nil {
+			t.Error(err)
+		}
 		break // whoever has seen enough leaves
 	}
 }

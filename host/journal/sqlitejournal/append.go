@@ -44,10 +44,11 @@ func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&p.chunk, "INSERT INTO chunks (run, first, count, epoch, data) VALUES " + row},
 		{&p.chunks, "INSERT INTO chunks (run, first, count, epoch, data) VALUES " + strings.Repeat(row+", ", together-1) + row},
 	} {
-		var err error
-		if *s.into, err = conn.PrepareContext(ctx, s.text); err != nil {
+		prepared, err := conn.PrepareContext(ctx, s.text) //nolint:sqlclosecheck // close does
+		if err != nil {
 			return err
 		}
+		*s.into = prepared
 	}
 	return nil
 }

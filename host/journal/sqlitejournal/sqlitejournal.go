@@ -250,11 +250,13 @@ func (s *Store) Compact(ctx context.Context) error {
 	if err != nil {
 		return storeError(err)
 	}
+	defer rows.Close()
 	for rows.Next() {
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	if err := rows.Err(); err != nil {
 		return storeError(err)
 	}
+	rows.Close() // before what does not work while it is open
 	return s.checkpoint(ctx)
 }
 
