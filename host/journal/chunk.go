@@ -29,7 +29,7 @@ const (
 	magic       = "hxj\n"
 	headerSize  = 32
 	flagZstd    = 1
-	maxPayload  = 256 << 20 // of one chunk, which holds one entry at least
+	maxPayload  = 128 << 20 // of one chunk, which holds one entry at least
 	compressFor = 2 << 10   // what is shorter is kept as it is
 )
 

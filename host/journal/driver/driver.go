@@ -110,7 +110,7 @@ type Store interface {
 	// Truncate removes the chunks of a run that begin at entry first or later, by whoever has claimed it in this epoch. ErrFenced.
 	Truncate(ctx context.Context, tenant, run string, epoch, first uint64) error
 	// Rewrite puts chunks in the place of all those of a run that nobody works on, which then holds them or, after a crash, what
-	// it held. ErrNotFound; *Taken.
+	// it held. ErrNotFound; *Taken; ErrGap where they do not follow each other from entry 1.
 	Rewrite(ctx context.Context, tenant, run string, chunks []Chunk) error
 	// Get returns the head of a run. ErrNotFound.
 	Get(ctx context.Context, tenant, run string) (*Run, error)
@@ -131,6 +131,18 @@ type Store interface {
 	Close() error
 }
 
+// Consecutive returns ErrGap unless chunks follow each other from entry 1.
+func Consecutive(chunks []Chunk) error {
+	next := uint64(1)
+	for i := range chunks {
+		if chunks[i].First != next || chunks[i].Count == 0 {
+			return ErrGap
+		}
+		next += chunks[i].Count
+	}
+	return nil
+}
+
 // Taken is the error of a claim of a run that another host works on.
 type Taken struct {
 	Owner string
@@ -145,3 +157,11 @@ type Over struct{ Status Status }
 
 // Error says how it ended.
 func (o *Over) Error() string { return "it has ended: " + string(o.Status) }
+
+// Known reports whether err is one of this package's, which a backend returns as it is.
+func Known(err error) bool {
+	var taken *Taken
+	var over *Over
+	return errors.Is(err, ErrFenced) || errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrGap) || errors.Is(err, ErrDamaged) ||
+		errors.As(err, &taken) || errors.As(err, &over)
+}

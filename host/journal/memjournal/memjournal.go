@@ -219,7 +219,7 @@ func (s *store) Rewrite(ctx context.Context, tenant, run string, chunks []driver
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j, err := s.idle(tenant, run)
-	if err = cmp.Or(ctx.Err(), err); err != nil {
+	if err = cmp.Or(ctx.Err(), err, driver.Consecutive(chunks)); err != nil {
 		return err
 	}
 	var own []driver.Chunk
