@@ -194,11 +194,12 @@ func (p *Pipeline) head(ctx context.Context, j *journals, run *kernel.RunContext
 	h := p.host
 	head := &journal.Head{
 		Format: journal.Version, Run: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Principal: run.Principal, Pipeline: run.PipelineName, Version: p.Version, File: p.File, Environment: p.env,
-		Source: p.Sources, Modules: map[string]string{}, Policy: h.governing.port.Revision(), Config: h.config.Digest, Host: hostName(),
+		Source: map[string]string{}, Modules: map[string]string{}, Policy: h.governing.port.Revision(), Config: h.config.Digest, Host: hostName(),
 		Labels: run.Labels, InputLabels: run.InputLabels, Caps: run.Caps, Fresh: run.Fresh, Input: input,
 	}
-	for file, digest := range p.Sources {
-		if err := j.keepBlob(ctx, run.Tenant, digest, func() ([]byte, error) { return os.ReadFile(file) }); err != nil {
+	for file, source := range p.Sources {
+		head.Source[file] = source.Digest
+		if err := j.keepBlob(ctx, run.Tenant, source.Digest, func() ([]byte, error) { return source.Text, nil }); err != nil {
 			return nil, err
 		}
 	}

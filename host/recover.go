@@ -164,7 +164,7 @@ func (h *Host) loadSource(ctx context.Context, store driver.Store, head *journal
 	if err != nil {
 		return nil, err
 	}
-	p.Version, p.Sources, p.File = head.Version, head.Source, head.File
+	p.Version, p.File = head.Version, head.File // where it is now is nobody's business
 	return p, nil
 }
 

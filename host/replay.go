@@ -182,7 +182,7 @@ func (r *Replayer) part(ctx context.Context, part *journal.Part, into *Replayed)
 func (r *Replayer) tape(rc *kernel.RunContext, p *Pipeline, part *journal.Part) (*journal.Tape, *journal.Taken, error) {
 	taken := &journal.Taken{}
 	if r.replay.faithful() {
-		return journal.Again(rc, journal.Replaying, taken, part.Comparable(), journal.Options{Silent: part.Recovered}), taken, nil
+		return journal.Again(rc, journal.Replaying, taken, part.Comparable(), journal.Options{Silent: part.Recovered, Stopped: part.Stopped()}), taken, nil
 	}
 	opts := journal.Options{Judge: len(r.replay.Policies) > 0}
 	if from := r.replay.From; from != "" {
@@ -221,7 +221,7 @@ func (r *Replayer) compare(part *journal.Part, tape *journal.Tape, taken *journa
 	switch end := part.End; {
 	case end == nil:
 		into.Notes = append(into.Notes, "the recording has no end: the run is under way, or its host died")
-	case end.Status == string(engine.Cancelled) && r.replay.faithful():
+	case part.Stopped() && r.replay.faithful():
 		into.Notes = append(into.Notes, "the run was stopped from outside; it is compared up to there")
 		into.Was, into.Is = engine.Cancelled, engine.Cancelled
 	default:

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
@@ -54,7 +55,7 @@ func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.
 		return nil, err
 	}
 	if answer, _ := reply.Value.(map[string]any); r.tape.Again() && answer["acquired"] != false {
-		return recordedLease{name}, nil
+		return recordedLease{name, journal.LaneFrom(ctx)}, nil
 	}
 	answer, _ := reply.Value.(map[string]any)
 	id, _ := answer["lease"].(string)
@@ -68,7 +69,10 @@ func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.
 }
 
 // recordedLease stands for a lock in a run that is done again: nobody else works.
-type recordedLease struct{ name string }
+type recordedLease struct {
+	name string
+	lane *journal.Lane
+}
 
 func (l recordedLease) ID() string          { return "" }
 func (l recordedLease) Name() string        { return l.name }
@@ -79,7 +83,13 @@ func (l recordedLease) Context(ctx context.Context) (context.Context, context.Ca
 	return context.WithCancel(ctx)
 }
 
-func (l recordedLease) Release(context.Context) error { return nil }
+// Release fails where the lock was lost then.
+func (l recordedLease) Release(context.Context) error {
+	if was := l.lane.Ending(); was != nil && was.Code == kernel.CodeLockLost {
+		return was
+	}
+	return nil
+}
 
 // releaseLock gives a lock back. Work that ended after it was lost has failed: somebody else may have worked meanwhile.
 func (r *run) releaseLock(ctx context.Context, lease kernel.Lease, node string, worked error) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/hexdag/hexdag/host/journal"
@@ -144,14 +143,11 @@ func (w *worker) attempt(ctx context.Context, given kernel.Value, attempt int) (
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, timeoutError{"node " + w.n.Name, timeout})
 		defer cancel()
 	}
-	// A panic of the host's own code fails the node, not the process.
-	defer func() {
-		if v := recover(); v != nil {
-			err = &kernel.Error{Code: kernel.CodeInternal, What: fmt.Sprintf("the host panicked: %v", v), Fix: "report it", Err: fmt.Errorf("%v\n%s", v, debug.Stack())}
-		}
-	}()
 	call := &kernel.NodeCall{Name: w.n.Name, Kind: w.n.Kind, Attempt: attempt, Input: given}
-	output, err = w.hooked(ctx, call, 0)
+	output, err = kernel.Guarded(func() (kernel.Value, error) { return w.hooked(ctx, call, 0) })
+	if was := w.lane.Ending(); err != nil && was != nil && (was.Code == kernel.CodeTimeout || was.Code == kernel.CodeCanceled) {
+		return nil, was // its time was up then
+	}
 	return output, interrupted(ctx, err)
 }
 

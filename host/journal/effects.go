@@ -25,8 +25,6 @@ type Request struct {
 	Changes, Repeatable bool
 	// Own says that what it does is to the run itself, in this process: it is done again in any case.
 	Own bool
-	// Secret says that the reply is not to be written down.
-	Secret bool
 	// Ends, if set, says that the reply is of no use to another process, as a lock or something that is open, until a call ends
 	// that, which it recognises by its operation and its arguments.
 	Ends func(op string, args, reply kernel.Value) bool
@@ -81,12 +79,10 @@ func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context)
 	l.muted.Add(1)
 	reply, err := do(ctx)
 	l.muted.Add(-1)
-	e := Entry{Kind: Reply, Op: r.Op, Failed: failure(err), Charges: l.charged(), Withheld: r.Secret}
+	e := Entry{Kind: Reply, Op: r.Op, Failed: failure(err), Charges: l.charged()}
 	if reply != nil {
 		e.Labels = reply.Labels
-		if !r.Secret {
-			e.Value, e.Body = reply.Value, reply.Body
-		}
+		e.Value, e.Body = reply.Value, reply.Body
 	}
 	if strings.HasPrefix(r.Op, "artifacts.") {
 		e.Reads = l.tape.run.ArtifactsRead(r.Node)
@@ -126,7 +122,7 @@ func (l *Lane) recall(ctx context.Context, r *Request, call *Entry, perform func
 		return nil, l.unrecorded(r)
 	case reply == nil:
 		return l.inFlight(ctx, r, call, perform)
-	case r.Own || reply.Withheld && l.tape.mode == Resuming:
+	case r.Own:
 		return l.performAgain(ctx, r, perform)
 	case r.Anew && l.tape.mode == Resuming && reply.Failed == nil:
 		return l.performAgain(ctx, r, perform)
@@ -146,14 +142,8 @@ func (l *Lane) recall(ctx context.Context, r *Request, call *Entry, perform func
 	if reply.Failed != nil {
 		return nil, asError(reply.Failed)
 	}
-	if reply.Withheld {
-		return &kernel.PortReply{Value: WithheldValue, Labels: reply.Labels}, nil
-	}
 	return &kernel.PortReply{Value: reply.Value, Body: reply.Body, Labels: reply.Labels}, nil
 }
-
-// WithheldValue is what stands for a secret in a run that is done again.
-const WithheldValue = "(a secret that the journal does not hold)"
 
 // performAgain does what is done again in any case.
 func (l *Lane) performAgain(ctx context.Context, r *Request, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
@@ -320,12 +310,14 @@ func (l *Lane) stopped() error {
 	for i, e := range l.known[l.next:] {
 		switch e.Kind {
 		case Enter:
-			depth++
+			if e.Op == "" {
+				depth++
+			}
 		case Leave:
 			if depth--; depth >= 0 {
 				continue
 			}
-			if e.Failed == nil || !ended(e.Failed) {
+			if e.Failed == nil || !ended(e.Failed) && e.Failed.Code != kernel.CodeLimit { // a limit can be of the whole tenant's fuel
 				return nil
 			}
 			l.pass(l.next + i + 1)
@@ -376,37 +368,59 @@ func code(e *kernel.Error) kernel.Code {
 }
 
 // Local has Go code of the embedding program do something, or answers what it did before, which is not done again.
-func (l *Lane) Local(name string, do func() (kernel.Value, error)) (kernel.Value, error) {
+func (l *Lane) Local(ctx context.Context, name string, do func() (kernel.Value, error)) (kernel.Value, error) {
 	if l.silent() {
 		return do()
 	}
-	if l.tape.mode == Rehearsing {
-		if e := l.search(Local, func(was *Entry) (string, bool) { return "", was.Op == name }); e != nil {
-			l.write(*e)
-			return e.Value, recalled(e)
-		}
-	} else if e := l.local(name); e != nil {
+	flow := kernel.FlowFrom(ctx)
+	e, begun, err := l.local(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case e != nil:
+		flow.Join(e.Labels)
 		return e.Value, recalled(e)
 	}
 	if l.Again() {
 		l.tape.differ(Difference{Lane: l.path, What: "Go code that is not there now; it was not run", Is: name, Unrecorded: true})
 		return nil, &kernel.Error{Code: kernel.CodeUnrecorded, What: kernel.Quote(name) + " was not run", Why: "the recording of the run does not hold what it answers", Fix: "run the pipeline anew to see what comes of it"}
 	}
-	v, err := do()
-	e := Entry{Kind: Local, Op: name, Value: v, Failed: failure(err)}
-	l.write(e)
+	if !begun {
+		l.write(Entry{Kind: Enter, Op: name})
+	}
+	v, err := kernel.Guarded(do)
+	l.write(Entry{Kind: Local, Op: name, Value: v, Labels: flow.Labels(), Failed: failure(err)})
 	return v, err
 }
 
-// local goes past what Go code did then, if that is what comes next.
-func (l *Lane) local(name string) *Entry {
+// local goes past what Go code did then, if it is known to its end. begun says that it is known to have begun.
+func (l *Lane) local(name string) (end *Entry, begun bool, err error) {
+	if l.tape.mode == Rehearsing {
+		if end = l.search(Local, func(was *Entry) (string, bool) { return "", was.Op == name }); end != nil {
+			l.write(*end)
+		}
+		return end, false, nil
+	}
+	begin, err := l.expect(Enter, kernel.Quote(name), func(was *Entry) (string, bool) { return kernel.Quote(name), was.Op == name })
+	if begin == nil {
+		return nil, false, err
+	}
+	if l.Again() {
+		l.write(*begin)
+	}
+	depth := 1
 	for i := l.next; i < len(l.known); i++ {
-		if e := l.known[i]; e.Kind == Local && e.Op == name {
-			l.pass(i + 1)
-			return e
+		switch e := l.known[i]; {
+		case e.Kind == Enter && e.Op != "":
+			depth++
+		case e.Kind == Local:
+			if depth--; depth == 0 {
+				l.pass(i + 1)
+				return e, true, nil
+			}
 		}
 	}
-	return nil
+	return nil, true, nil
 }
 
 // Answer returns the answer of a node that was taken from the cache; nil where none was, and the node works.
@@ -418,7 +432,8 @@ func (l *Lane) Answer() *Entry {
 		l.skipEvents()
 	}
 	l.Warnings()
-	if l.await(); l.next < len(l.known) && l.known[l.next].Kind == Answer {
+	if l.next < len(l.known) && l.known[l.next].Kind == Answer {
+		l.await()
 		e := l.consume()
 		if l.Again() {
 			l.write(*e)
@@ -435,9 +450,10 @@ func (l *Lane) Warnings() {
 		return
 	}
 	for {
-		if l.await(); l.next >= len(l.known) || l.known[l.next].Kind != Told || l.known[l.next].Event.Type != kernel.NodeWarned {
+		if l.next >= len(l.known) || l.known[l.next].Kind != Told || l.known[l.next].Event.Type != kernel.NodeWarned {
 			return
 		}
+		l.await()
 		l.retell(l.consume())
 	}
 }
@@ -455,6 +471,14 @@ func (l *Lane) Took(v kernel.Value, labels *kernel.Labels, cached *kernel.Cached
 	if !l.silent() {
 		l.write(Entry{Kind: Answer, Value: v, Labels: labels, Cached: cached})
 	}
+}
+
+// Ending returns the error that the lane's node ended with then, if that is what comes next in a run that is done as it was.
+func (l *Lane) Ending() *kernel.Error {
+	if l.silent() || l.tape.mode != Replaying || l.next >= len(l.known) || l.known[l.next].Kind != Done {
+		return nil
+	}
+	return l.known[l.next].Failed
 }
 
 // Ready waits until it is the lane's turn.
@@ -550,6 +574,9 @@ func (e *Entry) Brief() string {
 	case Draw:
 		return "a reading of " + e.Op
 	case Enter:
+		if e.Op != "" {
+			return kernel.Quote(e.Op)
+		}
 		return e.Module + "." + e.Point
 	case Leave:
 		text := fmt.Sprintf("%s.%s: %s with %d fuel", e.Module, e.Point, e.Verdict, e.Fuel)

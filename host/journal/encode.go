@@ -36,7 +36,6 @@ func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	o.bytes("body", e.Body)
 	o.labels("labels", e.Labels)
 	o.failed("failed", e.Failed)
-	o.flag("withheld", e.Withheld)
 	o.decision(e.Decided)
 	o.raw("asked", e.Asked)
 	o.some("module", e.Module)

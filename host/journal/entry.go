@@ -55,7 +55,6 @@ type Entry struct {
 	Body     []byte                `json:"body,omitempty"`
 	Labels   *kernel.Labels        `json:"labels,omitempty"`
 	Failed   *kernel.Error         `json:"failed,omitempty"`
-	Withheld bool                  `json:"withheld,omitempty"` // the reply is a secret, and is not kept
 	Decided  *kernel.Decision      `json:"decided,omitempty"`
 	Asked    json.RawMessage       `json:"asked,omitempty"` // what governance was asked, where that is kept
 	Module   string                `json:"module,omitempty"`

@@ -47,7 +47,7 @@ func Function(name string, do func(context.Context, *kernel.NodeCall) (kernel.Va
 		if lane == nil {
 			return do(ctx, call)
 		}
-		return lane.Local("fn "+name, func() (kernel.Value, error) { return do(ctx, call) })
+		return lane.Local(ctx, "fn "+name, func() (kernel.Value, error) { return do(ctx, call) })
 	}
 }
 
@@ -57,7 +57,7 @@ func judged(ctx context.Context, name string, decide func() (kernel.Verdict, err
 	if lane == nil {
 		return decide()
 	}
-	v, err := lane.Local("hook "+name, func() (kernel.Value, error) {
+	v, err := lane.Local(ctx, "hook "+name, func() (kernel.Value, error) {
 		v, err := decide()
 		if err != nil {
 			return nil, err

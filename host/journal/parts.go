@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
 )
 
 // Part is what a run did from its beginning, or since it was suspended, to its end, or until it was suspended again.
@@ -47,11 +49,13 @@ func Parts(entries []*Entry) []*Part {
 // Comparable returns the entries that a faithful repetition has, too. Where the host died, who was told of what, and in
 // which order, was not as in a run from one piece.
 func (p *Part) Comparable() []*Entry {
-	if !p.Recovered {
-		return p.Entries
-	}
-	return slices.DeleteFunc(slices.Clone(p.Entries), func(e *Entry) bool { return e.Kind == Told })
+	return slices.DeleteFunc(slices.Clone(p.Entries), func(e *Entry) bool {
+		return e.Kind == Told && (p.Recovered || p.Stopped() && e.Event.Type == kernel.PipelineCompleted)
+	})
 }
+
+// Stopped reports whether the run was stopped from outside: by its deadline, or by whoever ran it.
+func (p *Part) Stopped() bool { return p.End != nil && p.End.Status == "cancelled" }
 
 // Taken keeps entries in memory. It is a Sink.
 type Taken struct {

@@ -53,8 +53,8 @@ type Tape struct {
 type Options struct {
 	// Judge, of Rehearsing, has governance decide anew.
 	Judge bool
-	// Silent, of Replaying, does not compare events.
-	Silent bool
+	// Silent, of Replaying, does not compare events; Stopped not how it ended, which was decided outside.
+	Silent, Stopped bool
 	// Keep, of Rehearsing, says of which nodes at the top the results are taken from the recording.
 	Keep func(node string) bool
 }
@@ -214,6 +214,17 @@ func (l *Lane) await() {
 			timer = time.AfterFunc(stalled, func() { t.stuck(now) })
 		}
 	}
+}
+
+// compares reports whether an event has to be as it was.
+func (t *Tape) compares(e *kernel.Event) bool {
+	return !t.opts.Silent && !(t.opts.Stopped && e.Type == kernel.PipelineCompleted)
+}
+
+func (t *Tape) parted() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.apart
 }
 
 // stuck gives up on an order that does not come about, unless somebody works.

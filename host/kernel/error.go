@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -183,4 +184,15 @@ func At(err error, w Where) error {
 		p.Run = w.Run
 	}
 	return &placed
+}
+
+// Guarded does what may panic, in the host's own code or that of the program which embeds it: that fails what was to be
+// done, not the process.
+func Guarded[V any](do func() (V, error)) (v V, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Error{Code: CodeInternal, What: fmt.Sprintf("the host panicked: %v", p), Fix: "report it", Err: fmt.Errorf("%v\n%s", p, debug.Stack())}
+		}
+	}()
+	return do()
 }

@@ -24,6 +24,7 @@ type cacheKey struct{ file, environment string }
 type cached struct {
 	file  *File
 	reads map[string][sha256.Size]byte // digests by path
+	texts map[string][]byte
 	env   map[string]variable
 }
 
@@ -42,13 +43,13 @@ func (c *Cache) Read(file string, opts Options) (*File, error) {
 	if known != nil && known.current(opts) {
 		return known.file, nil
 	}
-	fresh := &cached{reads: map[string][sha256.Size]byte{}, env: map[string]variable{}}
+	fresh := &cached{reads: map[string][sha256.Size]byte{}, texts: map[string][]byte{}, env: map[string]variable{}}
 	f, err := Read(file, fresh.watch(opts))
 	if err != nil {
 		return nil, err
 	}
 	fresh.file = f
-	f.setVersion(fresh.reads)
+	f.setVersion(fresh.reads, fresh.texts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.files == nil || len(c.files) >= maxCached {
@@ -69,7 +70,7 @@ func (c *cached) watch(opts Options) Options {
 		c.env[name] = v
 		return v.value, v.set
 	}
-	opts.read = func(file string, text []byte) { c.reads[file] = sha256.Sum256(text) }
+	opts.read = func(file string, text []byte) { c.reads[file], c.texts[file] = sha256.Sum256(text), text }
 	return opts
 }
 

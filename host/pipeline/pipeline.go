@@ -21,7 +21,7 @@ type Pipeline struct {
 	Namespace   string // metadata.namespace: the environment it is for
 	Description string
 	Version     string            // "sha256:..." of all that was read for it; "" where it was not read through a Cache
-	Sources     map[string]string // by path, "sha256:..." of each file that was read for it
+	Sources     map[string]Source // by path, each file that was read for it
 	Where       kernel.Where
 
 	Ports     map[string]PortSpec

@@ -117,6 +117,17 @@ func (d *Door) Has(op string) bool { return d.anything || d.ops[op] != nil }
 // served them then.
 func (d *Door) ForRecorded() { d.anything = true }
 
+// anyOp is an operation of which nothing is known: capabilities may restrict each argument that is text.
+func anyOp(call *kernel.PortCall) *Op {
+	op := &Op{Name: call.Op, Func: unknown}
+	for _, name := range slices.Sorted(maps.Keys(call.Args)) {
+		if text, ok := call.Args[name].(string); ok && len(text) <= maxGuarded {
+			op.Guards = append(op.Guards, name)
+		}
+	}
+	return op
+}
+
 func unknown(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	return nil, &kernel.Error{Code: kernel.CodeUnrecorded, What: call.Op + " was not called", Why: "the run is done again without the world"}
 }
@@ -148,7 +159,7 @@ func (d *Door) Call(ctx context.Context, call *kernel.PortCall) (*kernel.PortRep
 func (d *Door) enter(ctx context.Context, flow *kernel.Flow, call *kernel.PortCall) (*kernel.PortReply, error) {
 	op, ok := d.ops[call.Op]
 	if !ok && d.anything {
-		op, ok = &Op{Name: call.Op, Func: unknown}, true
+		op, ok = anyOp(call), true
 	}
 	if !ok {
 		err := &kernel.Error{Code: kernel.CodeUnsupported, What: "there is no operation " + kernel.Quote(call.Op),
