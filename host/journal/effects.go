@@ -80,8 +80,9 @@ func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context)
 	reply, err := do(ctx)
 	l.muted.Add(-1)
 	e := Entry{Kind: Reply, Op: r.Op, Failed: failure(err), Charges: l.charged()}
+	e.Labels = kernel.FlowFrom(ctx).Labels() // what the call has learned; so has an error
 	if reply != nil {
-		e.Labels = reply.Labels
+		e.Labels = e.Labels.Join(reply.Labels)
 		e.Value, e.Body = reply.Value, reply.Body
 	}
 	if strings.HasPrefix(r.Op, "artifacts.") {
@@ -140,6 +141,7 @@ func (l *Lane) recall(ctx context.Context, r *Request, call *Entry, perform func
 		l.write(again)
 	}
 	if reply.Failed != nil {
+		kernel.FlowFrom(ctx).Join(reply.Labels)
 		return nil, asError(reply.Failed)
 	}
 	return &kernel.PortReply{Value: reply.Value, Body: reply.Body, Labels: reply.Labels}, nil

@@ -87,8 +87,11 @@ func (l *Lane) expect(kind Kind, what string, fits func(*Entry) (is string, ok b
 	case Resuming:
 		l.skipEvents()
 	}
-	if kind == Told && l.tape.parted() { // what followed from the first difference is none of its own
-		return nil, nil
+	if l.tape.parted() { // what follows from the first difference is none of its own
+		if kind == Told {
+			return nil, nil
+		}
+		l.skipEvents()
 	}
 	if l.next >= len(l.known) {
 		if l.tape.mode == Replaying {
