@@ -68,6 +68,7 @@ type Entry struct {
 	Cached   *kernel.Cached        `json:"cached,omitempty"`
 	Event    *kernel.Event         `json:"event,omitempty"`
 	Status   string                `json:"status,omitempty"`
+	Redacted bool                  `json:"redacted,omitempty"` // values were taken out later
 }
 
 // InFlight is a call that was under way when its host died: nobody knows whether it was done.
