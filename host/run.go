@@ -37,7 +37,10 @@ type RunOptions struct {
 	InputLabels *kernel.Labels
 	Parent      *kernel.RunContext // the run that starts this one
 	// Fresh has every node work, whatever is kept of it (cache), and keeps what it answers.
-	Fresh bool
+	Fresh     bool
+	recovered *recording // of a run that goes on after its host has died
+	// Durable keeps a journal of the run: if its host dies, Recover has it finish, and Replay can do it again.
+	Durable bool
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
@@ -103,9 +106,17 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	}
 	observer, stop := observe(opts)
 	run.Observer = p.host.observed(ctx, observer)
+	ctx, recorded, err := p.record(ctx, run, input, from, opts)
+	if err != nil {
+		stop()
+		return refused(ctx, run, err)
+	}
 	p.host.runStarted(ctx, run)
 	result := p.plan.Run(ctx, run, input, from)
 	stop()
+	if err := recorded.end(ctx, result); err != nil {
+		fail(result, err)
+	}
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}

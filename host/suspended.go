@@ -40,11 +40,12 @@ type suspended struct {
 	Kept        map[string]kernel.Value     `json:"kept,omitempty"`     // pipeline_memory
 	KeptLabels  map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
 	Reads       map[string][]string         `json:"reads,omitempty"` // artifacts that nodes have read
+	Durable     bool                        `json:"durable,omitempty"`
 }
 
 // suspendedVersion is that of the files that are written. Those before are read, too: version 1 has
-// neither labels nor progress, version 2 labels of an agent's turns that nobody reads.
-const suspendedVersion = 3
+// neither labels nor progress, version 2 labels of an agent's turns that nobody reads, version 3 no durable runs.
+const suspendedVersion = 4
 
 func (s *suspended) decode(text []byte) error {
 	var of struct {
@@ -89,6 +90,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
 		Labels: run.Labels, Caps: run.Caps, Waits: result.Waits, Since: time.Now().UTC(),
 		InputLabels: run.InputLabels, NodeLabels: result.Labels, Progress: result.Progress, Reads: run.Reads(),
+		Durable: run.Journal != nil,
 	}
 	s.Kept, s.KeptLabels = run.Kept.Snapshot()
 	done := map[string]kernel.Value{}
@@ -293,6 +295,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	}
 	rc.Recall(s.Reads) // a node that is told again what it has read does not read it again
 	rc.RunID, rc.ParentRunID, rc.Caps = s.RunID, s.ParentID, s.Caps
+	opts.Durable = s.Durable
 	result := p.run(ctx, rc, input, from, opts)
 	return result, h.release(run)
 }

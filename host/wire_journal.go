@@ -3,7 +3,6 @@ package host
 import (
 	"cmp"
 	"context"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -34,14 +33,9 @@ func OpenJournal(ctx context.Context, cfg *Config) (*Journal, error) {
 	return &Journal{Store: store, Tenant: h.tenant(), Policy: journalPolicy(cfg)}, nil
 }
 
-// openJournal opens the store that this host records its runs in, for as long as the host is open.
+// openJournal opens the store that this host records its runs in. The caller closes it.
 func (h *Host) openJournal(ctx context.Context) (driver.Store, error) {
-	store, err := h.journalStore(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	h.closers.add(func(context.Context) error { return store.Close() })
-	return store, nil
+	return h.journalStore(ctx, true)
 }
 
 // journalPolicy says which journals the configuration has kept.
@@ -105,13 +99,4 @@ func storeOr[S driver.Store](s S, err error) (driver.Store, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// hostName is what this host is called among others.
-func hostName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "host"
-	}
-	return name
 }

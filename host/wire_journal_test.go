@@ -35,7 +35,7 @@ func TestOpenJournal(t *testing.T) {
 	if _, err := h.openJournal(t.Context()); kernel.CodeOf(err) != kernel.CodeUnavailable {
 		t.Error("another process has it:", err)
 	}
-	if err := h.closers.close(t.Context()); err != nil {
+	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if runs, err := j.Runs(t.Context(), j.Tenant, driver.Query{Free: true}); err != nil || len(runs) != 1 {

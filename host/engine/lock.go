@@ -53,6 +53,9 @@ func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.
 	if err != nil {
 		return nil, err
 	}
+	if answer, _ := reply.Value.(map[string]any); r.tape.Again() && answer["acquired"] != false {
+		return recordedLease{name}, nil
+	}
 	answer, _ := reply.Value.(map[string]any)
 	id, _ := answer["lease"].(string)
 	if found := r.context.Leases.Find("", name, id); id != "" && len(found) == 1 {
@@ -63,6 +66,20 @@ func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.
 	}
 	return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the lock " + kernel.Quote(name) + " was not acquired", Why: "a hook answered in place of the port", Fix: "have it let lock.acquire pass"}
 }
+
+// recordedLease stands for a lock in a run that is done again: nobody else works.
+type recordedLease struct{ name string }
+
+func (l recordedLease) ID() string          { return "" }
+func (l recordedLease) Name() string        { return l.name }
+func (l recordedLease) Fence() kernel.Fence { return kernel.Fence{} }
+func (l recordedLease) Valid() bool         { return true }
+
+func (l recordedLease) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
+
+func (l recordedLease) Release(context.Context) error { return nil }
 
 // releaseLock gives a lock back. Work that ended after it was lost has failed: somebody else may have worked meanwhile.
 func (r *run) releaseLock(ctx context.Context, lease kernel.Lease, node string, worked error) error {

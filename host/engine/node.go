@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 )
@@ -17,16 +18,20 @@ type worker struct {
 	n *pipeline.Node
 	*site
 	flow    kernel.Flow
-	learned kernel.FlowContext // of flow; here, so that it takes no allocation
-	from    *Progress          // what it goes on from; nil: from the start
-	cached  *kernel.Cached     // where its answer is from; nil: it worked for it
+	learned workContext // of flow; here, so that it takes no allocation
+	lane    *journal.Lane
+	from    *Progress      // what it goes on from; nil: from the start
+	cached  *kernel.Cached // where its answer is from; nil: it worked for it
 }
 
 // work runs a node that is due, while the run holds the node's lock. One that waits for a lock takes no place among
 // those that run at once: whoever holds the lock may need it.
 func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
-	w := &worker{g: g, n: e.node, site: g.r.sites[e.node], from: e.from}
+	w := &worker{g: g, n: e.node, site: g.r.sites[e.node], from: e.from, lane: e.lane}
 	w.flow.Set(e.labels)
+	if w.n.Lock != nil {
+		ctx = journal.WithLane(ctx, e.lane)
+	}
 	if w.n.Lock == nil {
 		return w.work(ctx, given, e)
 	}
@@ -48,7 +53,7 @@ func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 			}
 			defer g.r.release()
 		}
-		w.learned = kernel.FlowContext{Context: ctx, Flow: &w.flow}
+		w.learned = workContext{kernel.FlowContext{Context: ctx, Flow: &w.flow}, w.lane}
 		ctx = &w.learned
 	}
 	if g.r.observed() {
@@ -63,8 +68,25 @@ func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 	return e
 }
 
+// workContext is what a node works in.
+type workContext struct {
+	kernel.FlowContext
+	lane *journal.Lane
+}
+
+// Value returns the node's flow, its lane, or what the context has.
+func (c *workContext) Value(key any) any {
+	if key == (journal.LaneKey{}) && c.lane != nil {
+		return c.lane
+	}
+	return c.FlowContext.Value(key)
+}
+
 // acquire takes a place among the nodes that run at once, of the run and of all runs.
 func (r *run) acquire(ctx context.Context) error {
+	if r.tape.Again() { // the order is the recording's
+		return nil
+	}
 	select {
 	case r.limit <- struct{}{}:
 	case <-ctx.Done():
@@ -80,6 +102,9 @@ func (r *run) acquire(ctx context.Context) error {
 }
 
 func (r *run) release() {
+	if r.tape.Again() {
+		return
+	}
 	<-r.engine.slots
 	<-r.limit
 }
@@ -102,11 +127,7 @@ func (w *worker) attempts(ctx context.Context, given kernel.Value) (kernel.Value
 			return nil, err
 		}
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeRetrying, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Attempt: attempt, Reason: err.Error()})
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if w.lane.Sleep(ctx, delay) != nil {
 			return nil, err
 		}
 	}
@@ -118,7 +139,7 @@ func (w *worker) attempt(ctx context.Context, given kernel.Value, attempt int) (
 	if timeout == 0 {
 		timeout = w.g.timeout
 	}
-	if timeout > 0 {
+	if timeout > 0 && !w.lane.Again() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, timeoutError{"node " + w.n.Name, timeout})
 		defer cancel()
@@ -253,7 +274,7 @@ func (w *worker) body(ctx context.Context, call *kernel.NodeCall) (kernel.Value,
 }
 
 func (w *worker) scope(given kernel.Value) *pipeline.Scope {
-	return w.n.ScopeOf(given, w.g.r.context, nil)
+	return w.n.ScopeOf(given, w.g.r.context, w.lane.Clock())
 }
 
 func (w *worker) caller() kernel.Caller {

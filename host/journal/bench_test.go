@@ -40,7 +40,7 @@ func (l *appendOnly) Append(_ context.Context, chunks []driver.Chunk) ([]error, 
 
 // node appends what one node that calls a port does, and waits before the call where wait is set.
 func node(ctx context.Context, r *journal.RunWriter, wait bool, usage *kernel.UsageSnapshot, args, value kernel.Value) error {
-	r.Append(journal.Entry{Kind: journal.Start, Lane: "summarise"})
+	r.Append(journal.Entry{Kind: journal.Enter, Lane: "summarise"})
 	r.Append(journal.Entry{
 		Kind: journal.Call, Lane: "summarise", Op: "llm.complete", Key: "hx-0123456789abcdef0123456789abcdef",
 		Digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", Args: args,

@@ -47,7 +47,12 @@ func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	o.int("fuel", e.Fuel)
 	o.some("verdict", e.Verdict)
 	o.usage(e.Usage)
-	o.some("state", e.State)
+	if len(e.Charges) > 0 {
+		o.marshal("charges", e.Charges)
+	}
+	o.texts("reads", e.Reads)
+	o.some("state", string(e.State))
+	o.raw("pause", e.Pause)
 	o.cached(e.Cached)
 	o.event(e.Event)
 	o.some("status", e.Status)

@@ -34,7 +34,7 @@ func fill(v reflect.Value, n *int) {
 		fill(v.Elem(), n)
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).Tag.Get("json") != "-" {
+			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" {
 				fill(v.Field(i), n)
 			}
 		}
@@ -75,7 +75,7 @@ func full(seq uint64) *Entry {
 // What the encoder writes is what encoding/json would, and reads as what it was.
 func TestEncode(t *testing.T) {
 	for name, e := range map[string]*Entry{
-		"full": full(1), "small": {Seq: 1, Kind: Start}, "empty parts": {
+		"full": full(1), "small": {Seq: 1, Kind: Enter}, "empty parts": {
 			Seq: 1, Kind: Done, Decided: &kernel.Decision{Reasons: []kernel.Reason{}}, Event: &kernel.Event{}, Usage: &kernel.UsageSnapshot{},
 			Cached: &kernel.Cached{}, Failed: &kernel.Error{}, Value: "", Args: map[string]any{},
 		},
@@ -124,7 +124,7 @@ func typical() []*Entry {
 	at := time.Now()
 	usage := &kernel.UsageSnapshot{LLMCalls: 3, InputTokens: 1200, OutputTokens: 300, PortCalls: 7}
 	return []*Entry{
-		{Seq: 1, Kind: Start, Time: at, Lane: "summarise"},
+		{Seq: 1, Kind: Enter, Time: at, Lane: "summarise"},
 		{Seq: 2, Kind: Call, Time: at, Lane: "summarise", Op: "llm.complete", Key: "hx-0123456789abcdef0123456789abcdef", Digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 			Args: map[string]any{"model": "small", "messages": []any{map[string]any{"role": "user", "content": strings.Repeat("Summarise this ticket. ", 20)}}}},
 		{Seq: 3, Kind: Reply, Time: at, Lane: "summarise", Value: map[string]any{"text": strings.Repeat("The customer asks for a refund. ", 10), "usage": map[string]any{"input_tokens": json.Number("120"), "output_tokens": json.Number("80")}}},

@@ -47,7 +47,7 @@ func written(t *testing.T) driver.Store {
 	defer closeWriter(t, w)
 	r := w.Run(create(t, store, "r"), 1)
 	for range 5 {
-		r.Append(journal.Entry{Kind: journal.Start, Lane: "n"})
+		r.Append(journal.Entry{Kind: journal.Enter, Lane: "n"})
 		r.Append(journal.Entry{Kind: journal.Done, Lane: "n", Value: "result"})
 		if err := r.Sync(t.Context()); err != nil {
 			t.Fatal(err)

@@ -28,7 +28,7 @@ const Redacted = "[redacted]"
 // values are where an entry has what its run was given or made. The rest says what was done, and stays.
 var values = []string{
 	"/args", "/value", "/body", "/asked", "/failed/what", "/failed/why", "/failed/fix", "/event/result", "/event/reason", "/event/error/what", "/event/error/why", "/event/error/fix",
-	"/head/input", "/head/resumption", "/head/labels/*", "/decided/reasons/*/msg", "/decided/obligations",
+	"/pause", "/head/input", "/head/resumption", "/head/labels/*", "/decided/reasons/*/msg", "/decided/obligations",
 }
 
 // Redact takes values out of a run's journal, for good, and marks the entries. It returns of how many it took something, and where the journal was cut

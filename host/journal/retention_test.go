@@ -94,7 +94,7 @@ func TestSweep(t *testing.T) {
 			}
 		}
 		head := &journal.Head{Run: "r", Source: map[string]string{"p.yaml": "source"}, Modules: map[string]string{"m": "module"}}
-		record(t, store, "r", "completed", journal.Entry{Kind: journal.Begin, Head: head}, journal.Entry{Kind: journal.Start, Value: `{"kind":"begin"`},
+		record(t, store, "r", "completed", journal.Entry{Kind: journal.Begin, Head: head}, journal.Entry{Kind: journal.Enter, Value: `{"kind":"begin"`},
 			journal.Entry{Kind: journal.Begin, Head: &journal.Head{Modules: map[string]string{"m": "later"}}})
 		record(t, store, "old", "completed", journal.Entry{Kind: journal.Begin, Head: &journal.Head{Modules: map[string]string{"m": "old run's"}}})
 		if err := store.Delete(t.Context(), "acme", "old"); err != nil {
@@ -136,6 +136,7 @@ func secrets() []journal.Entry {
 		{Kind: journal.Enter, Lane: "loop/1/fetch", Module: "m", Digest: "sha256:m", Args: value},
 		{Kind: journal.Leave, Lane: "loop/1/fetch", Failed: failed},
 		{Kind: journal.Told, Lane: "fetch", Event: &kernel.Event{Type: kernel.NodeFailed, Result: value, Reason: secret, Error: failed}},
+		{Kind: journal.Done, Lane: "wait", State: journal.Waiting, Pause: []byte(`{"a":"` + secret + `"}`)},
 		{Kind: journal.End, Status: "failed", Value: secret},
 	}
 }
@@ -164,7 +165,7 @@ func TestRedactAll(t *testing.T) {
 	record(t, store, "r", "failed", secrets()...)
 	n, torn, err := journal.Redact(t.Context(), store, "acme", "r", journal.Redaction{})
 	text, entries := exported(t, store)
-	if err != nil || torn != nil || n != 8 || strings.Contains(text, secret) || strings.Contains(text, "Y29ycmVjdCBob3JzZQ") {
+	if err != nil || torn != nil || n != 9 || strings.Contains(text, secret) || strings.Contains(text, "Y29ycmVjdCBob3JzZQ") {
 		t.Errorf("%d entries, %v: %v\n%s", n, torn, err, text)
 	}
 	for i, e := range entries {
@@ -183,7 +184,7 @@ func TestRedactAll(t *testing.T) {
 		t.Error("the second time:", n, err)
 	}
 	head, err := store.Get(t.Context(), "acme", "r")
-	if err != nil || head.Status != "failed" || head.Entries != 8 {
+	if err != nil || head.Status != "failed" || head.Entries != 9 {
 		t.Errorf("%+v %v", head, err)
 	}
 }

@@ -188,6 +188,7 @@ func (b *batch) add(w *Writer, r *RunWriter) {
 		if count == 0 {
 			first = e.Seq
 		}
+		e.Seal()
 		var err error
 		if b.lines, err = appendLine(b.lines, e); err != nil {
 			r.fail(err)

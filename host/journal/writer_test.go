@@ -70,7 +70,7 @@ func TestWriter(t *testing.T) {
 		defer closeWriter(t, w)
 		r := w.Run(create(t, store, "a"), 1)
 		for i := range 10 {
-			if seq := r.Append(journal.Entry{Kind: journal.Start, Lane: fmt.Sprint(i)}); seq != uint64(i+1) {
+			if seq := r.Append(journal.Entry{Kind: journal.Enter, Lane: fmt.Sprint(i)}); seq != uint64(i+1) {
 				t.Errorf("entry %d has number %d", i+1, seq)
 			}
 		}
@@ -95,7 +95,7 @@ func TestWriter(t *testing.T) {
 		if head, err := store.Get(t.Context(), "acme", "a"); err != nil || head.Status != "completed" || head.Entries != 12 {
 			t.Errorf("%+v %v", head, err)
 		}
-		if seq := r.Append(journal.Entry{Kind: journal.Start}); seq != 0 {
+		if seq := r.Append(journal.Entry{Kind: journal.Enter}); seq != 0 {
 			t.Error("appended to what was closed")
 		}
 		if err := r.Close(t.Context(), "completed"); err != nil {
@@ -132,7 +132,7 @@ func TestGroupCommit(t *testing.T) {
 		for i := range runs {
 			r := w.Run(create(t, store, fmt.Sprint(i)), 1)
 			wg.Go(func() {
-				r.Append(journal.Entry{Kind: journal.Start})
+				r.Append(journal.Entry{Kind: journal.Enter})
 				if err := r.Sync(context.Background()); err != nil {
 					t.Error(err)
 				}
@@ -162,7 +162,7 @@ func TestStoreFails(t *testing.T) {
 		defer closeWriter(t, w)
 		r := w.Run(create(t, store, "a"), 1)
 		until = time.Now().Add(10 * time.Second)
-		r.Append(journal.Entry{Kind: journal.Start})
+		r.Append(journal.Entry{Kind: journal.Enter})
 		if err := r.Sync(t.Context()); err != nil || entries(t, store, "a") != 1 {
 			t.Errorf("after ten seconds: %v", err)
 		}
@@ -173,7 +173,7 @@ func TestStoreFails(t *testing.T) {
 			t.Error(err)
 		}
 		<-r.Lost()
-		if r.Append(journal.Entry{Kind: journal.Start}) != 0 || r.Sync(t.Context()) == nil || r.Close(t.Context(), "failed") == nil || r.Err() == nil {
+		if r.Append(journal.Entry{Kind: journal.Enter}) != 0 || r.Sync(t.Context()) == nil || r.Close(t.Context(), "failed") == nil || r.Err() == nil {
 			t.Error("a run that is lost goes on")
 		}
 		if n := entries(t, store, "a"); n != 1 {
@@ -181,7 +181,7 @@ func TestStoreFails(t *testing.T) {
 		}
 		until = time.Time{}
 		other := w.Run(create(t, store, "b"), 1)
-		other.Append(journal.Entry{Kind: journal.Start})
+		other.Append(journal.Entry{Kind: journal.Enter})
 		if err := other.Sync(t.Context()); err != nil {
 			t.Error("a run that came later:", err)
 		}
@@ -205,7 +205,7 @@ func TestAppendUnheard(t *testing.T) {
 	w := journal.NewWriter(store, journal.WriterOptions{})
 	defer closeWriter(t, w)
 	r := w.Run(create(t, store, "a"), 1)
-	r.Append(journal.Entry{Kind: journal.Start})
+	r.Append(journal.Entry{Kind: journal.Enter})
 	if err := r.Close(t.Context(), "completed"); err != nil || entries(t, store, "a") != 1 {
 		t.Error(err)
 	}
@@ -220,8 +220,8 @@ func TestFenced(t *testing.T) {
 	if _, err := two.Claim(t.Context(), "acme", "a", true); err != nil {
 		t.Fatal(err)
 	}
-	r.Append(journal.Entry{Kind: journal.Start})
-	kept.Append(journal.Entry{Kind: journal.Start})
+	r.Append(journal.Entry{Kind: journal.Enter})
+	kept.Append(journal.Entry{Kind: journal.Enter})
 	if err := kept.Sync(t.Context()); err != nil {
 		t.Error("one that was not taken:", err)
 	}
@@ -248,7 +248,7 @@ func TestBounded(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for range 100 {
-				many.Append(journal.Entry{Kind: journal.Start})
+				many.Append(journal.Entry{Kind: journal.Enter})
 				appended[0].Add(1)
 			}
 		})
@@ -288,7 +288,7 @@ func TestWriterCanceled(t *testing.T) {
 		}
 		w := journal.NewWriter(store, journal.WriterOptions{MaxEntries: 4})
 		r := w.Run(create(t, store, "a"), 1)
-		r.Append(journal.Entry{Kind: journal.Start})
+		r.Append(journal.Entry{Kind: journal.Enter})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := r.Sync(ctx); kernel.CodeOf(err) != kernel.CodeTimeout {
@@ -316,7 +316,7 @@ func TestWriterCanceled(t *testing.T) {
 		}
 		wg.Wait()
 		late := w.Run(create(t, store, "b"), 1)
-		late.Append(journal.Entry{Kind: journal.Start})
+		late.Append(journal.Entry{Kind: journal.Enter})
 		if err := late.Sync(t.Context()); err == nil || late.Close(t.Context(), "completed") == nil {
 			t.Error("a writer that is closed writes")
 		}
@@ -333,9 +333,9 @@ func TestUnencodable(t *testing.T) {
 	w := journal.NewWriter(store, journal.WriterOptions{})
 	defer closeWriter(t, w)
 	r, other := w.Run(create(t, store, "a"), 1), w.Run(create(t, store, "b"), 1)
-	r.Append(journal.Entry{Kind: journal.Start})
+	r.Append(journal.Entry{Kind: journal.Enter})
 	r.Append(journal.Entry{Kind: journal.Reply, Lane: "n", Value: deep})
-	other.Append(journal.Entry{Kind: journal.Start})
+	other.Append(journal.Entry{Kind: journal.Enter})
 	if err := r.Sync(t.Context()); kernel.CodeOf(err) != kernel.CodeInternal || !strings.Contains(err.Error(), "node n") {
 		t.Error(err)
 	}
@@ -358,7 +358,7 @@ func TestManyRuns(t *testing.T) {
 			for lane := range 4 {
 				lanes.Go(func() {
 					for n := range each / 4 {
-						r.Append(journal.Entry{Kind: journal.Start, Lane: fmt.Sprintf("%d/%d", lane, n)})
+						r.Append(journal.Entry{Kind: journal.Enter, Lane: fmt.Sprintf("%d/%d", lane, n)})
 						if n%10 == 0 {
 							if err := r.Sync(t.Context()); err != nil {
 								t.Error(err)

@@ -46,10 +46,13 @@ const (
 	CodeArguments   Code = "port.arguments"   // arguments that the operation does not take
 	CodeNotFound    Code = "port.not_found"
 	CodeRetry       Code = "retry"
-	CodeLockHeld    Code = "lock.held"         // somebody else holds it
-	CodeLockLost    Code = "lock.lost"         // it is no longer held; a later holder may have written
-	CodeAudit       Code = "audit.unavailable" // an audited action was refused because it could not be recorded
-	CodeFenced      Code = "run.fenced"        // another host has taken the run over
+	CodeLockHeld    Code = "lock.held"          // somebody else holds it
+	CodeLockLost    Code = "lock.lost"          // it is no longer held; a later holder may have written
+	CodeAudit       Code = "audit.unavailable"  // an audited action was refused because it could not be recorded
+	CodeDiverged    Code = "journal.diverged"   // a run that is done again, or goes on, does something else than its journal says
+	CodeUnrecorded  Code = "journal.unrecorded" // a run that is done again asks for what its journal does not hold
+	CodeInFlight    Code = "journal.in_flight"  // nobody knows whether what was under way when the host died was done
+	CodeFenced      Code = "run.fenced"         // another host has taken the run over
 	CodeInternal    Code = "internal"
 
 	CodeExpressionFailed Code = "expression.failed" // an expression that has no value for this data

@@ -20,7 +20,8 @@ type Pipeline struct {
 	Name        string
 	Namespace   string // metadata.namespace: the environment it is for
 	Description string
-	Version     string // "sha256:..." of all that was read for it; "" where it was not read through a Cache
+	Version     string            // "sha256:..." of all that was read for it; "" where it was not read through a Cache
+	Sources     map[string]string // by path, "sha256:..." of each file that was read for it
 	Where       kernel.Where
 
 	Ports     map[string]PortSpec

@@ -17,12 +17,16 @@ func (f *File) setVersion(reads map[string][sha256.Size]byte) {
 		all.Write(digest[:])
 	}
 	version := "sha256:" + hex.EncodeToString(all.Sum(nil))
+	sources := make(map[string]string, len(reads))
+	for file, digest := range reads {
+		sources[file] = "sha256:" + hex.EncodeToString(digest[:])
+	}
 	if f.Pipeline != nil {
-		f.Pipeline.Version = version
+		f.Pipeline.Version, f.Pipeline.Sources = version, sources
 	}
 	if f.System != nil {
 		for _, p := range f.System.Processes {
-			p.Pipeline.Version = version
+			p.Pipeline.Version, p.Pipeline.Sources = version, sources
 		}
 	}
 }

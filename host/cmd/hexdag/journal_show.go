@@ -109,7 +109,7 @@ func showTimeline(ctx context.Context, out io.Writer, j *journal.Journal, shown 
 
 // told says on one line what an entry is about.
 func told(e *journal.Entry) string {
-	text := named(kernel.Quote(e.Op), kernel.Quote(e.Module), kernel.Quote(e.Point), kernel.Quote(e.State), kernel.Quote(e.Status), kernel.Quote(e.Verdict))
+	text := named(kernel.Quote(e.Op), kernel.Quote(e.Module), kernel.Quote(e.Point), kernel.Quote(string(e.State)), kernel.Quote(e.Status), kernel.Quote(e.Verdict))
 	switch {
 	case e.Head != nil:
 		h := e.Head

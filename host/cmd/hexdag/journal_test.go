@@ -51,7 +51,7 @@ func recorded(t *testing.T, path string) {
 	}
 	write("r1", "acme", "completed",
 		journal.Entry{Kind: journal.Begin, Head: &journal.Head{Format: journal.Version, Run: "r1", Pipeline: "orders", Principal: "ada", Tenant: "acme", Host: "alpha", Input: map[string]any{"order": "A-1"}}},
-		journal.Entry{Kind: journal.Start, Lane: "fetch"},
+		journal.Entry{Kind: journal.Local, Lane: "fetch", Op: "node.prepare"},
 		journal.Entry{Kind: journal.Decision, Lane: "fetch", Op: "http.request", Decided: &kernel.Decision{Effect: kernel.Allow, Reasons: []kernel.Reason{{ID: "web"}}}},
 		journal.Entry{Kind: journal.Call, Lane: "fetch", Op: "http.request", Key: "k1", Args: map[string]any{"url": "https://example.org/\x1b[31m"}},
 		journal.Entry{Kind: journal.Reply, Lane: "fetch", Value: map[string]any{"text": strings.Repeat("long ", 100)}, Body: []byte("bytes"), Labels: untrusted},
@@ -62,10 +62,10 @@ func recorded(t *testing.T, path string) {
 		journal.Entry{Kind: journal.Recover, Host: "beta", InFlight: []journal.InFlight{{Lane: "fetch", Op: "http.request"}}},
 		journal.Entry{Kind: journal.End, Status: "completed", Value: "done"},
 	)
-	write("r2", "acme", "failed", journal.Entry{Kind: journal.Start, Lane: "a"})
-	write("r3", "acme", driver.Suspended, journal.Entry{Kind: journal.Start, Lane: "a"})
-	write("r4", "acme", "", journal.Entry{Kind: journal.Start, Lane: "a"})
-	write("s1", "globex", "completed", journal.Entry{Kind: journal.Start, Lane: "a"})
+	write("r2", "acme", "failed", journal.Entry{Kind: journal.Enter, Lane: "a"})
+	write("r3", "acme", driver.Suspended, journal.Entry{Kind: journal.Enter, Lane: "a"})
+	write("r4", "acme", "", journal.Entry{Kind: journal.Enter, Lane: "a"})
+	write("s1", "globex", "completed", journal.Entry{Kind: journal.Enter, Lane: "a"})
 	if err := errors.Join(w.Close(t.Context()), store.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestJournal(t *testing.T) {
 	show := with("show", "r1")
 	show.wants(t, exitDone, "run       r1\n", "status    completed\n", "pipeline  orders sha256:1", "parent    above",
 		"    1     +0.000s  -                     begin     orders for ada of acme on alpha, 0 modules, input {\"order\":\"A-1\"}\n",
-		"    2     +1.500s  fetch                 start     \n", "decision  allow http.request, web\n",
+		"    2     +1.500s  fetch                 local     node.prepare\n", "decision  allow http.request, web\n",
 		`call      http.request {"url":"https://example.org/\u001b[31m"} key k1`, "… (511 bytes) (5 bytes) [untrusted", "enter     redact before\n", "leave     continue fuel 1234\n",
 		`done      failed failed: module.trap: it trapped\a`, "in flight: fetch http.request host beta", `end       completed "done"`)
 	if strings.Contains(show.out, "NodeFailed") {

@@ -63,7 +63,7 @@ func work(target string, open func(context.Context, string) (driver.Store, error
 	for {
 		var seq uint64
 		for range 5 {
-			seq = r.Append(journal.Entry{Kind: journal.Start, Lane: strconv.FormatUint(head.Epoch, 10), Value: strings.Repeat("x", rand.IntN(3000))})
+			seq = r.Append(journal.Entry{Kind: journal.Enter, Lane: strconv.FormatUint(head.Epoch, 10), Value: strings.Repeat("x", rand.IntN(3000))})
 		}
 		if err := r.Sync(ctx); err != nil {
 			return err

@@ -86,7 +86,7 @@ func TestServerKilled(t *testing.T) {
 		r := w.Run(head, 1)
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				seq := r.Append(journal.Entry{Kind: journal.Start})
+				seq := r.Append(journal.Entry{Kind: journal.Enter})
 				if err := r.Sync(t.Context()); err != nil {
 					t.Error(err)
 					return
