@@ -22,8 +22,9 @@ type Policy struct {
 // completed is the engine's status of a run that did all that it should.
 const completed driver.Status = "completed"
 
-// blobAge is how old a blob has to be that no journal names: one that is younger may belong to a run that is about to begin.
-const blobAge = time.Hour
+// BlobsKept is for how long a blob is kept that no journal names: it may belong to a run that is about to begin. Whoever relies on one
+// puts it again before that.
+const BlobsKept = time.Hour
 
 // Pruned is what a Prune has removed, or would have.
 type Pruned struct {
@@ -63,6 +64,31 @@ func Prune(ctx context.Context, store driver.Store, tenant string, p Policy) (*P
 	return pruned, errors.Join(errs...)
 }
 
+// Maintain prunes from time to time until the context ends, and tells of what it has removed, and of what went wrong. Several hosts may do so.
+func Maintain(ctx context.Context, store driver.Store, tenant string, p Policy, every time.Duration, tell func(*Pruned, error)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		// Where no run is too old, no blob has come to be unneeded either.
+		dry := p
+		dry.Dry = true
+		pruned, err := Prune(ctx, store, tenant, dry)
+		if err == nil && len(pruned.Runs) > 0 {
+			if pruned, err = Prune(ctx, store, tenant, p); err == nil {
+				err = store.Compact(ctx)
+			}
+		}
+		if ctx.Err() == nil && (err != nil || len(pruned.Runs) > 0) {
+			tell(pruned, err)
+		}
+	}
+}
+
 // old returns the runs that the policy does not keep.
 func (p *Policy) old(all []*driver.Run, now time.Time) []*driver.Run {
 	var ended []*driver.Run
@@ -87,7 +113,7 @@ func (p *Policy) old(all []*driver.Run, now time.Time) []*driver.Run {
 
 // sweep removes the blobs that no journal names.
 func sweep(ctx context.Context, store driver.Store, tenant string) (int, error) {
-	before := time.Now().Add(-blobAge)
+	before := time.Now().Add(-BlobsKept)
 	// Those that begin from now on put theirs anew.
 	runs, err := store.Runs(ctx, tenant, driver.Query{})
 	if err != nil {
@@ -132,6 +158,9 @@ func named(ctx context.Context, store driver.Store, r *driver.Run, keep map[stri
 					}
 				}
 			}
+		}
+		if r.Epoch == 1 {
+			return nil // who goes on with a run that was suspended claims it, and writes another head
 		}
 	}
 	return nil

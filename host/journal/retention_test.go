@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,6 +30,22 @@ func record(t *testing.T, store driver.Store, id string, status driver.Status, e
 		err = r.Close(t.Context(), status)
 	}
 	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// again goes on with a run that was suspended.
+func again(t *testing.T, store driver.Store, id string, status driver.Status, e journal.Entry) {
+	t.Helper()
+	head, err := store.Claim(t.Context(), "acme", id, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := journal.NewWriter(store, journal.WriterOptions{})
+	defer closeWriter(t, w)
+	r := w.Run(head, head.Entries+1)
+	r.Append(e)
+	if err := r.Close(t.Context(), status); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -94,8 +111,8 @@ func TestSweep(t *testing.T) {
 			}
 		}
 		head := &journal.Head{Run: "r", Source: map[string]string{"p.yaml": "source"}, Modules: map[string]string{"m": "module"}}
-		record(t, store, "r", "completed", journal.Entry{Kind: journal.Begin, Head: head}, journal.Entry{Kind: journal.Enter, Value: `{"kind":"begin"`},
-			journal.Entry{Kind: journal.Begin, Head: &journal.Head{Modules: map[string]string{"m": "later"}}})
+		record(t, store, "r", driver.Suspended, journal.Entry{Kind: journal.Begin, Head: head}, journal.Entry{Kind: journal.Enter, Value: `{"kind":"begin"`})
+		again(t, store, "r", "completed", journal.Entry{Kind: journal.Begin, Head: &journal.Head{Modules: map[string]string{"m": "later"}}})
 		record(t, store, "old", "completed", journal.Entry{Kind: journal.Begin, Head: &journal.Head{Modules: map[string]string{"m": "old run's"}}})
 		if err := store.Delete(t.Context(), "acme", "old"); err != nil {
 			t.Fatal(err)
@@ -118,6 +135,29 @@ func TestSweep(t *testing.T) {
 		if _, err := journal.Prune(t.Context(), newer, "acme", journal.Policy{}); kernel.CodeOf(err) != kernel.CodeJournal {
 			t.Error(err)
 		}
+	})
+}
+
+func TestMaintain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &failing{Store: memjournal.New()}
+		record(t, store, "a", "completed")
+		ctx, cancel := context.WithCancel(t.Context())
+		var told []string
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			journal.Maintain(ctx, store, "acme", journal.Policy{Keep: 90 * time.Minute}, time.Hour, func(p *journal.Pruned, err error) {
+				told = append(told, fmt.Sprint(ids(p.Runs), err))
+			})
+		}()
+		time.Sleep(10 * time.Hour)
+		synctest.Wait()
+		if len(told) != 1 || told[0] != "a<nil>" {
+			t.Errorf("%q", told)
+		}
+		cancel()
+		<-done
 	})
 }
 
