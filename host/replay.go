@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -123,6 +124,15 @@ func (r *Replayer) Run(ctx context.Context, run string) (*Replayed, error) {
 	replayed := &Replayed{RunID: run, Pipeline: read.Head.Pipeline, Same: r.replay.faithful(), Entries: len(entries)}
 	if read.Torn != nil {
 		replayed.Notes = append(replayed.Notes, "the journal is "+read.Torn.String())
+	}
+	redacted := 0
+	for _, e := range entries {
+		if e.Redacted {
+			redacted++
+		}
+	}
+	if redacted > 0 {
+		replayed.Notes = append(replayed.Notes, fmt.Sprintf("%d entries were redacted: what is made of their values is not what it was", redacted))
 	}
 	for _, part := range parts {
 		if err := r.part(ctx, part, replayed); err != nil {
