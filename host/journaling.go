@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/extension"
@@ -23,8 +24,12 @@ type journals struct {
 	mu     sync.Mutex
 	store  driver.Store
 	writer *journal.Writer
-	blobs  map[string]bool // those that are there, by digest
+	blobs  map[string]time.Time // when those were put that are there, by digest
+	stop   func()               // ends what prunes them
 }
+
+// pruneEvery is how often a host removes the journals that are too old.
+const pruneEvery = time.Hour
 
 // openJournals opens what durable runs are kept with, unless it is open.
 func (h *Host) openJournals(ctx context.Context) (*journals, error) {
@@ -41,8 +46,20 @@ func (h *Host) openJournals(ctx context.Context) (*journals, error) {
 			return nil, err
 		}
 	}
-	j.store, j.blobs = store, map[string]bool{}
+	j.store, j.blobs = store, map[string]time.Time{}
 	j.writer = journal.NewWriter(store, journal.WriterOptions{})
+	pruning, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var pruner sync.WaitGroup
+	pruner.Go(func() {
+		journal.Maintain(pruning, store, h.tenant(), journalPolicy(h.config), pruneEvery, func(p *journal.Pruned, err error) {
+			if err != nil {
+				h.log.Warn("old journals cannot be removed", "error", err)
+				return
+			}
+			h.log.Info("old journals were removed", "runs", len(p.Runs), "files", p.Blobs)
+		})
+	})
+	j.stop = func() { cancel(); pruner.Wait() }
 	return j, nil
 }
 
@@ -52,15 +69,16 @@ func (j *journals) close(ctx context.Context) error {
 	if j.store == nil {
 		return nil
 	}
+	j.stop()
 	return errors.Join(j.writer.Close(ctx), j.store.Close())
 }
 
 // keepBlob keeps bytes by their digest.
 func (j *journals) keepBlob(ctx context.Context, tenant, digest string, read func() ([]byte, error)) error {
 	j.mu.Lock()
-	known := j.blobs[digest]
+	put, known := j.blobs[digest]
 	j.mu.Unlock()
-	if known {
+	if known && time.Since(put) < journal.BlobsKept/2 {
 		return nil
 	}
 	data, err := read()
@@ -72,7 +90,7 @@ func (j *journals) keepBlob(ctx context.Context, tenant, digest string, read fun
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.blobs[digest] = true
+	j.blobs[digest] = time.Now()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -76,12 +77,12 @@ type Replayer struct {
 func OpenReplayer(ctx context.Context, cfg *Config, opts Options, replay ReplayOptions) (*Replayer, error) {
 	r := &Replayer{config: cfg, opts: opts, replay: replay, store: opts.Journal, hosts: map[string]*Host{}}
 	if r.store == nil {
-		store, closeAll, err := OpenJournal(ctx, cfg)
+		j, err := OpenJournal(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
-		r.store = store
-		r.closers.add(func(context.Context) error { return closeAll() })
+		r.store = j.Store
+		r.closers.add(func(context.Context) error { return j.Close() })
 	}
 	dir, err := os.MkdirTemp("", "hexdag-replay-")
 	if err != nil {
@@ -123,6 +124,15 @@ func (r *Replayer) Run(ctx context.Context, run string) (*Replayed, error) {
 	replayed := &Replayed{RunID: run, Pipeline: read.Head.Pipeline, Same: r.replay.faithful(), Entries: len(entries)}
 	if read.Torn != nil {
 		replayed.Notes = append(replayed.Notes, "the journal is "+read.Torn.String())
+	}
+	redacted := 0
+	for _, e := range entries {
+		if e.Redacted {
+			redacted++
+		}
+	}
+	if redacted > 0 {
+		replayed.Notes = append(replayed.Notes, fmt.Sprintf("%d entries were redacted: what is made of their values is not what it was", redacted))
 	}
 	for _, part := range parts {
 		if err := r.part(ctx, part, replayed); err != nil {

@@ -14,8 +14,10 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/journal/memjournal"
+	"github.com/hexdag/hexdag/host/journal/pgjournal"
 	"github.com/hexdag/hexdag/host/journal/sqlitejournal"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 // appendOnly is the other choice for one host: a file that grows, with one fsync for all chunks of an Append. It does not look whether
@@ -64,6 +66,14 @@ func BenchmarkStores(b *testing.B) {
 	}{
 		{"sqlite", func(b *testing.B) driver.Store {
 			s, err := sqlitejournal.Open(b.Context(), sqlitejournal.Config{Path: filepath.Join(b.TempDir(), "journal.db")}, "bench")
+			if err != nil {
+				b.Fatal(err)
+			}
+			return s
+		}},
+		{"postgres", func(b *testing.B) driver.Store {
+			_, url := testserver.Postgres(b, "fsync=on")
+			s, err := pgjournal.Open(b.Context(), pgjournal.Config{URL: url}, "bench")
 			if err != nil {
 				b.Fatal(err)
 			}

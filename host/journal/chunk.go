@@ -138,3 +138,6 @@ func newerError(version int) error {
 		Fix: "use that version of hexdag",
 	}
 }
+
+// isNewer reports whether an error is newerError's.
+func isNewer(err error) bool { return kernel.CodeOf(err) == kernel.CodeJournal }

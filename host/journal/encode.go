@@ -12,6 +12,9 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
+// AppendJSON appends the entry as JSON, on one line: the form that README.md specifies.
+func (e *Entry) AppendJSON(dst []byte) ([]byte, error) { return appendEntry(dst, e) }
+
 // appendEntry appends what json.Marshal makes of e, but for the order of members of values: by hand, because the writer
 // does it for all that all runs do.
 func appendEntry(dst []byte, e *Entry) ([]byte, error) {
@@ -52,6 +55,7 @@ func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	o.cached(e.Cached)
 	o.event(e.Event)
 	o.some("status", e.Status)
+	o.flag("redacted", e.Redacted)
 	o.dst = append(o.dst, '}')
 	if o.err == nil && bytes.IndexByte(o.dst[before:], '\n') >= 0 {
 		o.err = errors.New("it holds a value that is no JSON") // such as a json.Number of anything

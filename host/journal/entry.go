@@ -69,6 +69,7 @@ type Entry struct {
 	Cached   *kernel.Cached        `json:"cached,omitempty"`
 	Event    *kernel.Event         `json:"event,omitempty"`
 	Status   string                `json:"status,omitempty"`
+	Redacted bool                  `json:"redacted,omitempty"` // values were taken out later
 
 	request *Request // whose digest is due when the entry is written
 }

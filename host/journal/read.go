@@ -94,7 +94,7 @@ func (j *Journal) Entries(ctx context.Context) iter.Seq2[*Entry, error] {
 				continue
 			}
 			entries, err := decode(&c, next)
-			if kernel.CodeOf(err) == kernel.CodeJournal {
+			if isNewer(err) {
 				yield(nil, kernel.At(err, kernel.Where{Run: j.Head.ID}))
 				return
 			}

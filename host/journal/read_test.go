@@ -137,10 +137,11 @@ func TestTorn(t *testing.T) {
 			return nil
 		}, 3, 8, "the storage is damaged there", true},
 		"in another's place": {func(n int, c *driver.Chunk) error {
-			if n == 4 {
-				c.First, c.Data = 7, bytes.Clone(first.Data)
-			} else if n == 1 {
+			switch n {
+			case 1:
 				first = *c
+			case 4:
+				c.First, c.Data = 7, bytes.Clone(first.Data)
 			}
 			return nil
 		}, 7, 4, "it is of the entries 1 to 2, in the place of 7 to 8", true},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -130,8 +131,28 @@ func (w *Writer) work() {
 			return
 		}
 		timer.Stop()
+		w.gather()
 		w.flush()
 	}
+}
+
+// gather lets those come that are about to: runs that wait are woken together by a flush, and the first of them to have something
+// more would have it written alone.
+func (w *Writer) gather() {
+	const rounds = 16
+	for range rounds {
+		before := w.queued()
+		if runtime.Gosched(); w.queued() == before {
+			return
+		}
+	}
+}
+
+// queued returns how many runs have something to write.
+func (w *Writer) queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue)
 }
 
 // end flushes what is left, and fails what cannot be.

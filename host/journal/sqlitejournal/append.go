@@ -42,7 +42,7 @@ func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&p.begin, "BEGIN IMMEDIATE"}, {&p.commit, "COMMIT"}, {&p.rollback, "ROLLBACK"}, {&p.version, "PRAGMA data_version"},
 		{&p.head, "UPDATE runs SET entries = ?, bytes = ?, touched = ?, status = ? WHERE n = ?"},
 		{&p.chunk, "INSERT INTO chunks (run, first, count, epoch, data) VALUES " + row},
-		{&p.chunks, "INSERT INTO chunks (run, first, count, epoch, data) VALUES " + strings.Repeat(row+", ", together-1) + row},
+		{&p.chunks, "INSERT OR FAIL INTO chunks (run, first, count, epoch, data) VALUES " + strings.Repeat(row+", ", together-1) + row},
 	} {
 		prepared, err := conn.PrepareContext(ctx, s.text) //nolint:sqlclosecheck // close does
 		if err != nil {
