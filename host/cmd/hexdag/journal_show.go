@@ -142,7 +142,6 @@ func details(e *journal.Entry) string {
 	add(e.Key != "", "key %s", kernel.Quote(e.Key))
 	add(e.Fuel > 0, "fuel %d", e.Fuel)
 	add(e.Cached != nil, "from the cache")
-	add(e.Withheld, "withheld: a secret")
 	add(e.Failed != nil, "failed: %s", whatFailed(e.Failed))
 	add(e.Labels.OrNil() != nil, "[%s]", kernel.Quote(e.Labels.String()))
 	add(e.Redacted, "redacted")
