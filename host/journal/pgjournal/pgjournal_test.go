@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 	journaltest.Backend{Shared: true, New: func(*testing.T) journaltest.Harness {
 		table := fmt.Sprintf("journal_%d", tables.Add(1))
 		return func(t *testing.T, host string) driver.Store {
-			return open(t, pgjournal.Config{URL: url, Table: table}, host)
+			return open(t, pgjournal.Config{URL: url, Table: table, TTL: 600}, host)
 		}
 	}}.Run(t)
 }
