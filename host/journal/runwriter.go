@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,9 +111,10 @@ func (r *RunWriter) wait(ctx context.Context, on waiter) error {
 	}
 }
 
-// Close writes what is pending, and with it where the run stands, and waits until that is durable. If ctx ends before,
-// it is written all the same, and Close may be called again.
+// Close writes what is pending, and with it where the run stands ("" is Running: it stays this host's), and waits until that is durable. If
+// ctx ends before, it is written all the same, and Close may be called again.
 func (r *RunWriter) Close(ctx context.Context, status driver.Status) error {
+	status = cmp.Or(status, driver.Running)
 	r.mu.Lock()
 	if r.err != nil || r.closed {
 		defer r.mu.Unlock()

@@ -40,6 +40,7 @@ func (b Backend) Run(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, b.New(t)) })
 	}
+	t.Run("random", func(t *testing.T) { random(t, b.New(t), b.Shared) })
 	if b.Shared {
 		t.Run("hosts", func(t *testing.T) { hosts(t, b.New(t)) })
 	}

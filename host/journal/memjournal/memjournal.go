@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ type Server struct {
 	runs  map[key]*journal
 	blobs map[key]blob
 	hosts map[string]bool // those that are open
+	opens int
 }
 
 type journal struct {
@@ -41,10 +43,12 @@ func NewServer() *Server {
 // New returns a store that nothing else shares.
 func New() driver.Store { return NewServer().Open("host") }
 
-// Open returns the store of a host, whose runs are free once it is closed.
+// Open returns the store of a host, as one of another process each time: its runs are free once it is closed.
 func (s *Server) Open(host string) driver.Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.opens++
+	host = fmt.Sprint(host, "-", s.opens)
 	s.hosts[host] = true
 	return &store{Server: s, host: host}
 }

@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 	journaltest.Backend{Shared: true, New: func(*testing.T) journaltest.Harness {
 		table := fmt.Sprintf("journal_%d", tables.Add(1))
 		return func(t *testing.T, host string) driver.Store {
-			return open(t, pgjournal.Config{URL: url, Table: table}, host)
+			return open(t, pgjournal.Config{URL: url, Table: table, TTL: 600}, host)
 		}
 	}}.Run(t)
 }
@@ -210,4 +210,58 @@ func TestRoles(t *testing.T) {
 	as("owner", "a")
 	run("GRANT SELECT, INSERT, UPDATE, DELETE ON hexdag_journal_runs, hexdag_journal_chunks, hexdag_journal_blobs, hexdag_journal_hosts TO worker")
 	as("worker", "b")
+}
+
+// After the database was away for longer than hosts may be silent, none takes what the others go on with.
+func TestDatabaseAway(t *testing.T) {
+	_, url := testserver.Postgres(t)
+	config := pgjournal.Config{URL: url, TTL: 3}
+	one, two := open(t, config, "one"), open(t, config, "two")
+	defer two.Close()
+	head := &driver.Run{ID: "r", Tenant: "acme"}
+	if err := one.Create(t.Context(), head); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "UPDATE hexdag_journal_hosts SET expires = clock_timestamp() - interval '1 second'"); err != nil {
+		t.Fatal(err)
+	}
+	claim := func() (*driver.Run, error) { return two.Claim(t.Context(), "acme", "r", false) }
+	if _, err := claim(); !errors.As(err, new(*driver.Taken)) {
+		t.Error("taken by a host that was as silent itself:", err)
+	}
+	var there, patient bool
+	for deadline := time.Now().Add(time.Minute); !there && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		err := conn.QueryRow(t.Context(), `SELECT bool_and(expires > clock_timestamp()), bool_and(patient > '-infinity') FROM hexdag_journal_hosts`).Scan(&there, &patient)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !there || !patient {
+		t.Fatal("the hosts are there: ", there, ", and patient: ", patient)
+	}
+	if _, err := claim(); !errors.As(err, new(*driver.Taken)) {
+		t.Error("taken from a host that is there again:", err)
+	}
+	c := driver.Chunk{Tenant: "acme", Run: "r", Epoch: 1, First: 1, Count: 1, Data: []byte("x")}
+	if errs, err := one.Append(t.Context(), []driver.Chunk{c}); err != nil || errs[0] != nil {
+		t.Error("the first host cannot go on:", errs, err)
+	}
+	// Once it has really gone, the other takes over, at the latest when its patience ends.
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		got, err := claim()
+		if err == nil && got.Epoch == 2 && got.Entries == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(got, err)
+		}
+	}
 }

@@ -40,22 +40,27 @@ func statementsFor(table string) statements {
 			CREATE TABLE IF NOT EXISTS PREFIX_blobs (
 				tenant text COLLATE "C" NOT NULL, digest text COLLATE "C" NOT NULL, put timestamptz NOT NULL, data bytea NOT NULL,
 				PRIMARY KEY (tenant, digest));
-			CREATE TABLE IF NOT EXISTS PREFIX_hosts (host text COLLATE "C" PRIMARY KEY, expires timestamptz NOT NULL);
+			CREATE TABLE IF NOT EXISTS PREFIX_hosts (host text COLLATE "C" PRIMARY KEY, expires timestamptz NOT NULL, patient timestamptz NOT NULL);
 			COMMENT ON TABLE PREFIX_runs IS 'hexdag journal, version ` + fmt.Sprint(schemaVersion) + `'`),
 		version: in(`SELECT to_regclass('PREFIX_runs') IS NOT NULL, obj_description(to_regclass('PREFIX_runs'), 'pg_class')`),
+		// Whoever could not say so for a while, as nobody could where the database was away, lets the others say first that they are there.
 		renew: in(`
-			INSERT INTO PREFIX_hosts VALUES ($1::text, clock_timestamp() + $2::float8 * interval '1 second')
-			ON CONFLICT (host) DO UPDATE SET expires = excluded.expires`),
+			INSERT INTO PREFIX_hosts AS h (host, expires, patient)
+			VALUES ($1::text, clock_timestamp() + $2::float8 * interval '1 second', '-infinity')
+			ON CONFLICT (host) DO UPDATE SET expires = excluded.expires,
+				patient = CASE WHEN h.expires > clock_timestamp() THEN h.patient ELSE excluded.expires END`),
 		leave:  in(`DELETE FROM PREFIX_hosts WHERE host = $1::text`),
 		forget: in(`DELETE FROM PREFIX_hosts WHERE expires < clock_timestamp() - interval '1 day'`),
 		insert: in(`
 			INSERT INTO PREFIX_runs (tenant, id, parent, pipeline, version, status, owner, epoch, begun, touched, entries, bytes)
 			VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, 'running', $6::text, 1, $7::timestamptz, clock_timestamp(), 0, 0)
 			ON CONFLICT DO NOTHING RETURNING touched`),
-		// Who comes second waits for the first's commit, and then finds that the run is that one's.
+		// Who comes second waits for the first's commit, and then finds that the run is that one's. From a host that is gone takes who is there, and
+		// was before.
 		claim: in(`
 			UPDATE PREFIX_runs AS r SET status = 'running', owner = $3::text, epoch = r.epoch + 1, touched = clock_timestamp()
-			WHERE r.tenant = $1::text AND r.id = $2::text AND (r.status = 'suspended' OR r.status = 'running' AND ($4::bool OR r.owner = $3::text OR ` + free + `))
+			WHERE r.tenant = $1::text AND r.id = $2::text AND (r.status = 'suspended' OR r.status = 'running' AND ($4::bool OR r.owner = $3::text OR ` + free + `
+				AND EXISTS (SELECT FROM PREFIX_hosts AS h WHERE h.host = $3::text AND h.expires > clock_timestamp() AND h.patient <= clock_timestamp())))
 			RETURNING r.epoch`),
 		head: in(`SELECT ` + columns + `, coalesce((SELECT h.expires FROM PREFIX_hosts AS h WHERE h.host = r.owner), '-infinity')
 			FROM PREFIX_runs AS r WHERE r.tenant = $1::text AND r.id = $2::text`),

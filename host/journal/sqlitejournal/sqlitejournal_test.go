@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal/journaltest"
 	"github.com/hexdag/hexdag/host/journal/sqlitejournal"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 func TestMain(m *testing.M) {
@@ -242,5 +244,56 @@ func TestDamagedFile(t *testing.T) {
 	}
 	if torn == 0 {
 		t.Error("no damage was seen")
+	}
+}
+
+// On a full disk runs end, closed; once there is room, others go on, and what was durable is there.
+func TestDiskFull(t *testing.T) {
+	dir := testserver.SmallDisk(t, 8<<20)
+	s := open(t, filepath.Join(dir, "journal.db"), "host")
+	defer s.Close()
+	w := journal.NewWriter(s, journal.WriterOptions{Patience: 3 * time.Second})
+	defer w.Close(context.Background())
+	fill := func(id string, size int) (durable uint64, err error) {
+		head := &driver.Run{ID: id, Tenant: "acme"}
+		if err := s.Create(t.Context(), head); err != nil {
+			t.Fatal(err)
+		}
+		r := w.Run(head, 1)
+		for range 64 {
+			body := make([]byte, size)
+			if _, err := rand.Read(body); err != nil {
+				t.Fatal(err)
+			}
+			seq := r.Append(journal.Entry{Kind: journal.Draw, Body: body})
+			if err := r.Sync(t.Context()); err != nil {
+				return durable, err
+			}
+			durable = seq
+		}
+		return durable, r.Close(t.Context(), "completed")
+	}
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	durable, err := fill("first", 256<<10)
+	if kernel.CodeOf(err) != kernel.CodeUnavailable || !strings.Contains(err.Error(), "the run's journal cannot be written") || !strings.Contains(err.Error(), "make room on the disk") {
+		t.Fatal(err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := fill("second", 1<<10); n != 64 || err != nil {
+		t.Error("once there is room:", n, err)
+	}
+	for id, want := range map[string]uint64{"first": durable, "second": 64} {
+		j, err := journal.Read(t.Context(), s, "acme", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if entries, err := j.All(t.Context()); err != nil || j.Torn != nil || uint64(len(entries)) != want {
+			t.Errorf("%s: %d entries of %d, %v: %v", id, len(entries), want, j.Torn, err)
+		}
 	}
 }
