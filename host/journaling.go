@@ -147,7 +147,7 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 	if opts.recovered != nil {
 		return opts.recovered.start(ctx), opts.recovered, nil
 	}
-	if !opts.Durable && (opts.Parent == nil || opts.Parent.Journal == nil) {
+	if !run.Durable {
 		return ctx, nil, nil
 	}
 	h := p.host
@@ -164,6 +164,9 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 		return ctx, nil, err
 	}
 	w.Append(journal.Entry{Kind: journal.Begin, Time: run.Started, Head: head})
+	if err := w.Sync(ctx); err != nil { // a run that nobody could go on with has not begun
+		return ctx, nil, err
+	}
 	r := &recording{w: w}
 	run.Journal = journal.Record(run, w)
 	return r.start(ctx), r, nil

@@ -68,6 +68,9 @@ func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Re
 	if err == nil && r.ended == "" {
 		err = h.check(ctx, r)
 	}
+	if kernel.CodeOf(err) == kernel.CodeCanceled {
+		return nil, err
+	}
 	if err != nil { // it stays as it is
 		w := j.writer.Run(head, head.Entries+1)
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: run}), w.Close(context.WithoutCancel(ctx), driver.Running))
@@ -112,8 +115,8 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 			r.began, r.head, r.entries = e, e.Head, entries[i+1:]
 		}
 	}
-	if r.head == nil {
-		return nil, &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Why: "what it began with is not there", Fix: "run the pipeline anew"}
+	if r.head == nil { // and it had done nothing
+		return nil, errors.Join(neverBegan(head.ID), r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Failed)))
 	}
 	if last := len(r.entries) - 1; last >= 0 && r.entries[last].Kind == journal.End {
 		r.ended = driver.Status(r.entries[last].Status)
@@ -122,6 +125,10 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 	r.inFlight = journal.UnderWay(r.entries)
 	r.from, err = continuationOf(r.head)
 	return r, err
+}
+
+func neverBegan(run string) error {
+	return &kernel.Error{Code: kernel.CodeCanceled, What: "the run had not begun", Where: kernel.Where{Run: run}, Why: "its host died before what it was to begin with was on the disk; it had done nothing", Fix: "run the pipeline anew"}
 }
 
 // check loads the run's pipeline, and refuses what is not as it began.
@@ -217,7 +224,7 @@ func commonDir(files []string) string {
 // goOnFrom runs the rest of a run.
 func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Recovered, error) {
 	defer r.pipeline.Close(ctx)
-	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels, Fresh: r.head.Fresh})
+	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels, Fresh: r.head.Fresh, Durable: true})
 	rc.RunID, rc.ParentRunID, rc.Caps, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.Caps, r.head.InputLabels, r.began.Time
 	if err := h.recallState(ctx, rc, r); err != nil {
 		return nil, err

@@ -108,7 +108,7 @@ func (d *durable) entries(t *testing.T, run string) []*journal.Entry {
 }
 
 // died returns journals in which a run's host died after these entries.
-func died(t *testing.T, of *driver.Run, entries []*journal.Entry) *memjournal.Server {
+func died(t testing.TB, of *driver.Run, entries []*journal.Entry) *memjournal.Server {
 	t.Helper()
 	s := memjournal.NewServer()
 	store := s.Open("dead")

@@ -65,13 +65,13 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 // newRun is the identity of a new run.
 func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	run := &kernel.RunContext{
-		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh,
+		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable,
 		Budgets: h.budgets(),
 	}
 	run.Spending.Price = h.price
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
-		run.Fresh = run.Fresh || opts.Parent.Fresh
+		run.Fresh, run.Durable = run.Fresh || opts.Parent.Fresh, run.Durable || opts.Parent.Durable
 		run.Leases.Inherit(&opts.Parent.Leases)
 	}
 	return run

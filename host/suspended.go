@@ -90,7 +90,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
 		Labels: run.Labels, Caps: run.Caps, Waits: result.Waits, Since: time.Now().UTC(),
 		InputLabels: run.InputLabels, NodeLabels: result.Labels, Progress: result.Progress, Reads: run.Reads(),
-		Durable: run.Journal != nil,
+		Durable: run.Durable,
 	}
 	s.Kept, s.KeptLabels = run.Kept.Snapshot()
 	done := map[string]kernel.Value{}
@@ -288,14 +288,13 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 		return nil, errors.Join(err, h.unclaim(run))
 	}
 	defer p.Close(ctx)
-	rc := h.newRun(s.Pipeline, RunOptions{Principal: s.Principal, Labels: s.Labels})
+	rc := h.newRun(s.Pipeline, RunOptions{Principal: s.Principal, Labels: s.Labels, Durable: s.Durable})
 	rc.InputLabels = s.InputLabels
 	if err := rc.Kept.Set(s.Kept, s.KeptLabels); err != nil {
 		return nil, errors.Join(err, h.unclaim(run))
 	}
 	rc.Recall(s.Reads) // a node that is told again what it has read does not read it again
 	rc.RunID, rc.ParentRunID, rc.Caps = s.RunID, s.ParentID, s.Caps
-	opts.Durable = s.Durable
 	result := p.run(ctx, rc, input, from, opts)
 	return result, h.release(run)
 }

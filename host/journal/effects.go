@@ -23,6 +23,8 @@ type Request struct {
 	// Changes says that the call may change something outside; Repeatable, that doing it again with the same
 	// idempotency key changes nothing more.
 	Changes, Repeatable bool
+	// Dear says that the reply is worth waiting for the disk: that of a model, which is not asked twice.
+	Dear bool
 	// Own says that what it does is to the run itself, in this process: it is done again in any case.
 	Own bool
 	// Ends, if set, says that the reply is of no use to another process, as a lock or something that is open, until a call ends
@@ -89,7 +91,7 @@ func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context)
 		e.Reads = l.tape.run.ArtifactsRead(r.Node)
 	}
 	l.write(e)
-	if l.tape.Again() || !r.Changes && len(e.Charges) == 0 || r.Changes && r.Repeatable {
+	if l.tape.Again() || !r.Dear && (!r.Changes || r.Repeatable) {
 		return reply, err
 	}
 	if failed := l.tape.sink.Sync(ctx); failed != nil && err == nil {

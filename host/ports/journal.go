@@ -22,7 +22,7 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 	effect := effectOf(p.op.Name, call.Args)
 	r := &journal.Request{
 		Op: p.op.Name, Args: call.Args, Body: call.Body, Shown: p.duties.Args(call.Args), Labels: call.Labels, Node: call.Node,
-		Changes: effect == changes, Repeatable: p.repeatable != nil && p.repeatable(p.op.Name, call.Args), Own: p.op.Own,
+		Changes: effect == changes, Repeatable: p.repeatable != nil && p.repeatable(p.op.Name, call.Args), Own: p.op.Own, Dear: p.op.Port() == "llm",
 	}
 	switch p.op.Name {
 	case "lock.acquire":
