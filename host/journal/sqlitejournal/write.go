@@ -21,7 +21,7 @@ func (s *Store) write(ctx context.Context, do func() error) error {
 // transact is write for who has the lock.
 func (s *Store) transact(ctx context.Context, do func() error) error {
 	if s.conn == nil {
-		return &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal is closed"}
+		return closedError()
 	}
 	if _, err := s.add.begin.ExecContext(ctx); err != nil {
 		return storeError(err)
