@@ -70,6 +70,9 @@ type Store struct {
 	version int64     // of the file: another once another process has written it
 	written time.Time // when heads were
 
+	waiting   sync.Mutex
+	creations []*creation
+
 	liveMu sync.Mutex
 	live   map[key]*live
 }
