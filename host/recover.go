@@ -252,7 +252,7 @@ func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recove
 	ctx = kernel.WithRun(ctx, rc)
 	for call := range journal.Over(r.entries) {
 		switch {
-		case call.Kind == journal.Enter && call.Point == string(abi.ToolCall):
+		case (call.Kind == journal.Enter || call.Kind == journal.Ran) && call.Point == string(abi.ToolCall):
 			rc.Usage.ToolCalls.Add(1)
 		case call.Kind == journal.Decision:
 			rc.CountPort()

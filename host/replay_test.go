@@ -162,7 +162,7 @@ func TestReplayNotices(t *testing.T) {
 			changed.Value = map[string]any{"content": "two", "found": true, "value": "two"}
 		case journal.Call:
 			changed.Op = "other.op"
-		case journal.Leave:
+		case journal.Leave, journal.Ran:
 			changed.Fuel++
 		case journal.Enter:
 			changed.Point = "node_after"

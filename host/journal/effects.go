@@ -278,34 +278,59 @@ type Guest struct {
 }
 
 // Enter notes that a module is called. An error is why that was stopped then: how far a module comes in its time is
-// not the same twice.
+// not the same twice. That it was called is written once it does something itself; else, all at once in the end.
 func (l *Lane) Enter(g Guest) error {
 	if l.silent() {
 		return nil
 	}
-	if l.tape.mode != Rehearsing {
-		what := g.Module + "." + g.Point
-		e, err := l.expect(Enter, what, func(was *Entry) (string, bool) { return what, was.Module == g.Module && was.Point == g.Point })
-		if err != nil {
+	e := Entry{Kind: Enter, Module: g.Module, Digest: g.Digest, Point: g.Point, Usage: l.usage}
+	if l.tape.mode == Resuming || l.tape.mode == Replaying {
+		known, err := l.entered(&e)
+		if err != nil || known {
 			return err
 		}
-		if e != nil {
-			if left := l.stopped(); left != nil {
-				l.write(Entry{Kind: Enter, Module: g.Module, Digest: g.Digest, Point: g.Point, Usage: e.Usage})
-				return left
-			}
-			if l.depth++; !l.Again() {
-				return nil
-			}
-		} else {
-			l.depth++
-		}
-	} else {
-		l.depth++
 	}
-	l.write(Entry{Kind: Enter, Module: g.Module, Digest: g.Digest, Point: g.Point, Usage: l.usage})
+	l.entering = append(l.entering, e)
 	return nil
 }
+
+// entered goes past what is known of the beginning of a module's call, and reports whether that is written already.
+func (l *Lane) entered(e *Entry) (known bool, err error) {
+	if l.tape.mode == Resuming {
+		l.skipEvents()
+	}
+	if l.next < len(l.known) && l.known[l.next].Kind == Ran && l.known[l.next].Module == e.Module && l.known[l.next].Point == e.Point {
+		l.await()
+		if was := l.known[l.next]; was.Failed != nil && unlike(was.Failed) {
+			l.pass(l.next + 1)
+			return true, was.Failed
+		}
+		return false, nil
+	}
+	what := e.Module + "." + e.Point
+	was, err := l.expect(Enter, what, func(was *Entry) (string, bool) {
+		return what, was.Op == "" && was.Module == e.Module && was.Point == e.Point
+	})
+	if was == nil {
+		return false, err
+	}
+	e.Usage = was.Usage
+	if left := l.stopped(); left != nil {
+		if l.Again() {
+			l.write(*e)
+		}
+		return true, left
+	}
+	if l.Again() {
+		l.write(*e)
+	}
+	l.entering = append(l.entering, Entry{}) // it is written
+	return true, nil
+}
+
+// unlike reports whether a module's call failed for what is not the same twice: its time, or a limit, which can be one of all that
+// its tenant does.
+func unlike(e *kernel.Error) bool { return ended(e) || e.Code == kernel.CodeLimit }
 
 // stopped returns the failure of the module's call that has just begun, if its time was up, and goes past all
 // that it did.
@@ -321,7 +346,7 @@ func (l *Lane) stopped() error {
 			if depth--; depth >= 0 {
 				continue
 			}
-			if e.Failed == nil || !ended(e.Failed) && e.Failed.Code != kernel.CodeLimit { // a limit can be of the whole tenant's fuel
+			if e.Failed == nil || !unlike(e.Failed) {
 				return nil
 			}
 			l.pass(l.next + i + 1)
@@ -347,11 +372,16 @@ func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
 	if l.silent() {
 		return failed
 	}
-	l.depth--
 	is := Entry{Kind: Leave, Module: g.Module, Point: g.Point, Fuel: fuel, Verdict: verdict, Failed: failure(failed)}
-	if l.tape.mode != Rehearsing {
-		e, err := l.expect(Leave, is.Brief(), func(was *Entry) (string, bool) {
-			return is.Brief(), was.Module == g.Module && was.Fuel == fuel && was.Verdict == verdict && code(was.Failed) == code(is.Failed)
+	last := len(l.entering) - 1
+	if begun := l.entering[last]; begun.Kind != "" { // it did nothing else
+		is.Kind, is.Digest, is.Usage = Ran, begun.Digest, begun.Usage
+	}
+	l.entering = l.entering[:last]
+	if l.tape.mode == Resuming || l.tape.mode == Replaying {
+		what := is.Brief()
+		e, err := l.expect(is.Kind, what, func(was *Entry) (string, bool) {
+			return what, was.Module == g.Module && was.Fuel == fuel && was.Verdict == verdict && code(was.Failed) == code(is.Failed)
 		})
 		if err != nil {
 			return err
@@ -360,7 +390,7 @@ func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
 			return failed
 		}
 	}
-	l.write(is)
+	l.append(is)
 	return failed
 }
 
@@ -582,7 +612,7 @@ func (e *Entry) Brief() string {
 			return kernel.Quote(e.Op)
 		}
 		return e.Module + "." + e.Point
-	case Leave:
+	case Leave, Ran:
 		text := fmt.Sprintf("%s.%s: %s with %d fuel", e.Module, e.Point, e.Verdict, e.Fuel)
 		if e.Failed != nil {
 			text += " (" + string(e.Failed.Code) + ")"

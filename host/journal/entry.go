@@ -27,8 +27,9 @@ const (
 	Call     Kind = "call"     // a port was called: written before that is done
 	Reply    Kind = "reply"    // what it answered: Value, Body, Labels, or Failed
 	Draw     Kind = "draw"     // Op is clock.read or random.read: Body
-	Enter    Kind = "enter"    // a module was called: Module, Digest, Point, Usage
+	Enter    Kind = "enter"    // a module was called: Module, Digest, Point, Usage; or Go code: Op
 	Leave    Kind = "leave"    // it returned: Fuel, Verdict, or Failed
+	Ran      Kind = "ran"      // a module was called and returned, and did nothing else meanwhile: what Enter and Leave have
 	Local    Kind = "local"    // Go code of the embedding program: Op names it; Value, Verdict, or Failed
 	Answer   Kind = "answer"   // a node's answer was taken from the cache: Value, Labels, Cached
 	Told     Kind = "event"    // the run's observer was told of an event

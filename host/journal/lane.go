@@ -22,11 +22,13 @@ type Lane struct {
 	used  map[int]bool // of Rehearsing: by their index, those that were found
 	index []int        // of Replaying: where known entries are in the whole
 
-	calls   int          // so far; they number the idempotency keys
-	depth   int          // of modules that call modules
-	muted   atomic.Int32 // inside of what is taken down as a whole
-	usage   *kernel.UsageSnapshot
-	charges []kernel.Charge
+	calls int // so far; they number the idempotency keys
+	// entering are the calls of modules that are under way, the innermost last: what is to be written of their beginning, which is
+	// without a kind once it is.
+	entering []Entry
+	muted    atomic.Int32 // inside of what is taken down as a whole
+	usage    *kernel.UsageSnapshot
+	charges  []kernel.Charge
 }
 
 // LaneKey is the key under which a context carries a lane.
@@ -191,7 +193,18 @@ func shown(e *kernel.Event) *kernel.Event {
 	return &without
 }
 
+// write takes an entry down, behind the beginning of the modules' calls that it is in.
 func (l *Lane) write(e Entry) {
+	for i := range l.entering {
+		if begun := &l.entering[i]; begun.Kind != "" {
+			l.append(*begun)
+			begun.Kind = ""
+		}
+	}
+	l.append(e)
+}
+
+func (l *Lane) append(e Entry) {
 	e.Lane = l.path
 	l.tape.append(e)
 }
@@ -209,7 +222,7 @@ func (l *Lane) Usage(now kernel.UsageSnapshot) kernel.UsageSnapshot {
 	}
 	if l.tape.mode != Recording {
 		for _, e := range l.known[l.next:] {
-			if e.Kind == Enter && e.Op == "" {
+			if e.Kind == Ran || e.Kind == Enter && e.Op == "" {
 				if e.Usage != nil {
 					now = *e.Usage
 				}

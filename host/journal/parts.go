@@ -97,7 +97,7 @@ func Ends(entries []*Entry) Endings {
 		switch {
 		case e.Kind == Done && !isInner:
 			ends.Nodes[node] = e
-		case e.Kind == Leave:
+		case e.Kind == Leave || e.Kind == Ran:
 			ends.Fuel[node] += e.Fuel
 		}
 	}
