@@ -158,7 +158,7 @@ func TestJournal(t *testing.T) {
 		code int
 		want []string
 	}{
-		"none.yaml": {exitFailed, []string{"there is no journal", "no run was recorded yet", "hexdag serve"}}, "odd.yaml": {exitBadInput, []string{"mysql", "retention", "odd.yaml:3:"}},
+		"none.yaml": {exitFailed, []string{"there is no journal", "no run was recorded yet", "hexdag run --durable"}}, "odd.yaml": {exitBadInput, []string{"mysql", "retention", "odd.yaml:3:"}},
 		"more.yaml": {exitBadInput, []string{"the configuration of the journal cannot be used", "it takes path"}}, "server.yaml": {exitFailed, []string{"PostgreSQL cannot be reached", "server.yaml:3:"}},
 		"secret.yaml": {exitBadInput, []string{"NO_SUCH_PASSWORD is not set"}},
 	} {

@@ -31,7 +31,7 @@ type live struct {
 
 // statements are those that each Append uses.
 type statements struct {
-	version, still, head, chunk, chunks, begin, commit, rollback *sql.Stmt
+	version, still, run, head, chunk, chunks, begin, commit, rollback *sql.Stmt
 }
 
 func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
@@ -42,6 +42,8 @@ func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
 	}{
 		{&p.begin, "BEGIN IMMEDIATE"}, {&p.commit, "COMMIT"}, {&p.rollback, "ROLLBACK"}, {&p.version, "PRAGMA data_version"},
 		{&p.still, "SELECT epoch FROM runs WHERE n = ? AND tenant = ? AND id = ? AND status = 'running'"},
+		{&p.run, `INSERT INTO runs (tenant, id, parent, pipeline, version, status, owner, epoch, begun, touched, entries, bytes)
+			VALUES (?, ?, ?, ?, ?, 'running', ?, 1, ?, ?, 0, 0) ON CONFLICT DO NOTHING`},
 		{&p.head, "UPDATE runs SET entries = ?, bytes = ?, touched = ?, status = ? WHERE n = ?"},
 		{&p.chunk, "INSERT INTO chunks (run, first, count, epoch, data) VALUES " + row},
 		{&p.chunks, "INSERT OR FAIL INTO chunks (run, first, count, epoch, data) VALUES " + strings.Repeat(row+", ", together-1) + row},
@@ -57,7 +59,7 @@ func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
 
 func (p *statements) close() error {
 	var errs []error
-	for _, s := range []*sql.Stmt{p.version, p.still, p.head, p.chunk, p.chunks, p.begin, p.commit, p.rollback} {
+	for _, s := range []*sql.Stmt{p.version, p.still, p.run, p.head, p.chunk, p.chunks, p.begin, p.commit, p.rollback} {
 		if s != nil {
 			errs = append(errs, s.Close())
 		}

@@ -70,6 +70,9 @@ type Store struct {
 	version int64     // of the file: another once another process has written it
 	written time.Time // when heads were
 
+	waiting   sync.Mutex
+	creations []*creation
+
 	liveMu sync.Mutex
 	live   map[key]*live
 }
@@ -87,7 +90,7 @@ func Open(ctx context.Context, c Config, name string) (*Store, error) {
 // Visit opens a file that another process may have open: runs cannot be created, claimed or appended to. There is CodeNotFound where there is no such file.
 func Visit(ctx context.Context, c Config) (*Store, error) {
 	if _, err := os.Stat(c.Path); errors.Is(err, os.ErrNotExist) {
-		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no journal", Where: kernel.Where{File: c.Path}, Why: "no run was recorded yet", Fix: "'hexdag serve' and 'hexdag run --durable' write one", Err: err}
+		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no journal", Where: kernel.Where{File: c.Path}, Why: "no run was recorded yet", Fix: "'hexdag run --durable' writes one", Err: err}
 	}
 	return openStore(ctx, c, "")
 }

@@ -49,24 +49,6 @@ func (s *Store) visiting() error {
 	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal is open for reading alone", Fix: "have the host do it"}
 }
 
-// Create implements driver.Store.
-func (s *Store) Create(ctx context.Context, run *driver.Run) error {
-	if err := s.visiting(); err != nil {
-		return err
-	}
-	now := time.Now()
-	err := s.write(ctx, func() error {
-		done, err := s.conn.ExecContext(ctx, `INSERT INTO runs (tenant, id, parent, pipeline, version, status, owner, epoch, begun, touched, entries, bytes)
-			VALUES (?, ?, ?, ?, ?, 'running', ?, 1, ?, ?, 0, 0) ON CONFLICT DO NOTHING`,
-			blob(run.Tenant), blob(run.ID), blob(run.Parent), blob(run.Pipeline), blob(run.Version), blob(s.owner), nanos(run.Begun), nanos(now))
-		return changed(done, err, driver.ErrExists)
-	})
-	if err == nil {
-		run.Status, run.Owner, run.Epoch, run.Touched, run.Entries, run.Bytes, run.Free = driver.Running, s.owner, 1, now, 0, 0, false
-	}
-	return err
-}
-
 // changed returns none where nothing was changed.
 func changed(done sql.Result, err, none error) error {
 	if err != nil {
