@@ -24,6 +24,7 @@ type Pipeline struct {
 	*pipeline.Pipeline
 	host    *Host
 	plan    *engine.Plan
+	process string // of a system, that it is
 	env     string // the environment that it was loaded for
 	closers *closers
 }

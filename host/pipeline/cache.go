@@ -15,6 +15,9 @@ const maxCached = 1024
 // that has changed, or whose includes or environment variables have, is read
 // anew. It may be used by several goroutines. The zero value is usable.
 type Cache struct {
+	// Keep has pipelines have the texts of their files.
+	Keep bool
+
 	mu    sync.Mutex
 	files map[cacheKey]*cached
 }
@@ -25,6 +28,7 @@ type cached struct {
 	file  *File
 	reads map[string][sha256.Size]byte // digests by path
 	env   map[string]variable
+	texts map[string][]byte // by path; nil where they are not kept
 }
 
 // variable is what the environment answered.
@@ -43,12 +47,16 @@ func (c *Cache) Read(file string, opts Options) (*File, error) {
 		return known.file, nil
 	}
 	fresh := &cached{reads: map[string][sha256.Size]byte{}, env: map[string]variable{}}
+	if c.Keep {
+		fresh.texts = map[string][]byte{}
+	}
 	f, err := Read(file, fresh.watch(opts))
 	if err != nil {
 		return nil, err
 	}
 	fresh.file = f
 	f.setVersion(fresh.reads)
+	f.setSources(fresh.texts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.files == nil || len(c.files) >= maxCached {
@@ -69,7 +77,12 @@ func (c *cached) watch(opts Options) Options {
 		c.env[name] = v
 		return v.value, v.set
 	}
-	opts.read = func(file string, text []byte) { c.reads[file] = sha256.Sum256(text) }
+	opts.read = func(file string, text []byte) {
+		c.reads[file] = sha256.Sum256(text)
+		if c.texts != nil {
+			c.texts[file] = text
+		}
+	}
 	return opts
 }
 

@@ -39,6 +39,9 @@ type Pipeline struct {
 	Input       *types.Object // what the run's input is held to; may be nil
 	OutputType  *types.Object // what the output is held to; may be nil
 
+	// Sources are all files that were read for it, where the Cache keeps them.
+	Sources []Source
+
 	// Warnings are what works and is likely not meant.
 	Warnings []*kernel.Error
 
@@ -62,6 +65,15 @@ const defaultConcurrency = 10
 // Output picks the pipeline's output from the nodes' results; what is missing is null.
 func (p *Pipeline) Output(results Results) map[string]kernel.Value {
 	return pick(p.output, results)
+}
+
+// OutputNodes returns the nodes whose results are in the output, sorted.
+func (p *Pipeline) OutputNodes() []string {
+	names := map[string]bool{}
+	for _, path := range p.output {
+		names[path[0]] = true
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 func pick(output map[string]Path, results Results) map[string]kernel.Value {

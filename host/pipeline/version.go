@@ -26,3 +26,25 @@ func (f *File) setVersion(reads map[string][sha256.Size]byte) {
 		}
 	}
 }
+
+// Source is a file that a pipeline is made of.
+type Source struct {
+	Path string
+	Text []byte
+}
+
+// setSources gives pipelines the texts of their files.
+func (f *File) setSources(texts map[string][]byte) {
+	var sources []Source
+	for _, path := range slices.Sorted(maps.Keys(texts)) {
+		sources = append(sources, Source{path, texts[path]})
+	}
+	if f.Pipeline != nil {
+		f.Pipeline.Sources = sources
+	}
+	if f.System != nil {
+		for _, p := range f.System.Processes {
+			p.Pipeline.Sources = sources
+		}
+	}
+}

@@ -162,6 +162,9 @@ func configDocument() object {
 				"input":   labels("What the inputs of runs carry at least.", object{}),
 				"endorse": relabelling("Nodes whose answers are trusted whatever they were given."), "declassify": relabelling("Nodes whose answers are public whatever they were given."),
 			}),
+			"executor": closed("Where the nodes of runs work; this process, if it is left out.", object{
+				"adapter": text("local, or temporal."), "config": open("The adapter's: address, namespace, task_queue, and what the README says.", object{}),
+			}),
 			"audit":         closed("What the audit log keeps.", object{"arguments": flag("The arguments of what governance is asked, and not their digest alone: for 'hexdag policy impact'."), "salts": text("The file of the salts of what is masked; beside the log if it is left out.")}),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened.")}),
 			"run_limits": closed("What the modules of one run take together.", object{
