@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/executor"
+	"github.com/hexdag/hexdag/host/flock"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -550,4 +552,44 @@ func (h heldElsewhere) Release(context.Context) error { return nil }
 
 func (h heldElsewhere) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
+}
+
+// maxWorkers is how many workers on one machine share a configuration's state.
+const maxWorkers = 1024
+
+// WorkerState returns a folder below a configuration's state for what is one worker's alone, which no other worker uses
+// until release is called or the process ends.
+func WorkerState(ctx context.Context, cfg *Config) (dir string, release func() error, err error) {
+	for i := 1; i <= maxWorkers && ctx.Err() == nil; i++ {
+		dir = filepath.Join(stateOf(cfg), "workers", strconv.Itoa(i))
+		f, err := lockFolder(ctx, dir)
+		if err != nil {
+			return "", nil, &kernel.Error{Code: kernel.CodeConfig, What: "a folder of the worker cannot be made", Where: kernel.Where{File: dir}, Why: err.Error(), Fix: "set spec.state to a folder that you may write to, or give --state", Err: err}
+		}
+		if f != nil {
+			return dir, f.Close, nil
+		}
+	}
+	return "", nil, &kernel.Error{Code: kernel.CodeLimit, What: "there is no folder left for a worker", Where: kernel.Where{File: cfg.File}, Why: strconv.Itoa(maxWorkers) + " workers use this configuration's state", Fix: "give --state"}
+}
+
+// lockFolder returns an open file that keeps others from a folder; nil where another has it.
+func lockFolder(ctx context.Context, dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "worker.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	switch err := flock.Lock(soon, f, true); {
+	case err == nil:
+		return f, nil
+	case soon.Err() != nil:
+		return nil, f.Close()
+	default:
+		return nil, errors.Join(err, f.Close())
+	}
 }
