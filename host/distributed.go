@@ -298,13 +298,35 @@ func (h *Host) deliver(ctx context.Context, id, key string, data kernel.Value, o
 	if err != nil {
 		return nil, err
 	}
-	run := h.newRun("", opts)
-	run.RunID, run.InputLabels = id, labels
-	head := &executor.Head{RunID: id, Tenant: run.Tenant}
-	ref, err := h.values.Put(ctx, head, "event", data, labels, executor.InlineValue)
+	ref, err := h.values.Put(ctx, &executor.Head{RunID: id, Tenant: h.tenant()}, "event", data, labels, executor.InlineValue)
 	if err != nil {
 		return nil, err
 	}
+	return h.goesOn(ctx, id, before, labels, opts, func() (*executor.Ended, error) {
+		return h.executor.Deliver(ctx, id, &executor.Event{Key: key, Data: ref, Labels: labels, Labelled: true})
+	})
+}
+
+// Await returns when a run that waits on an executor has gone on by itself, because its time to wait was over or another process
+// had an event for it: when it has ended, or waits again. When ctx ends the run goes on waiting.
+func (h *Host) Await(ctx context.Context, id string, opts RunOptions) (*Result, error) {
+	if h.executor == nil {
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "runs that wait here do not go on by themselves", Where: kernel.Where{File: h.config.File}, Fix: "have Expire look for those whose time is over"}
+	}
+	before, err := h.executor.State(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return h.goesOn(ctx, id, before, nil, opts, func() (*executor.Ended, error) { return h.executor.Await(ctx, id, before.Round) })
+}
+
+// Distributed reports whether runs work on an executor's workers.
+func (h *Host) Distributed() bool { return h.executor != nil }
+
+// goesOn is the result of a run that went on from before.
+func (h *Host) goesOn(ctx context.Context, id string, before *executor.Ended, labels *kernel.Labels, opts RunOptions, wait func() (*executor.Ended, error)) (*Result, error) {
+	run := h.newRun("", opts)
+	run.RunID, run.InputLabels = id, labels
 	observer, stop := observe(opts)
 	defer stop()
 	run.Observer = observer
@@ -313,7 +335,7 @@ func (h *Host) deliver(ctx context.Context, id, key string, data kernel.Value, o
 	for _, n := range before.Nodes {
 		known[n.Node] = !slices.ContainsFunc(before.Waits, func(w engine.Wait) bool { return w.Node == n.Node })
 	}
-	ended, err := h.executor.Deliver(ctx, id, &executor.Event{Key: key, Data: ref, Labels: labels, Labelled: true})
+	ended, err := wait()
 	if err != nil {
 		return nil, err
 	}

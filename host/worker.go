@@ -322,7 +322,7 @@ func (e *elsewhere) RunNode(ctx context.Context, task *executor.Task) (*executor
 		defer cancel()
 	}
 	outcome := o.p.plan.RunNode(ctx, o.run, work)
-	done := &executor.Done{State: outcome.State, Waits: outcome.Waits, Spent: o.run.Spent().Since(spent)}
+	done := &executor.Done{State: outcome.State, Waits: outcome.Waits, Stopped: outcome.Stopped, Spent: o.run.Spent().Since(spent)}
 	out := &executor.Outcome{NodeOutcome: *outcome, Events: events.Events()}
 	if len(out.Events) > maxEvents {
 		out.Events = out.Events[:maxEvents]
@@ -510,7 +510,7 @@ func (e *elsewhere) Conclude(ctx context.Context, c *executor.Conclusion) (*exec
 }
 
 // Hold implements executor.Nodes.
-func (e *elsewhere) Hold(ctx context.Context, task *executor.Task, held func([]kernel.Fence) error) error {
+func (e *elsewhere) Hold(ctx context.Context, task *executor.Task, held func(executor.Held) error) error {
 	o, err := e.open(ctx, task.Head)
 	if err != nil {
 		return err
@@ -519,7 +519,7 @@ func (e *elsewhere) Hold(ctx context.Context, task *executor.Task, held func([]k
 	return o.p.plan.Locked(ctx, o.run, o.input, func(ctx context.Context) error {
 		fences, err := kernel.FencesFrom(ctx)
 		if err == nil {
-			err = held(fences)
+			err = held(executor.Held{Fences: fences, Spent: o.run.Spent()})
 		}
 		if err != nil {
 			return err

@@ -45,6 +45,7 @@ type NodeOutcome struct {
 	Waits    []Wait         `json:"waits,omitempty"`
 	Progress *Progress      `json:"progress,omitempty"` // of a node that waits for something inside
 	Cached   *kernel.Cached `json:"cached,omitempty"`
+	Stopped  bool           `json:"-"` // the run was cancelled meanwhile, or its time was up
 }
 
 // RunNode does the work of one node of a run as Run would: what it is given, whether it runs, its hooks, attempts,
@@ -74,7 +75,9 @@ func (p *Plan) RunNode(ctx context.Context, rc *kernel.RunContext, work *NodeWor
 		e.err = err
 	}
 	g.finish(ctx, e)
-	return g.outcome(n)
+	o := g.outcome(n)
+	o.Stopped = o.State == NodeFailed && ctx.Err() != nil
+	return o
 }
 
 // leftHeld refuses that a node leaves a lock to those after it: they can be in other processes.

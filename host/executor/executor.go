@@ -23,6 +23,9 @@ type Executor interface {
 	Run(ctx context.Context, start *Start, told func(kernel.Event)) (*Ended, error)
 	// Deliver gives an event to a run that waits for it, and returns as Run does.
 	Deliver(ctx context.Context, run string, event *Event) (*Ended, error)
+	// Await returns when a run has ended, or waits for more than it did when it had waited so many times. When ctx ends,
+	// the run goes on.
+	Await(ctx context.Context, run string, round int) (*Ended, error)
 	// State returns how far a run has come that waits, or has ended.
 	State(ctx context.Context, run string) (*Ended, error)
 	// Waiting returns the runs that wait for events.
@@ -39,8 +42,8 @@ type Nodes interface {
 	RunNode(ctx context.Context, task *Task) (*Done, error)
 	Settle(ctx context.Context, s *Settling) (*Done, error)
 	Conclude(ctx context.Context, c *Conclusion) (*Ended, error)
-	// Hold holds the lock of a run until ctx ends; held is told of its fences when it is acquired.
-	Hold(ctx context.Context, task *Task, held func([]kernel.Fence) error) error
+	// Hold holds the lock of a run until ctx ends; held is told when it is acquired.
+	Hold(ctx context.Context, task *Task, held func(Held) error) error
 }
 
 // Start is what a run begins with.
@@ -157,8 +160,15 @@ type Done struct {
 	State   engine.NodeState `json:"state"`
 	Outcome Ref              `json:"outcome"`
 	Waits   []engine.Wait    `json:"waits,omitempty"`
-	Spent   kernel.Spent     `json:"spent,omitzero"` // by the task
-	Kept    *Ref             `json:"kept,omitempty"` // what it put into the run's memory
+	Spent   kernel.Spent     `json:"spent,omitzero"`    // by the task
+	Stopped bool             `json:"stopped,omitempty"` // the run's time was up, or it was cancelled
+	Kept    *Ref             `json:"kept,omitempty"`    // what it put into the run's memory
+}
+
+// Held is the lock that a run has acquired.
+type Held struct {
+	Fences []kernel.Fence `json:"fences,omitempty"`
+	Spent  kernel.Spent   `json:"spent,omitzero"`
 }
 
 // Memory is what a task put into the run's memory.

@@ -144,6 +144,9 @@ func (s *Schedule) Done() int { return s.done }
 // Spent returns what was spent.
 func (s *Schedule) Spent() kernel.Spent { return s.spent }
 
+// Spend notes what was spent beside nodes.
+func (s *Schedule) Spend(by kernel.Spent) { s.spent = s.spent.Add(by) }
+
 // Results returns what came of nodes, in their order.
 func (s *Schedule) Results() []Result {
 	var all []Result

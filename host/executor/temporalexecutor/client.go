@@ -303,6 +303,18 @@ func (x *Executor) settled(ctx context.Context, run string, round int) (*executo
 	}
 }
 
+// Await implements executor.Executor.
+func (x *Executor) Await(ctx context.Context, run string, round int) (*executor.Ended, error) {
+	if err := x.check(ctx); err != nil {
+		return nil, err
+	}
+	ended, err := x.settled(ctx, run, round)
+	if err != nil && ctx.Err() != nil {
+		return nil, kernel.ContextError(ctx)
+	}
+	return ended, err
+}
+
 // gone reports whether an update was not answered since its workflow has ended.
 func gone(err error) bool {
 	var app *temporal.ApplicationError

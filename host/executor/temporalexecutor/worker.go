@@ -84,9 +84,9 @@ func (a *activities) conclude(ctx context.Context, c *executor.Conclusion) (*exe
 // hold holds the run's lock until it is cancelled.
 func (a *activities) hold(ctx context.Context, task *executor.Task) error {
 	defer beat(ctx)()
-	err := a.nodes.Hold(ctx, task, func(fences []kernel.Fence) error {
+	err := a.nodes.Hold(ctx, task, func(held executor.Held) error {
 		info := activity.GetInfo(ctx)
-		return a.client.client.SignalWorkflow(ctx, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, heldSignal, fences)
+		return a.client.client.SignalWorkflow(ctx, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, heldSignal, held)
 	})
 	if ctx.Err() != nil && temporal.IsCanceledError(context.Cause(ctx)) {
 		return ctx.Err()

@@ -121,8 +121,13 @@ func (r *run) listen(ctx workflow.Context) error {
 	})
 	held := workflow.GetSignalChannel(ctx, heldSignal)
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		for held.Receive(ctx, &r.fences) {
-			r.held, r.changed = true, true
+		for {
+			var lock executor.Held
+			if !held.Receive(ctx, &lock) {
+				return
+			}
+			r.schedule.Spend(lock.Spent)
+			r.fences, r.held, r.changed = lock.Fences, true, true
 		}
 	})
 	if err := workflow.SetQueryHandler(ctx, stateQuery, func() (*executor.Ended, error) {
@@ -252,6 +257,10 @@ func (r *run) start(i int, task executor.Task) {
 		if err != nil {
 			r.lost(i, task.Node, err)
 			return
+		}
+		if done.Stopped && !cancelled(ctx) {
+			r.timedOut = true // by the worker's clock
+			r.stop()
 		}
 		r.schedule.Ended(i, &done)
 		r.watch(&done)
