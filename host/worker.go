@@ -265,17 +265,17 @@ func (e *elsewhere) open(ctx context.Context, ref executor.Ref) (*site, error) {
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the run's input cannot be read", Where: kernel.Where{Run: head.RunID}, Why: err.Error(), Fix: "see who writes to the executor's namespace", Err: err}
 	}
-	p, done, err := e.take(ctx, &head)
-	if err != nil {
-		return nil, err
-	}
 	run := e.run(&head)
 	end, err := e.begin(ctx, &head, run)
 	if err != nil {
-		done()
 		return nil, err
 	}
-	return &site{head: &head, p: p, run: run, input: input, close: func() { end(); done() }}, nil
+	p, done, err := e.take(ctx, &head)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return &site{head: &head, p: p, run: run, input: input, close: func() { done(); end() }}, nil
 }
 
 // RunNode implements executor.Nodes.

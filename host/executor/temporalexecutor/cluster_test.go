@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -56,7 +58,7 @@ func newClusterOn(t *testing.T, server *testserver.Process, workers int, spec, e
 			t.Fatal(err)
 		}
 	}
-	c.config = c.write("hexdag.yaml", "kind: Config\nspec:\n  executor: {adapter: temporal, config: {address: \""+server.Address()+"\", task_queue: test, heartbeat: 2, drain: 1"+executor+"}}\n"+spec)
+	c.config = c.write("hexdag.yaml", "kind: Config\nspec:\n  executor: {adapter: temporal, config: {"+settings(server.Address(), executor)+"}}\n"+spec)
 	for range workers {
 		c.start()
 	}
@@ -77,6 +79,21 @@ func newClusterOn(t *testing.T, server *testserver.Process, workers int, spec, e
 		}
 	})
 	return c
+}
+
+// settings are an executor's, over the defaults of tests.
+func settings(address, more string) string {
+	s := map[string]string{"address": strconv.Quote(address), "task_queue": "test", "heartbeat": "2", "drain": "1"}
+	for _, one := range strings.Split(more, ", ") {
+		if name, value, ok := strings.Cut(one, ": "); ok {
+			s[name] = value
+		}
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		all = append(all, name+": "+s[name])
+	}
+	return strings.Join(all, ", ")
 }
 
 func (c *cluster) write(name, text string) string {

@@ -74,11 +74,13 @@ func (a *activities) node(ctx context.Context, task *executor.Task) (*executor.D
 }
 
 func (a *activities) settle(ctx context.Context, s *executor.Settling) (*executor.Done, error) {
-	return a.nodes.Settle(ctx, s)
+	done, err := a.nodes.Settle(ctx, s)
+	return done, refusal(ctx, err)
 }
 
 func (a *activities) conclude(ctx context.Context, c *executor.Conclusion) (*executor.Ended, error) {
-	return a.nodes.Conclude(ctx, c)
+	ended, err := a.nodes.Conclude(ctx, c)
+	return ended, refusal(ctx, err)
 }
 
 // hold holds the run's lock until it is cancelled.
@@ -125,8 +127,10 @@ const refusals = 3
 
 // refusal makes of an error what has the task tried again, or of a worker's refusal its end.
 func refusal(ctx context.Context, err error) error {
-	class := kernel.CodeOf(err).Class()
-	return asApplication(err, class == kernel.ClassBadInput && activity.GetInfo(ctx).Attempt >= refusals)
+	code := kernel.CodeOf(err)
+	info := activity.GetInfo(ctx)
+	refused := code.Class() == kernel.ClassBadInput || code == kernel.CodeNotFound
+	return asApplication(err, refused && (info.IsLocalActivity || info.Attempt >= refusals))
 }
 
 func asApplication(err error, final bool) error {

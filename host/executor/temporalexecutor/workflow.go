@@ -1,6 +1,7 @@
 package temporalexecutor
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"time"
@@ -220,6 +221,9 @@ func (r *run) suspend(ctx workflow.Context) error {
 		return err
 	}
 	r.release()
+	if r.failed != nil {
+		return nil
+	}
 	if r.changed { // an event came meanwhile
 		r.begin(ctx)
 		return nil
@@ -282,7 +286,11 @@ func (r *run) lost(i int, node string, err error) {
 
 // unworked is the error of a node that no worker has brought to an end.
 func unworked(node string, err error, in *input) *kernel.Error {
-	e := &kernel.Error{Code: kernel.CodeUnavailable, What: "no worker has brought node " + kernel.Quote(node) + " to an end", Where: kernel.Where{Node: node, Run: in.RunID}, Err: err}
+	what := "node " + kernel.Quote(node)
+	if node == "" {
+		what = "the run"
+	}
+	e := &kernel.Error{Code: kernel.CodeUnavailable, What: "no worker has brought " + what + " to an end", Where: kernel.Where{Node: node, Run: in.RunID}, Err: err}
 	var app *temporal.ApplicationError
 	var timeout *temporal.TimeoutError
 	var told kernel.Error
@@ -345,9 +353,9 @@ func (r *run) take(e *executor.Event) {
 func (r *run) settle(s executor.Settling) {
 	s.Head = r.in.Head
 	r.changed = true
-	workflow.Go(r.local(r.nodes), func(ctx workflow.Context) {
+	workflow.Go(r.nodes, func(ctx workflow.Context) {
 		var done executor.Done
-		err := workflow.ExecuteLocalActivity(ctx, settleType, &s).Get(ctx, &done)
+		err := r.compute(ctx, settleType, &s, &done)
 		r.changed = true
 		if err != nil {
 			r.schedule.Settled(s.Wait.Node, &executor.Done{State: engine.NodeFailed})
@@ -360,10 +368,15 @@ func (r *run) settle(s executor.Settling) {
 	})
 }
 
-func (r *run) local(ctx workflow.Context) workflow.Context {
-	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
-		StartToCloseTimeout: localTime, RetryPolicy: &temporal.RetryPolicy{InitialInterval: r.in.FirstWait, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, MaximumAttempts: r.in.Attempts},
-	})
+// compute has what is quick computed by the worker that has the workflow, or, where that fails, by any.
+func (r *run) compute(ctx workflow.Context, kind string, in, out any) error {
+	local := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{StartToCloseTimeout: localTime, RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 2}, Summary: kind})
+	err := workflow.ExecuteLocalActivity(local, kind, in).Get(local, out)
+	if err == nil || temporal.IsCanceledError(err) {
+		return err
+	}
+	anywhere := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: localTime, RetryPolicy: r.retries(), Summary: kind})
+	return workflow.ExecuteActivity(anywhere, kind, in).Get(anywhere, out)
 }
 
 // conclude makes of what came of nodes how the run ended, or how far it is.
@@ -381,8 +394,11 @@ func (r *run) conclude(ctx workflow.Context) error {
 		c.Why = "the run was cancelled"
 	}
 	var ended executor.Ended
-	if err := workflow.ExecuteLocalActivity(r.local(detached), concludeType, &c).Get(detached, &ended); err != nil {
-		return err
+	if err := r.compute(detached, concludeType, &c, &ended); err != nil {
+		if r.failed == nil { // else nobody can do anything for this run, which is said already
+			r.failed = unworked("", err, r.in)
+		}
+		ended = executor.Ended{Status: engine.StatusOf(context.Background(), r.failed), Error: r.failed}
 	}
 	ended.Nodes, ended.Round, ended.Spent = c.Results, r.round, c.Spent
 	r.ended = &ended
