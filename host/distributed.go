@@ -213,14 +213,15 @@ func graphOf(p *pipeline.Pipeline, deadline time.Duration) executor.Graph {
 }
 
 // ended makes the result of a run of what an executor says of it, and tells the run's observer of the nodes that
-// known does not name.
-func (h *Host) ended(ctx context.Context, run *kernel.RunContext, p *pipeline.Pipeline, e *executor.Ended, known map[string]bool) (*Result, error) {
+// told does not name.
+func (h *Host) ended(ctx context.Context, run *kernel.RunContext, p *pipeline.Pipeline, e *executor.Ended, told map[string]bool) (*Result, error) {
 	ctx = context.WithoutCancel(ctx) // it is over; what came of it is read
 	r := &Result{
 		Status: e.Status, RunID: run.RunID, NodeResults: map[string]kernel.Value{}, Output: map[string]kernel.Value{}, Error: e.Error, Waits: e.Waits, Usage: e.Spent.Usage, Counters: e.Spent.Counters,
 	}
 	if e.Error != nil {
-		r.Err = e.Error
+		r.Error = known(p, e.Error)
+		r.Err = r.Error
 	}
 	if !e.Output.Empty() {
 		if err := h.values.Get(ctx, e.Output, &r.Output); err != nil {
@@ -236,7 +237,7 @@ func (h *Host) ended(ctx context.Context, run *kernel.RunContext, p *pipeline.Pi
 		if err := h.values.Get(ctx, n.Outcome, &o); err != nil {
 			return nil, err
 		}
-		if !known[n.Node] {
+		if !told[n.Node] {
 			events = append(events, o.Events...)
 		}
 		if n.State == engine.NodeFailed {
@@ -258,6 +259,16 @@ func (h *Host) ended(ctx context.Context, run *kernel.RunContext, p *pipeline.Pi
 	}
 	h.tellEvents(run, p, r, events)
 	return r, nil
+}
+
+// known returns an error that names a file of a pipeline as it is known here.
+func known(p *pipeline.Pipeline, err *kernel.Error) *kernel.Error {
+	if p == nil || err.Where.File == "" || filepath.IsAbs(err.Where.File) {
+		return err
+	}
+	shown := *err
+	shown.Where.File = filepath.Join(commonFolder(p.Sources), filepath.FromSlash(err.Where.File))
+	return &shown
 }
 
 // tellEvents tells a run's observer what happened elsewhere, in its order, and which waves are complete.
@@ -331,15 +342,15 @@ func (h *Host) goesOn(ctx context.Context, id string, before *executor.Ended, la
 	defer stop()
 	run.Observer = observer
 	kernel.Emit(kernel.WithRun(ctx, run), &kernel.Event{Type: kernel.PipelineResumed})
-	known := map[string]bool{}
+	told := map[string]bool{}
 	for _, n := range before.Nodes {
-		known[n.Node] = !slices.ContainsFunc(before.Waits, func(w engine.Wait) bool { return w.Node == n.Node })
+		told[n.Node] = !slices.ContainsFunc(before.Waits, func(w engine.Wait) bool { return w.Node == n.Node })
 	}
 	ended, err := wait()
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.ended(ctx, run, nil, ended, known)
+	result, err := h.ended(ctx, run, nil, ended, told)
 	if err != nil {
 		return nil, err
 	}

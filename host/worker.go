@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +79,10 @@ func (e *elsewhere) take(ctx context.Context, head *executor.Head) (p *working, 
 	p = e.pipelines[key]
 	if p == nil {
 		if p, err = e.load(ctx, head); err != nil {
+			var known *kernel.Error
+			if errors.As(err, &known) {
+				err = e.without(known)
+			}
 			return nil, nil, err
 		}
 		if e.pipelines == nil {
@@ -119,7 +124,7 @@ func (e *elsewhere) drop(ctx context.Context) {
 // load reads a version of a pipeline from its artifacts.
 func (e *elsewhere) load(ctx context.Context, head *executor.Head) (*working, error) {
 	h := e.host
-	dir := filepath.Join(h.state, "pipelines", hexOf(head.Version))
+	dir := filepath.Join(e.folder(), hexOf(head.Version))
 	for _, s := range head.Sources {
 		if !filepath.IsLocal(filepath.FromSlash(s.Name)) {
 			return nil, &kernel.Error{Code: kernel.CodePipeline, What: "a file of the pipeline is outside of its folder", Where: kernel.Where{File: s.Name, Run: head.RunID}, Fix: "see who writes to the executor's namespace"}
@@ -154,6 +159,23 @@ func (e *elsewhere) load(ctx context.Context, head *executor.Head) (*working, er
 		return nil, errors.Join(&kernel.Error{Code: kernel.CodePipeline, What: "the system has no process " + kernel.Quote(head.Process), Where: kernel.Where{File: file, Run: head.RunID}, Fix: "report it"}, s.Close(ctx))
 	}
 	return e.checked(ctx, head, p, s.Close)
+}
+
+// folder is where versions of pipelines are.
+func (e *elsewhere) folder() string { return filepath.Join(e.host.state, "pipelines") }
+
+// without returns an error that names a file of a pipeline as whoever started the run knows it.
+func (e *elsewhere) without(err *kernel.Error) *kernel.Error {
+	if err == nil {
+		return nil
+	}
+	rest, ok := strings.CutPrefix(err.Where.File, e.folder()+string(filepath.Separator))
+	if !ok {
+		return err
+	}
+	shown := *err
+	_, shown.Where.File, _ = strings.Cut(filepath.ToSlash(rest), "/")
+	return &shown
 }
 
 // checked refuses a pipeline that is not the run's.
@@ -322,6 +344,7 @@ func (e *elsewhere) RunNode(ctx context.Context, task *executor.Task) (*executor
 		defer cancel()
 	}
 	outcome := o.p.plan.RunNode(ctx, o.run, work)
+	outcome.Error = e.without(outcome.Error)
 	done := &executor.Done{State: outcome.State, Waits: outcome.Waits, Stopped: outcome.Stopped, Spent: o.run.Spent().Since(spent)}
 	out := &executor.Outcome{NodeOutcome: *outcome, Events: events.Events()}
 	if len(out.Events) > maxEvents {
@@ -447,6 +470,7 @@ func (e *elsewhere) Settle(ctx context.Context, s *executor.Settling) (*executor
 	var outcome *engine.NodeOutcome
 	if s.Event == nil {
 		outcome = o.p.plan.Expire(o.run, s.Wait, before.Labels)
+		outcome.Error = e.without(outcome.Error)
 	} else {
 		outcome = &engine.NodeOutcome{State: engine.NodeFinished, Labels: labelsOf(s.Event).Join(before.Labels)}
 		if err := e.host.values.Get(ctx, s.Event.Data, &outcome.Value); err != nil {
@@ -492,6 +516,9 @@ func (e *elsewhere) Conclude(ctx context.Context, c *executor.Conclusion) (*exec
 		}
 	}
 	result := o.p.plan.Conclude(o.run, o.input, ending)
+	if result.Error = e.without(result.Error); result.Error != nil {
+		result.Err = result.Error
+	}
 	if c.Failed != nil {
 		result.Err, result.Error, result.Waits = c.Failed, c.Failed, nil
 		result.Status = engine.StatusOf(ctx, c.Failed)

@@ -113,7 +113,7 @@ func ending(t *testing.T, r *host.Result) string {
 	t.Helper()
 	shown := map[string]any{"status": r.Status, "nodes": r.NodeResults, "output": r.Output, "counters": r.Counters, "usage": r.Usage}
 	if r.Error != nil {
-		shown["error"] = []any{r.Error.Code, r.Error.Where.Node, r.Error.What}
+		shown["error"] = []any{r.Error.Code, r.Error.Where.Node, filepath.Base(r.Error.Where.File), r.Error.Where.Line, r.Error.What}
 	}
 	v, err := kernel.ToValue(shown)
 	if err != nil {
