@@ -18,10 +18,20 @@ import (
 // Temporal starts Temporal's development server, which keeps what it keeps in a file, and has the namespace default.
 func Temporal(t testing.TB) *Process {
 	t.Helper()
+	return temporal(t, "--db-filename", filepath.Join(t.TempDir(), "temporal.db"))
+}
+
+// TemporalInMemory is Temporal with nothing on the disk: what it takes is the work alone.
+func TemporalInMemory(t testing.TB) *Process {
+	t.Helper()
+	return temporal(t)
+}
+
+func temporal(t testing.TB, more ...string) *Process {
+	t.Helper()
 	testenv.NeedServer(t, "Temporal")
 	program := builtProgram(t, "temporal")
 	port, http, metrics := FreePort(t), FreePort(t), FreePort(t)
-	file := filepath.Join(t.TempDir(), "temporal.db")
 	address := loopback(port)
 	ready := func() error {
 		c, err := client.NewLazyClient(client.Options{HostPort: address, Logger: quiet{}})
@@ -38,8 +48,8 @@ func Temporal(t testing.TB) *Process {
 		return err
 	}
 	return start(t, address, ready, func() *exec.Cmd {
-		return exec.Command(program, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", strconv.Itoa(port), "--http-port", strconv.Itoa(http), "--metrics-port", strconv.Itoa(metrics),
-			"--db-filename", file, "--log-level", "error", "--dynamic-config-value", "frontend.namespaceRPS=100000")
+		return exec.Command(program, append([]string{"server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", strconv.Itoa(port), "--http-port", strconv.Itoa(http), "--metrics-port", strconv.Itoa(metrics),
+			"--log-level", "error", "--dynamic-config-value", "frontend.namespaceRPS=100000"}, more...)...)
 	})
 }
 
