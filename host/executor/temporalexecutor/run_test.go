@@ -347,3 +347,34 @@ func wantError(t *testing.T, err error, code kernel.Code, words ...string) {
 		}
 	}
 }
+
+// TestSystem has the processes of a system work on Temporal, each a run of its own.
+func TestSystem(t *testing.T) {
+	c := newCluster(t, 1, "")
+	process := func(name, expression string) {
+		c.write(name+".yaml", "kind: Pipeline\nmetadata: {name: "+name+"}\nspec:\n  nodes:\n    - {kind: expression_node, metadata: {name: x}, spec: {expressions: {n: \""+expression+"\"}}}\n")
+	}
+	process("first", "n + 1")
+	process("second", "n.n * 10")
+	s, err := c.host.LoadSystem(t.Context(), c.write("system.yaml", `kind: System
+metadata: {name: both}
+spec:
+  processes:
+    - {name: a, pipeline: first.yaml}
+    - {name: b, pipeline: second.yaml}
+  pipes:
+    - {from: a, to: b, mapping: {n: "{{ a.x }}"}}
+`), host.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context())
+	r := s.Run(t.Context(), map[string]any{"n": 1}, host.RunOptions{})
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	x, _ := r.Processes["b"].NodeResults["x"].(map[string]any)
+	if fmt.Sprint(x["n"]) != "20" {
+		t.Errorf("%v", x)
+	}
+}
