@@ -98,7 +98,7 @@ func (h *Host) head(ctx context.Context, p *Pipeline, run *kernel.RunContext, in
 			return nil, &kernel.Error{Code: kernel.CodePipeline, What: "a file of the pipeline cannot be given to workers", Where: kernel.Where{File: s.Path}, Why: err.Error(), Fix: "keep the files of a pipeline below one folder", Err: err}
 		}
 		name = filepath.ToSlash(name)
-		if s.Path == p.File {
+		if s.Path == orElse(p.system, p.File) {
 			head.File = name
 		}
 		sum := sha256.Sum256(s.Text)
