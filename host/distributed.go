@@ -92,17 +92,17 @@ func (h *Host) head(ctx context.Context, p *Pipeline, run *kernel.RunContext, in
 		return nil, &kernel.Error{Code: kernel.CodePipeline, What: "the pipeline was not read from files", Where: kernel.Where{File: p.File}, Why: "workers read it anew, from the files that it was read from", Fix: "load it from a file"}
 	}
 	root := commonFolder(p.Sources)
-	for _, s := range p.Sources {
-		name, err := filepath.Rel(root, s.Path)
+	for _, path := range slices.Sorted(maps.Keys(p.Sources)) {
+		s := p.Sources[path]
+		name, err := filepath.Rel(root, path)
 		if err != nil {
-			return nil, &kernel.Error{Code: kernel.CodePipeline, What: "a file of the pipeline cannot be given to workers", Where: kernel.Where{File: s.Path}, Why: err.Error(), Fix: "keep the files of a pipeline below one folder", Err: err}
+			return nil, &kernel.Error{Code: kernel.CodePipeline, What: "a file of the pipeline cannot be given to workers", Where: kernel.Where{File: path}, Why: err.Error(), Fix: "keep the files of a pipeline below one folder", Err: err}
 		}
 		name = filepath.ToSlash(name)
-		if s.Path == orElse(p.system, p.File) {
+		if path == orElse(p.system, p.File) {
 			head.File = name
 		}
-		sum := sha256.Sum256(s.Text)
-		b, err := h.publish(ctx, name, "sha256:"+hex.EncodeToString(sum[:]), func() ([]byte, error) { return s.Text, nil })
+		b, err := h.publish(ctx, name, s.Digest, func() ([]byte, error) { return s.Text, nil })
 		if err != nil {
 			return nil, err
 		}
@@ -122,13 +122,13 @@ func (h *Host) head(ctx context.Context, p *Pipeline, run *kernel.RunContext, in
 
 // moduleBytes reads a module's file, which has to be what is loaded.
 func moduleBytes(m *extension.Module, digest string) ([]byte, error) {
-	wasm, err := extension.ReadFile(m.File(), 0)
+	wasm, err := extension.ReadFile(m.Path(), 0)
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256(wasm)
 	if is := "sha256:" + hex.EncodeToString(sum[:]); is != digest {
-		return nil, &kernel.Error{Code: kernel.CodeModuleInvalid, What: "the module cannot be given to workers", Where: kernel.Where{File: m.File(), Module: m.ID()}, Why: "its file has changed since it was loaded: it is " + is + " now",
+		return nil, &kernel.Error{Code: kernel.CodeModuleInvalid, What: "the module cannot be given to workers", Where: kernel.Where{File: m.Path(), Module: m.ID()}, Why: "its file has changed since it was loaded: it is " + is + " now",
 			Fix: "reload it, or restore the file"}
 	}
 	return wasm, nil
@@ -150,10 +150,14 @@ func (h *Host) pinned(p *pipeline.Pipeline) []string {
 }
 
 // commonFolder is the folder that all of the files are below.
-func commonFolder(files []pipeline.Source) string {
-	root := filepath.Dir(files[0].Path)
+func commonFolder(sources map[string]pipeline.Source) string {
+	files := slices.Sorted(maps.Keys(sources))
+	if len(files) == 0 {
+		return ""
+	}
+	root := filepath.Dir(files[0])
 	for _, f := range files[1:] {
-		for !strings.HasPrefix(f.Path, root+string(filepath.Separator)) && filepath.Dir(root) != root && root != "." {
+		for !strings.HasPrefix(f, root+string(filepath.Separator)) && filepath.Dir(root) != root && root != "." {
 			root = filepath.Dir(root)
 		}
 	}

@@ -40,6 +40,9 @@ const tellTimeout = 10 * time.Second
 // tell publishes an event of the host's whose data carries labels. A run does not fail because nobody could be
 // told of it: the log says so.
 func (h *Host) tell(ctx context.Context, run *kernel.RunContext, e *eventbus.Event, data any, labels *kernel.Labels) {
+	if h.bus == nil { // the host does a recorded run again
+		return
+	}
 	text, err := json.Marshal(data)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)

@@ -17,7 +17,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -26,6 +25,7 @@ import (
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/executor"
 	"github.com/hexdag/hexdag/host/extension"
+	journaldriver "github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
@@ -70,6 +70,8 @@ type Options struct {
 	// Memory is a backend of the memory port in Go, in place of the configuration's. The
 	// host closes it.
 	Memory MemoryStore
+	// Journal keeps the journals of durable runs, in place of the configuration's. The host closes it.
+	Journal JournalStore
 	// Version names the program's own code: Functions, hooks, Ports and Memory. Answers of nodes
 	// that it takes part in are kept (cache) for this process alone where it is "".
 	Version string
@@ -82,6 +84,8 @@ type Options struct {
 	// Engine runs the modules: "wazero", "interpreter", or "wasmtime" in a program that
 	// is built with cgo and the tag wasmtime; "" means wazero.
 	Engine string
+
+	recorded bool // the host has no ports: it does recorded runs again
 }
 
 // Function is the body of a node in Go.
@@ -98,6 +102,9 @@ type PortOp = ports.Op
 
 // MemoryStore is a backend of the memory port, in Go; package memorytest holds it to its duties.
 type MemoryStore = driver.Store
+
+// JournalStore is a backend of the journal; package journaltest holds it to its duties.
+type JournalStore = journaldriver.Store
 
 // CompileWorker is what a program that Options.CompileWorker names does with its
 // last argument and its standard input. It returns the exit code.
@@ -134,6 +141,8 @@ type Host struct {
 	executor  executor.Executor // nil: runs work in this process
 	values    *executor.Values
 	elsewhere elsewhere
+
+	journals journals
 
 	mu      sync.Mutex        // pipelines with ports of their own may be loaded at once
 	stores  map[string]string // where ports keep what they keep, by port
@@ -191,16 +200,19 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	for _, hook := range append(slices.Clone(opts.PortHooks), portHooks...) {
+	for _, hook := range append(recordedPortHooks(opts.PortHooks), portHooks...) {
 		h.door.Hook(hook)
 	}
-	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: opts.Functions, Relabel: h.config.Labels.Of, Results: h.results(), Hooks: append(slices.Clone(opts.NodeHooks), nodeHooks...)})
+	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: recordedFunctions(opts.Functions), Relabel: h.config.Labels.Of, Results: h.results(), Hooks: append(recordedNodeHooks(opts.NodeHooks), nodeHooks...)})
 	return h.openExecutor()
 }
 
 // results keeps what nodes answered; nil where there is no store for it.
 func (h *Host) results() engine.Results {
-	if h.artifacts == nil {
+	switch {
+	case h.opts.recorded:
+		return unkept{}
+	case h.artifacts == nil:
 		return nil
 	}
 	return resultcache.New(resultcache.Options{
@@ -345,4 +357,6 @@ func (h *Host) StateDir() string { return h.state }
 func (h *Host) Modules() []*extension.Module { return h.modules }
 
 // Close ends what New opened. No run may be under way.
-func (h *Host) Close(ctx context.Context) error { return h.closers.close(ctx) }
+func (h *Host) Close(ctx context.Context) error {
+	return errors.Join(h.journals.close(ctx), h.closers.close(ctx))
+}

@@ -77,7 +77,10 @@ func (h *Host) prepare(ctx context.Context, p *pipeline.Pipeline, env string) (_
 		}
 	}()
 	o := opening{host: h, ctx: ctx, closers: loaded.closers, file: p.File}
-	doors, err := o.doors(p)
+	doors := engine.Doors{Pipeline: h.door}
+	if !h.opts.recorded { // else whatever it brings is not there
+		doors, err = o.doors(p)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,10 @@ type RunOptions struct {
 	InputLabels *kernel.Labels
 	Parent      *kernel.RunContext // the run that starts this one
 	// Fresh has every node work, whatever is kept of it (cache), and keeps what it answers.
-	Fresh bool
+	Fresh     bool
+	recovered *recording // of a run that goes on after its host has died
+	// Durable keeps a journal of the run: if its host dies, Recover has it finish, and Replay can do it again.
+	Durable bool
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
@@ -62,13 +65,13 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 // newRun is the identity of a new run.
 func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	run := &kernel.RunContext{
-		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh,
+		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable,
 		Budgets: h.budgets(),
 	}
 	run.Spending.Price = h.price
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
-		run.Fresh = run.Fresh || opts.Parent.Fresh
+		run.Fresh, run.Durable = run.Fresh || opts.Parent.Fresh, run.Durable || opts.Parent.Durable
 		run.Leases.Inherit(&opts.Parent.Leases)
 	}
 	return run
@@ -103,9 +106,17 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	}
 	observer, stop := observe(opts)
 	run.Observer = p.host.observed(ctx, observer)
+	ctx, recorded, err := p.record(ctx, run, input, from, opts)
+	if err != nil {
+		stop()
+		return refused(ctx, run, err)
+	}
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)
 	stop()
+	if err := recorded.end(ctx, result); err != nil {
+		fail(result, err)
+	}
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}

@@ -40,11 +40,12 @@ type suspended struct {
 	Kept        map[string]kernel.Value     `json:"kept,omitempty"`     // pipeline_memory
 	KeptLabels  map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
 	Reads       map[string][]string         `json:"reads,omitempty"` // artifacts that nodes have read
+	Durable     bool                        `json:"durable,omitempty"`
 }
 
 // suspendedVersion is that of the files that are written. Those before are read, too: version 1 has
-// neither labels nor progress, version 2 labels of an agent's turns that nobody reads.
-const suspendedVersion = 3
+// neither labels nor progress, version 2 labels of an agent's turns that nobody reads, version 3 no durable runs.
+const suspendedVersion = 4
 
 func (s *suspended) decode(text []byte) error {
 	var of struct {
@@ -92,6 +93,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
 		Labels: run.Labels, Caps: run.Caps, Waits: result.Waits, Since: time.Now().UTC(),
 		InputLabels: run.InputLabels, NodeLabels: result.Labels, Progress: result.Progress, Reads: run.Reads(),
+		Durable: run.Durable,
 	}
 	s.Kept, s.KeptLabels = run.Kept.Snapshot()
 	done := map[string]kernel.Value{}
@@ -298,7 +300,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 		return nil, errors.Join(err, h.unclaim(run))
 	}
 	defer p.Close(ctx)
-	rc := h.newRun(s.Pipeline, RunOptions{Principal: s.Principal, Labels: s.Labels})
+	rc := h.newRun(s.Pipeline, RunOptions{Principal: s.Principal, Labels: s.Labels, Durable: s.Durable})
 	rc.InputLabels = s.InputLabels
 	if err := rc.Kept.Set(s.Kept, s.KeptLabels); err != nil {
 		return nil, errors.Join(err, h.unclaim(run))

@@ -27,6 +27,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/llm/mockllm"
 	"github.com/hexdag/hexdag/host/ports/llm/openaillm"
 	"github.com/hexdag/hexdag/host/ports/metrics"
+	"github.com/hexdag/hexdag/host/ports/middleware"
 )
 
 // opener opens an adapter with its configuration, whose paths are resolved
@@ -92,7 +93,13 @@ func (h *Host) openDoor(ctx context.Context) error {
 	}
 	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)
+	if h.opts.recorded {
+		return h.openRecorded()
+	}
 	h.door.ApproveWith(h.approvals)
+	h.door.RepeatBy(func(op string, args map[string]any) bool {
+		return op == "eventbus.publish" || middleware.EffectOf(op, args) != middleware.Once // an event without an id has the key for one
+	})
 	o := opening{host: h, ctx: ctx, closers: &h.closers, file: h.config.File}
 	ops, err := o.ports(specs)
 	if err != nil {

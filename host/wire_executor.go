@@ -49,7 +49,7 @@ func (h *Host) openExecutor() error {
 	if err != nil {
 		return err
 	}
-	h.executor, h.values, h.files.Keep = x, executor.NewValues(h.artifacts), true
+	h.executor, h.values = x, executor.NewValues(h.artifacts)
 	h.elsewhere.host = h
 	h.closers.add(func(ctx context.Context) error {
 		err := h.elsewhere.close(ctx)

@@ -187,11 +187,6 @@ func (e *elsewhere) checked(ctx context.Context, head *executor.Head, p *Pipelin
 	return &working{Pipeline: p, close: closing}, nil
 }
 
-func sha256Of(text []byte) string {
-	sum := sha256.Sum256(text)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
 // hexOf is the name of a folder for a digest.
 func hexOf(digest string) string {
 	sum := sha256.Sum256([]byte(digest))

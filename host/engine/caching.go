@@ -152,6 +152,15 @@ func (w *worker) answer(ctx context.Context, call *kernel.NodeCall) (kernel.Valu
 	case w.from != nil: // what it goes on from is not the start
 		return w.placed(ctx, call)
 	}
+	if was := w.lane.Answer(); was != nil {
+		w.cached = was.Cached
+		w.flow.Join(was.Labels)
+		return was.Value, nil
+	}
+	if w.lane.Again() || w.lane.Knows() { // it worked, whatever is kept now
+		defer w.lane.Warnings()
+		return w.placed(ctx, call)
+	}
 	q, err := w.question(c, call)
 	if err != nil {
 		return nil, err
@@ -164,6 +173,7 @@ func (w *worker) answer(ctx context.Context, call *kernel.NodeCall) (kernel.Valu
 		return a.Value, nil
 	}
 	w.flow.Join(a.Labels)
+	w.lane.Took(a.Value, a.Labels, cached)
 	return a.Value, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 )
@@ -401,15 +402,17 @@ func (c *composite) runBody(ctx context.Context, one *BodyProgress, body *pipeli
 		input["_input"] = c.call.Input
 	}
 	maps.Copy(input, vars)
+	lane := c.bodyLane(name)
+	ctx = journal.WithLane(ctx, lane)
 	observed := c.g.r.observed()
 	if observed {
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.BodyStarted, Node: c.n.Name, Body: name})
 	}
 	one.waits = nil
 	if body.Function != nil {
-		c.innerFunction(ctx, one, body.Function, input, labels)
+		c.innerFunction(ctx, one, body.Function, input, labels, lane)
 	} else {
-		c.inner(ctx, one, body, name, input, labels)
+		c.inner(ctx, one, body, name, input, labels, lane)
 	}
 	c.flow.Join(one.Labels)
 	one.Done = one.err == nil && !one.paused()
@@ -423,15 +426,23 @@ func (c *composite) runBody(ctx context.Context, one *BodyProgress, body *pipeli
 	}
 }
 
+// bodyLane is the lane of a body. Each attempt of the node has its own.
+func (c *composite) bodyLane(name string) *journal.Lane {
+	if c.call.Attempt > 1 {
+		name += fmt.Sprintf("@%d", c.call.Attempt)
+	}
+	return c.lane.Inner(name)
+}
+
 // innerFunction runs a body that is a function.
-func (c *composite) innerFunction(ctx context.Context, one *BodyProgress, f *pipeline.Function, input map[string]any, labels *kernel.Labels) {
+func (c *composite) innerFunction(ctx context.Context, one *BodyProgress, f *pipeline.Function, input map[string]any, labels *kernel.Labels, lane *journal.Lane) {
 	if one.err = c.g.r.acquire(ctx); one.err != nil {
 		return
 	}
 	defer c.g.r.release()
 	changed := *c.call
 	changed.Input, changed.Message = input, nil
-	part := &worker{g: c.g, n: c.n, site: c.site, from: &Progress{Steps: one.Steps}}
+	part := &worker{g: c.g, n: c.n, site: c.site, from: &Progress{Steps: one.Steps}, lane: lane}
 	part.flow.Set(labels)
 	one.Result, one.err = part.function(kernel.WithFlow(ctx, &part.flow), f, &changed)
 	one.Labels = part.flow.Labels()
@@ -442,8 +453,8 @@ func (c *composite) innerFunction(ctx context.Context, one *BodyProgress, f *pip
 }
 
 // inner runs a body of nodes.
-func (c *composite) inner(ctx context.Context, one *BodyProgress, body *pipeline.Inner, name string, input map[string]any, labels *kernel.Labels) {
-	g := c.g.r.graph(body.Graph, input)
+func (c *composite) inner(ctx context.Context, one *BodyProgress, body *pipeline.Inner, name string, input map[string]any, labels *kernel.Labels, lane *journal.Lane) {
+	g := c.g.r.graph(body.Graph, input, lane)
 	g.inputLabels = labels
 	g.body = c.n.Name + "/" + name
 	if c.b.Nodes > 0 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host/extension"
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
@@ -129,7 +130,7 @@ func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Valu
 	rc.Spending.Limits, rc.Caps = p.Limits, rc.Caps.Intersect(p.Caps)
 	rc.Door = p.door.Call
 	ctx = ports.WithDoor(kernel.WithRun(ctx, rc), p.door)
-	if p.Timeout > 0 {
+	if tape, _ := rc.Journal.(*journal.Tape); p.Timeout > 0 && !tape.Again() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, p.Timeout, timeoutError{"pipeline " + p.Name, p.Timeout})
 		defer cancel()
@@ -141,6 +142,7 @@ func (p *Plan) Run(ctx context.Context, rc *kernel.RunContext, input kernel.Valu
 	defer p.engine.endRun(ctx, rc)
 	defer rc.End(context.WithoutCancel(ctx))
 	r := &run{Plan: p, context: rc, started: time.Now(), limit: make(chan struct{}, p.Concurrency)}
+	r.tape, _ = rc.Journal.(*journal.Tape)
 	return r.execute(ctx, input, from)
 }
 

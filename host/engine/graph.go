@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 )
@@ -23,6 +24,7 @@ type graph struct {
 	// inputLabels are those of the input.
 	inputLabels *kernel.Labels
 	body        string        // the composite that it is a body of, for events; "" at the top
+	lane        *journal.Lane // its own; nil where nothing is taken down
 	at          int           // how many nodes of it run at once
 	timeout     time.Duration // of nodes that name none; 0 means none
 
@@ -55,9 +57,9 @@ type waveState struct {
 }
 
 // graph prepares the execution of a graph.
-func (r *run) graph(g *pipeline.Graph, input kernel.Value) *graph {
+func (r *run) graph(g *pipeline.Graph, input kernel.Value, lane *journal.Lane) *graph {
 	x := &graph{
-		Graph: g, r: r, input: input, at: r.Concurrency, timeout: r.NodeTimeout,
+		Graph: g, r: r, input: input, lane: lane, at: r.Concurrency, timeout: r.NodeTimeout,
 		results: make([]kernel.Value, len(g.Nodes)), state: make([]nodeState, len(g.Nodes)), missing: make([]int, len(g.Nodes)), waves: make([]waveState, len(g.Waves)),
 	}
 	for i, count := range g.Waves {
@@ -68,7 +70,7 @@ func (r *run) graph(g *pipeline.Graph, input kernel.Value) *graph {
 			x.ready = append(x.ready, i)
 		}
 	}
-	x.given = pipeline.Given{Input: input, Results: x, Run: r.context, Clock: nil}
+	x.given = pipeline.Given{Input: input, Results: x, Run: r.context}
 	return x
 }
 
@@ -209,6 +211,7 @@ type ended struct {
 	labels   *kernel.Labels // of what it was given, and then of its output
 	from     *Progress      // what it goes on from; nil: from the start
 	cached   *kernel.Cached // where its output is from; nil: it worked for it
+	lane     *journal.Lane
 }
 
 // run starts nodes as they become ready until all are done or one has failed.
@@ -221,6 +224,9 @@ func (g *graph) run(ctx context.Context) {
 		for len(g.ready) > 0 && g.running < g.at && len(g.failures) == 0 && ctx.Err() == nil {
 			n := g.Nodes[g.ready[0]]
 			g.ready = g.ready[1:]
+			if g.restore(n) {
+				continue
+			}
 			given, e, settled := g.prepare(ctx, n)
 			if settled {
 				g.finish(ctx, e)
@@ -235,7 +241,11 @@ func (g *graph) run(ctx context.Context) {
 				done = make(chan ended, g.at)
 			}
 			g.running++
-			owned.Go(func() { done <- g.work(ctx, given, e) })
+			owned.Go(func() {
+				e := g.work(ctx, given, e)
+				e.lane.Ready()
+				done <- e
+			})
 		}
 		if g.running == 0 {
 			return
@@ -262,7 +272,7 @@ func (g *graph) isLight(n *pipeline.Node) bool {
 
 // prepare decides whether a node runs, and on what. settled says that it does not.
 func (g *graph) prepare(ctx context.Context, n *pipeline.Node) (given kernel.Value, e ended, settled bool) {
-	e.node = n
+	e.node, e.lane = n, g.lane.Inner(n.Name)
 	if w := &g.waves[n.Wave-1]; w.started.IsZero() {
 		w.started = time.Now()
 	}
@@ -282,11 +292,12 @@ func (g *graph) prepare(ctx context.Context, n *pipeline.Node) (given kernel.Val
 			kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeWarned, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Reason: text})
 		}
 	}
+	g.given.Clock = e.lane.Clock()
 	given, e.err = n.Prepare(&g.given)
 	if e.err != nil {
 		return nil, e, true
 	}
-	if n.When != nil && !g.holds(ctx, n, given) {
+	if n.When != nil && !g.holds(ctx, n, given, e.lane) {
 		e.skip = "when clause '" + n.When.Text + "' evaluated to False"
 		e.output, e.err = skipValue(e.skip, false), criticalSkip(n, e.skip)
 		return nil, e, true
@@ -304,8 +315,8 @@ func (g *graph) prepare(ctx context.Context, n *pipeline.Node) (given kernel.Val
 }
 
 // holds evaluates a when clause. What cannot be evaluated does not hold.
-func (g *graph) holds(ctx context.Context, n *pipeline.Node, given kernel.Value) bool {
-	scope := n.ScopeOf(given, g.r.context, nil)
+func (g *graph) holds(ctx context.Context, n *pipeline.Node, given kernel.Value, lane *journal.Lane) bool {
+	scope := n.ScopeOf(given, g.r.context, lane.Clock())
 	scope.Input, scope.Results = g.input, g
 	ok, err := n.When.Predicate(scope)
 	if err != nil && g.r.observed() {
@@ -375,6 +386,7 @@ func (g *graph) finish(ctx context.Context, e ended) {
 	var s *suspension
 	switch {
 	case errors.As(e.err, &s):
+		g.note(e, journal.Waiting, s)
 		g.wait(n, s)
 		g.label(n.Index, e.labels)
 		g.emitNode(ctx, kernel.NodeCompleted, e, nil)
@@ -382,6 +394,7 @@ func (g *graph) finish(ctx context.Context, e ended) {
 	case e.err != nil && !g.handled(ctx, &e):
 		return
 	case e.skip != "":
+		g.note(e, journal.Skipped, nil)
 		g.state[n.Index] = skipped
 		if g.r.observed() {
 			kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeSkipped, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Reason: e.skip})
@@ -391,11 +404,20 @@ func (g *graph) finish(ctx context.Context, e ended) {
 		delete(g.progress, n.Name)
 		g.noteCached(e)
 		if e.err == nil {
+			g.note(e, journal.Finished, nil)
 			g.emitNode(ctx, kernel.NodeCompleted, e, nil)
 		}
 	}
-	g.results[n.Index] = e.output
-	g.label(n.Index, e.labels)
+	w := g.settle(n, e.output, e.labels)
+	if w.left == 0 && g.r.observed() {
+		kernel.Emit(ctx, &kernel.Event{Type: kernel.WaveCompleted, Wave: n.Wave, DurationMS: milliseconds(time.Since(w.started)), Body: g.body})
+	}
+}
+
+// settle notes the result of a node that is done, and readies those that waited for it.
+func (g *graph) settle(n *pipeline.Node, output kernel.Value, labels *kernel.Labels) *waveState {
+	g.results[n.Index] = output
+	g.label(n.Index, labels)
 	g.done++
 	for _, next := range n.Dependents() {
 		if g.missing[next]--; g.missing[next] == 0 {
@@ -403,9 +425,8 @@ func (g *graph) finish(ctx context.Context, e ended) {
 		}
 	}
 	w := &g.waves[n.Wave-1]
-	if w.left--; w.left == 0 && g.r.observed() {
-		kernel.Emit(ctx, &kernel.Event{Type: kernel.WaveCompleted, Wave: n.Wave, DurationMS: milliseconds(time.Since(w.started)), Body: g.body})
-	}
+	w.left--
+	return w
 }
 
 // wait notes what a node waits for, and how far it came.
@@ -430,12 +451,20 @@ func (g *graph) handled(ctx context.Context, e *ended) bool {
 	if code := kernel.CodeOf(e.err); code == kernel.CodeTimeout || code == kernel.CodeCanceled {
 		event = kernel.NodeCancelled
 	}
+	fails := n.OnError == "" || ctx.Err() != nil
+	if fails {
+		g.note(*e, journal.Failed, nil)
+	} else {
+		handled := *e
+		handled.output = errorValue(n, e.err)
+		g.note(handled, journal.Finished, nil)
+	}
 	if e.skip == "" {
 		var shown *kernel.Error
 		errors.As(e.err, &shown)
 		g.emitNode(ctx, event, *e, shown)
 	}
-	if n.OnError == "" || ctx.Err() != nil {
+	if fails {
 		g.failures = append(g.failures, nodeFailure{n, e.err})
 		return false
 	}

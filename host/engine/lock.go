@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
@@ -53,6 +54,9 @@ func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.
 	if err != nil {
 		return nil, err
 	}
+	if answer, _ := reply.Value.(map[string]any); r.tape.Again() && answer["acquired"] != false {
+		return recordedLease{name, journal.LaneFrom(ctx)}, nil
+	}
 	answer, _ := reply.Value.(map[string]any)
 	id, _ := answer["lease"].(string)
 	if found := r.context.Leases.Find("", name, id); id != "" && len(found) == 1 {
@@ -62,6 +66,29 @@ func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.
 		return nil, &kernel.Error{Code: kernel.CodeLockHeld, What: "the lock " + kernel.Quote(name) + " is held", Why: "it was not given back within the lock's timeout", Fix: "raise the timeout, or see who holds it: hexdag locks who " + kernel.Quote(name)}
 	}
 	return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the lock " + kernel.Quote(name) + " was not acquired", Why: "a hook answered in place of the port", Fix: "have it let lock.acquire pass"}
+}
+
+// recordedLease stands for a lock in a run that is done again: nobody else works.
+type recordedLease struct {
+	name string
+	lane *journal.Lane
+}
+
+func (l recordedLease) ID() string          { return "" }
+func (l recordedLease) Name() string        { return l.name }
+func (l recordedLease) Fence() kernel.Fence { return kernel.Fence{} }
+func (l recordedLease) Valid() bool         { return true }
+
+func (l recordedLease) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
+
+// Release fails where the lock was lost then.
+func (l recordedLease) Release(context.Context) error {
+	if was := l.lane.Ending(); was != nil && was.Code == kernel.CodeLockLost {
+		return was
+	}
+	return nil
 }
 
 // releaseLock gives a lock back. Work that ended after it was lost has failed: somebody else may have worked meanwhile.

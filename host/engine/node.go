@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 )
@@ -17,16 +17,20 @@ type worker struct {
 	n *pipeline.Node
 	*site
 	flow    kernel.Flow
-	learned kernel.FlowContext // of flow; here, so that it takes no allocation
-	from    *Progress          // what it goes on from; nil: from the start
-	cached  *kernel.Cached     // where its answer is from; nil: it worked for it
+	learned workContext // of flow; here, so that it takes no allocation
+	lane    *journal.Lane
+	from    *Progress      // what it goes on from; nil: from the start
+	cached  *kernel.Cached // where its answer is from; nil: it worked for it
 }
 
 // work runs a node that is due, while the run holds the node's lock. One that waits for a lock takes no place among
 // those that run at once: whoever holds the lock may need it.
 func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
-	w := &worker{g: g, n: e.node, site: g.r.sites[e.node], from: e.from}
+	w := &worker{g: g, n: e.node, site: g.r.sites[e.node], from: e.from, lane: e.lane}
 	w.flow.Set(e.labels)
+	if w.n.Lock != nil {
+		ctx = journal.WithLane(ctx, e.lane)
+	}
 	if w.n.Lock == nil {
 		return w.work(ctx, given, e)
 	}
@@ -48,7 +52,7 @@ func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 			}
 			defer g.r.release()
 		}
-		w.learned = kernel.FlowContext{Context: ctx, Flow: &w.flow}
+		w.learned = workContext{kernel.FlowContext{Context: ctx, Flow: &w.flow}, w.lane}
 		ctx = &w.learned
 	}
 	if g.r.observed() {
@@ -63,8 +67,25 @@ func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 	return e
 }
 
+// workContext is what a node works in.
+type workContext struct {
+	kernel.FlowContext
+	lane *journal.Lane
+}
+
+// Value returns the node's flow, its lane, or what the context has.
+func (c *workContext) Value(key any) any {
+	if key == (journal.LaneKey{}) && c.lane != nil {
+		return c.lane
+	}
+	return c.FlowContext.Value(key)
+}
+
 // acquire takes a place among the nodes that run at once, of the run and of all runs.
 func (r *run) acquire(ctx context.Context) error {
+	if r.tape.Again() { // the order is the recording's
+		return nil
+	}
 	select {
 	case r.limit <- struct{}{}:
 	case <-ctx.Done():
@@ -80,6 +101,9 @@ func (r *run) acquire(ctx context.Context) error {
 }
 
 func (r *run) release() {
+	if r.tape.Again() {
+		return
+	}
 	<-r.engine.slots
 	<-r.limit
 }
@@ -102,11 +126,7 @@ func (w *worker) attempts(ctx context.Context, given kernel.Value) (kernel.Value
 			return nil, err
 		}
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeRetrying, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Attempt: attempt, Reason: err.Error()})
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if w.lane.Sleep(ctx, delay) != nil {
 			return nil, err
 		}
 	}
@@ -118,19 +138,16 @@ func (w *worker) attempt(ctx context.Context, given kernel.Value, attempt int) (
 	if timeout == 0 {
 		timeout = w.g.timeout
 	}
-	if timeout > 0 {
+	if timeout > 0 && !w.lane.Again() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, timeoutError{"node " + w.n.Name, timeout})
 		defer cancel()
 	}
-	// A panic of the host's own code fails the node, not the process.
-	defer func() {
-		if v := recover(); v != nil {
-			err = &kernel.Error{Code: kernel.CodeInternal, What: fmt.Sprintf("the host panicked: %v", v), Fix: "report it", Err: fmt.Errorf("%v\n%s", v, debug.Stack())}
-		}
-	}()
 	call := &kernel.NodeCall{Name: w.n.Name, Kind: w.n.Kind, Attempt: attempt, Input: given}
-	output, err = w.hooked(ctx, call, 0)
+	output, err = kernel.Guarded(func() (kernel.Value, error) { return w.hooked(ctx, call, 0) })
+	if was := w.lane.Ending(); err != nil && was != nil && (was.Code == kernel.CodeTimeout || was.Code == kernel.CodeCanceled) {
+		return nil, was // its time was up then
+	}
 	return output, interrupted(ctx, err)
 }
 
@@ -253,7 +270,7 @@ func (w *worker) body(ctx context.Context, call *kernel.NodeCall) (kernel.Value,
 }
 
 func (w *worker) scope(given kernel.Value) *pipeline.Scope {
-	return w.n.ScopeOf(given, w.g.r.context, nil)
+	return w.n.ScopeOf(given, w.g.r.context, w.lane.Clock())
 }
 
 func (w *worker) caller() kernel.Caller {

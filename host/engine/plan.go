@@ -73,6 +73,9 @@ func (e *Engine) Plan(p *pipeline.Pipeline, doors Doors, hooks []NodeHook) (*Pla
 	return plan, nil
 }
 
+// Door returns the way to the ports of what names none of its own.
+func (p *Plan) Door() *ports.Door { return p.door }
+
 // checker collects what is wrong with a pipeline on this host.
 type checker struct {
 	engine   *Engine
@@ -115,7 +118,7 @@ func (c *checker) own(n *pipeline.Node) []*NodeHook {
 func (c *checker) check(n *pipeline.Node, door *ports.Door) {
 	n.Functions(func(f *pipeline.Function) { c.function(n, f) })
 	needs := func(op, port string) {
-		if !slices.Contains(door.Ops(), op) {
+		if !door.Has(op) {
 			c.add(at(n), kernel.CodePipeline, "missing required port '"+port+"'", "configure it: ports: {"+port+": {adapter: ...}}")
 		}
 	}
@@ -191,7 +194,7 @@ func (c *checker) serviceCall(n *pipeline.Node, b *pipeline.ServiceCall, door *p
 	case named:
 		b = &pipeline.ServiceCall{Service: service.Builtin, Method: b.Method}
 	}
-	if ops := door.Ops(); !slices.Contains(ops, b.Service+"."+b.Method) {
-		c.add(at(n), kernel.CodePipeline, "there is no operation "+kernel.Quote(b.Service+"."+b.Method), kernel.DidYouMean(b.Service+"."+b.Method, ops))
+	if op := b.Service + "." + b.Method; !door.Has(op) {
+		c.add(at(n), kernel.CodePipeline, "there is no operation "+kernel.Quote(op), kernel.DidYouMean(op, door.Ops()))
 	}
 }

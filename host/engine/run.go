@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 )
@@ -17,12 +18,15 @@ type run struct {
 	context *kernel.RunContext
 	started time.Time
 	limit   chan struct{} // bounds the nodes of this run that work at once, bodies included
+	tape    *journal.Tape // nil where nothing is taken down
 }
 
 // observed reports whether anybody is told of events.
-func (r *run) observed() bool { return r.context.Observer != nil }
+func (r *run) observed() bool { return r.context.Observed() }
 
 func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption) *Result {
+	lane := r.tape.Lane("")
+	ctx = journal.WithLane(ctx, lane)
 	if r.observed() {
 		event := &kernel.Event{Type: kernel.PipelineStarted, Nodes: len(r.Nodes), Waves: len(r.Waves)}
 		if from != nil {
@@ -30,7 +34,7 @@ func (r *run) execute(ctx context.Context, input kernel.Value, from *Resumption)
 		}
 		kernel.Emit(ctx, event)
 	}
-	g := r.graph(r.Graph, input)
+	g := r.graph(r.Graph, input, lane)
 	g.inputLabels = r.context.InputLabels
 	var err error
 	if r.Input != nil && from == nil {

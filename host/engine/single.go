@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
@@ -54,7 +55,10 @@ type NodeOutcome struct {
 func (p *Plan) RunNode(ctx context.Context, rc *kernel.RunContext, work *NodeWork) *NodeOutcome {
 	r, ctx, leave := p.enter(ctx, rc, work.Since)
 	defer leave()
-	g := r.graph(p.Graph, orEmpty(work.Input))
+	r.tape, _ = rc.Journal.(*journal.Tape)
+	lane := r.tape.Lane("")
+	ctx = journal.WithLane(ctx, lane)
+	g := r.graph(p.Graph, orEmpty(work.Input), lane)
 	g.inputLabels = rc.InputLabels
 	g.resume(&work.From)
 	n := p.Node(work.Node)
@@ -93,7 +97,7 @@ func leftHeld(rc *kernel.RunContext) error {
 // Expire ends a wait of a node for which no event came in time.
 func (p *Plan) Expire(rc *kernel.RunContext, w Wait, labels *kernel.Labels) *NodeOutcome {
 	r := &run{Plan: p, context: rc}
-	g := r.graph(p.Graph, nil)
+	g := r.graph(p.Graph, nil, nil)
 	n := p.Node(w.Node)
 	if n == nil {
 		return failedNode(&kernel.Error{Code: kernel.CodeInternal, What: "pipeline " + kernel.Quote(p.Name) + " has no node " + kernel.Quote(w.Node), Fix: "report it"})
@@ -187,7 +191,7 @@ func (p *Plan) Conclude(rc *kernel.RunContext, input kernel.Value, e *Ending) *R
 	r := &run{Plan: p, context: rc, started: rc.Started}
 	ctx, cancel := e.context()
 	defer cancel()
-	g := r.graph(p.Graph, orEmpty(input))
+	g := r.graph(p.Graph, orEmpty(input), nil)
 	g.resume(&Resumption{Results: e.Results})
 	g.done = e.Done
 	for name, why := range e.Failures {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/sandbox"
@@ -80,8 +81,10 @@ func (h *guestHost) Random(ctx context.Context, p []byte) error {
 		source = run.Entropy
 	}
 	drawn, err := effects(ctx).Draw(abi.OpRandom, func() ([]byte, error) {
-		_, err := io.ReadFull(source, p)
-		return p, err
+		return journal.LaneFrom(ctx).Draw(abi.OpRandom, func() ([]byte, error) {
+			_, err := io.ReadFull(source, p)
+			return p, err
+		})
 	})
 	copy(p, drawn)
 	h.trace.drew(p)
@@ -98,11 +101,13 @@ func effects(ctx context.Context) *kernel.Effects {
 
 // reading is what the clock says, or said before the body waited.
 func reading(ctx context.Context, now func() time.Time) (time.Time, error) {
-	fx := effects(ctx)
-	if fx == nil {
+	fx, lane := effects(ctx), journal.LaneFrom(ctx)
+	if fx == nil && lane == nil {
 		return now(), nil
 	}
-	text, err := fx.Draw(abi.OpClock, func() ([]byte, error) { return now().MarshalBinary() })
+	text, err := fx.Draw(abi.OpClock, func() ([]byte, error) {
+		return lane.Draw(abi.OpClock, func() ([]byte, error) { return now().MarshalBinary() })
+	})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -162,7 +167,12 @@ func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, 
 	if m.owner.spec.Trace != nil {
 		host.trace = &Trace{Point: call.Point, Input: call.Input, Body: call.Body, Config: call.Config}
 	}
+	lane, entered := journal.LaneFrom(ctx), journal.Guest{Module: m.Name(), Digest: m.Digest(), Point: string(call.Point)}
+	if err := lane.Enter(entered); err != nil {
+		return nil, kernel.At(err, kernel.Where{Module: m.ID(), Node: node})
+	}
 	out, err := m.Call(ctx, call)
+	err = lane.Leave(entered, out.Usage.Fuel, out.Verdict.String(), err)
 	m.owner.stats.add(out, err)
 	if host.trace != nil {
 		host.trace.Outcome, host.trace.Err = out, err

@@ -238,6 +238,9 @@ func (m *Module) Name() string { return m.latest().Name() }
 // Digest returns "sha256:" and the hexadecimal digest of the current bytes.
 func (m *Module) Digest() string { return m.latest().Digest() }
 
+// Path returns the file that the module was loaded from.
+func (m *Module) Path() string { return m.spec.Path }
+
 // ID returns name@digest, the digest cut to twelve digits, as errors show it.
 func (m *Module) ID() string { return m.latest().ID() }
 

@@ -69,6 +69,3 @@ func (m *Module) begin(run *kernel.RunContext, digest string) bool {
 	}
 	return false
 }
-
-// File returns the path of the module's file.
-func (m *Module) File() string { return m.spec.Path }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/sandbox"
 	"github.com/hexdag/hexdag/host/schema"
@@ -19,7 +20,8 @@ func runMessage(ctx context.Context) kernel.Message {
 	if run == nil {
 		run = &kernel.RunContext{}
 	}
-	return run.Message(func(usage kernel.UsageSnapshot) kernel.Message {
+	usage := journal.LaneFrom(ctx).Usage(run.Used())
+	return run.Message(usage, func(usage kernel.UsageSnapshot) kernel.Message {
 		v := map[string]any{"run_id": run.RunID, "pipeline": run.PipelineName, "tenant": run.Tenant, "principal": run.Principal, "usage": usageValue(usage)}
 		if run.ParentRunID != "" {
 			v["parent_run_id"] = run.ParentRunID

@@ -22,14 +22,14 @@ type Kind string
 const (
 	Begin    Kind = "begin"    // of a run, or of what follows after it was suspended: Head
 	Recover  Kind = "recover"  // another process took the run up where its host had died: Host, InFlight
-	Start    Kind = "start"    // a node began to work
-	Done     Kind = "done"     // a node is done: State, Value, Labels, Failed, Cached, Waits
+	Done     Kind = "done"     // a node is done: State, Value, Labels, Failed, Cached, Pause, Reads
 	Decision Kind = "decision" // of governance, about the call that follows in the lane
 	Call     Kind = "call"     // a port was called: written before that is done
 	Reply    Kind = "reply"    // what it answered: Value, Body, Labels, or Failed
 	Draw     Kind = "draw"     // Op is clock.read or random.read: Body
-	Enter    Kind = "enter"    // a module was called: Module, Digest, Point, Usage
+	Enter    Kind = "enter"    // a module was called: Module, Digest, Point, Usage; or Go code: Op
 	Leave    Kind = "leave"    // it returned: Fuel, Verdict, or Failed
+	Ran      Kind = "ran"      // a module was called and returned, and did nothing else meanwhile: what Enter and Leave have
 	Local    Kind = "local"    // Go code of the embedding program: Op names it; Value, Verdict, or Failed
 	Answer   Kind = "answer"   // a node's answer was taken from the cache: Value, Labels, Cached
 	Told     Kind = "event"    // the run's observer was told of an event
@@ -56,19 +56,42 @@ type Entry struct {
 	Body     []byte                `json:"body,omitempty"`
 	Labels   *kernel.Labels        `json:"labels,omitempty"`
 	Failed   *kernel.Error         `json:"failed,omitempty"`
-	Withheld bool                  `json:"withheld,omitempty"` // the reply is a secret, and is not kept
 	Decided  *kernel.Decision      `json:"decided,omitempty"`
 	Asked    json.RawMessage       `json:"asked,omitempty"` // what governance was asked, where that is kept
 	Module   string                `json:"module,omitempty"`
 	Point    string                `json:"point,omitempty"`
 	Fuel     int64                 `json:"fuel,omitempty"`
 	Verdict  string                `json:"verdict,omitempty"`
-	Usage    *kernel.UsageSnapshot `json:"usage,omitempty"`
-	State    string                `json:"state,omitempty"` // finished, skipped, failed or waiting
+	Usage    *kernel.UsageSnapshot `json:"usage,omitempty"`   // what the module was told that the run had used
+	Charges  []kernel.Charge       `json:"charges,omitempty"` // what a call has cost its run
+	Reads    []string              `json:"reads,omitempty"`   // the artifacts that the node had read by then
+	State    State                 `json:"state,omitempty"`
+	Pause    json.RawMessage       `json:"pause,omitempty"` // what a node that waits goes on with
 	Cached   *kernel.Cached        `json:"cached,omitempty"`
 	Event    *kernel.Event         `json:"event,omitempty"`
 	Status   string                `json:"status,omitempty"`
+	Redacted bool                  `json:"redacted,omitempty"` // values were taken out later
+
+	request *Request // whose digest is due when the entry is written
 }
+
+// Seal completes an entry before it is written: what takes time, and nobody waits for.
+func (e *Entry) Seal() {
+	if e.request != nil {
+		e.Digest, e.request = digest(e.request.Args, e.request.Body), nil
+	}
+}
+
+// State is what became of a node.
+type State string
+
+// The states of nodes.
+const (
+	Finished State = "finished" // also where its failure was handled
+	Skipped  State = "skipped"
+	Failed   State = "failed"
+	Waiting  State = "waiting"
+)
 
 // InFlight is a call that was under way when its host died: nobody knows whether it was done.
 type InFlight struct {

@@ -123,3 +123,17 @@ type PortHook interface {
 
 // PortFunc is the implementation of a port's method.
 type PortFunc func(ctx context.Context, call *PortCall) (*PortReply, error)
+
+type idempotencyKey struct{}
+
+// WithIdempotencyKey returns the context of a call that may be done a second time, with the same key, where
+// nobody knows whether it was done.
+func WithIdempotencyKey(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, idempotencyKey{}, key)
+}
+
+// IdempotencyKeyFrom returns the key that a port passes on with what it changes, or "".
+func IdempotencyKeyFrom(ctx context.Context) string {
+	key, _ := ctx.Value(idempotencyKey{}).(string)
+	return key
+}

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -27,6 +28,7 @@ const (
 	CodeModuleExport    Code = "module.export"        // lacks the export that it is used for
 	CodePolicy          Code = "policy.invalid"       // a policy that does not compile or load
 	CodeAuditTampered   Code = "audit.tampered"       // the audit log is not what was written
+	CodeJournal         Code = "journal.invalid"      // a run's journal that this version cannot read, or not use for this
 	CodeExpression      Code = "expression.syntax"    // not an expression, or one that uses what is not allowed
 
 	// Denied: a rule said no.
@@ -45,9 +47,13 @@ const (
 	CodeArguments   Code = "port.arguments"   // arguments that the operation does not take
 	CodeNotFound    Code = "port.not_found"
 	CodeRetry       Code = "retry"
-	CodeLockHeld    Code = "lock.held"         // somebody else holds it
-	CodeLockLost    Code = "lock.lost"         // it is no longer held; a later holder may have written
-	CodeAudit       Code = "audit.unavailable" // an audited action was refused because it could not be recorded
+	CodeLockHeld    Code = "lock.held"          // somebody else holds it
+	CodeLockLost    Code = "lock.lost"          // it is no longer held; a later holder may have written
+	CodeAudit       Code = "audit.unavailable"  // an audited action was refused because it could not be recorded
+	CodeDiverged    Code = "journal.diverged"   // a run that is done again, or goes on, does something else than its journal says
+	CodeUnrecorded  Code = "journal.unrecorded" // a run that is done again asks for what its journal does not hold
+	CodeInFlight    Code = "journal.in_flight"  // nobody knows whether what was under way when the host died was done
+	CodeFenced      Code = "run.fenced"         // another host has taken the run over
 	CodeInternal    Code = "internal"
 
 	CodeExpressionFailed Code = "expression.failed" // an expression that has no value for this data
@@ -69,7 +75,7 @@ func (c Code) Class() Class {
 	case CodeDenied, CodeApproval:
 		return ClassDenied
 	case CodeSyntax, CodePipeline, CodeUnknownKind, CodeNotYet, CodeConfig, CodeInput, CodeModuleNotFound, CodeModuleInvalid,
-		CodeModuleComponent, CodeModuleImport, CodeModuleGrant, CodeModuleExport, CodePolicy, CodeAuditTampered, CodeExpression:
+		CodeModuleComponent, CodeModuleImport, CodeModuleGrant, CodeModuleExport, CodePolicy, CodeAuditTampered, CodeJournal, CodeExpression:
 		return ClassBadInput
 	}
 	return ClassFailed
@@ -178,4 +184,15 @@ func At(err error, w Where) error {
 		p.Run = w.Run
 	}
 	return &placed
+}
+
+// Guarded does what may panic, in the host's own code or that of the program which embeds it: that fails what was to be
+// done, not the process.
+func Guarded[V any](do func() (V, error)) (v V, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Error{Code: CodeInternal, What: fmt.Sprintf("the host panicked: %v", p), Fix: "report it", Err: fmt.Errorf("%v\n%s", p, debug.Stack())}
+		}
+	}()
+	return do()
 }

@@ -34,7 +34,7 @@ func appendJSON(dst []byte, v Value, depth int) ([]byte, error) {
 		}
 		return append(dst, v...), nil
 	case string:
-		return appendString(dst, v), nil
+		return AppendString(dst, v), nil
 	case int:
 		return strconv.AppendInt(dst, int64(v), 10), nil
 	case int64:
@@ -94,7 +94,7 @@ func appendObject(dst []byte, v map[string]any, depth int) ([]byte, error) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, name), ':')
+		dst = append(AppendString(dst, name), ':')
 		var err error
 		if dst, err = appendJSON(dst, v[name], depth+1); err != nil {
 			return dst, err
@@ -105,7 +105,8 @@ func appendObject(dst []byte, v map[string]any, depth int) ([]byte, error) {
 
 const hexDigits = "0123456789abcdef"
 
-func appendString(dst []byte, s string) []byte {
+// AppendString appends s as a JSON string, in valid UTF-8.
+func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {

@@ -73,6 +73,9 @@ func (r *RunContext) endLLM(ctx context.Context, model string, reserved, input, 
 	}
 	r.Usage.InputTokens.Add(input)
 	r.Usage.OutputTokens.Add(output)
+	if run := RunFrom(ctx); run != nil && run.Journal != nil {
+		run.Journal.Charged(ctx, Charge{Model: model, Input: input, Output: output})
+	}
 	s := &r.Spending
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,6 +93,15 @@ func (r *RunContext) endLLM(ctx context.Context, model string, reserved, input, 
 		return &Error{Code: CodeLimit, What: "the cost of model " + Quote(model) + " is not known", Why: "limits.max_cost_usd cannot be enforced without its price", Fix: "have the operator add it under prices: {" + Quote(model) + ": {input: ..., output: ...}}"}
 	}
 	return nil
+}
+
+// Recharge counts what a call cost that was done before, and is not done again.
+func (r *RunContext) Recharge(c Charge) {
+	r = r.paying()
+	r.Spending.mu.Lock()
+	r.Spending.calls++
+	r.Spending.mu.Unlock()
+	_ = r.endLLM(context.Background(), c.Model, 0, c.Input, c.Output) // it was admitted then; nobody is warned again
 }
 
 // StartTool admits a call of a tool and counts it.

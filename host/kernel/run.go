@@ -25,6 +25,8 @@ type RunContext struct {
 	Started         time.Time
 	Deadline        time.Time // when the run is stopped; zero means never
 	Observer        Observer  // may be nil
+	Journal         Journal   // may be nil
+	Durable         bool      // a journal is kept of it, and of the runs that it starts
 	Fresh           bool      // its nodes work, whatever is kept of them
 	// Clock and Entropy are what modules that may ask get as the time and as
 	// randomness; nil means the machine's.
@@ -49,6 +51,24 @@ type RunContext struct {
 	// InputLabels are those of the run's input.
 	InputLabels *Labels
 }
+
+// Journal takes down what becomes of a run; package journal is one.
+type Journal interface {
+	// Told is given each event, and answers whether the observer is to be told of it.
+	Told(ctx context.Context, e *Event) bool
+	// Charged is given what a call has cost.
+	Charged(ctx context.Context, c Charge)
+}
+
+// Charge is what the call of a model has cost its run.
+type Charge struct {
+	Model  string `json:"model"`
+	Input  int64  `json:"input_tokens"`
+	Output int64  `json:"output_tokens"`
+}
+
+// Observed reports whether anybody is told of events.
+func (r *RunContext) Observed() bool { return r.Observer != nil || r.Journal != nil }
 
 // Part returns a run with an id of its own within this one: for the same caller, under the same locks,
 // and at this one's expense, so that both together stay within one set of limits.
@@ -184,8 +204,7 @@ type runMessage struct {
 
 // Message returns the run as modules read it: what describe makes of its usage,
 // kept for as long as that stays the same.
-func (r *RunContext) Message(describe func(UsageSnapshot) Message) Message {
-	usage := r.Used()
+func (r *RunContext) Message(usage UsageSnapshot, describe func(UsageSnapshot) Message) Message {
 	if known := r.message.Load(); known != nil && known.usage == usage {
 		return known.Message
 	}
@@ -211,12 +230,15 @@ func RunFrom(ctx context.Context) *RunContext {
 // an observer, it does nothing.
 func Emit(ctx context.Context, e *Event) {
 	run := RunFrom(ctx)
-	if run == nil || run.Observer == nil {
+	if run == nil || !run.Observed() {
 		return
 	}
 	e.Time = time.Now()
 	e.RunID, e.ParentRunID, e.Pipeline, e.Tenant = run.RunID, run.ParentRunID, run.PipelineName, run.Tenant
-	run.Observer(e)
+	tell := run.Journal == nil || run.Journal.Told(ctx, e)
+	if tell && run.Observer != nil {
+		run.Observer(e)
+	}
 }
 
 // ContextError returns why ctx is done, as an Error.

@@ -15,9 +15,6 @@ const maxCached = 1024
 // that has changed, or whose includes or environment variables have, is read
 // anew. It may be used by several goroutines. The zero value is usable.
 type Cache struct {
-	// Keep has pipelines have the texts of their files.
-	Keep bool
-
 	mu    sync.Mutex
 	files map[cacheKey]*cached
 }
@@ -27,8 +24,8 @@ type cacheKey struct{ file, environment string }
 type cached struct {
 	file  *File
 	reads map[string][sha256.Size]byte // digests by path
+	texts map[string][]byte
 	env   map[string]variable
-	texts map[string][]byte // by path; nil where they are not kept
 }
 
 // variable is what the environment answered.
@@ -46,17 +43,13 @@ func (c *Cache) Read(file string, opts Options) (*File, error) {
 	if known != nil && known.current(opts) {
 		return known.file, nil
 	}
-	fresh := &cached{reads: map[string][sha256.Size]byte{}, env: map[string]variable{}}
-	if c.Keep {
-		fresh.texts = map[string][]byte{}
-	}
+	fresh := &cached{reads: map[string][sha256.Size]byte{}, texts: map[string][]byte{}, env: map[string]variable{}}
 	f, err := Read(file, fresh.watch(opts))
 	if err != nil {
 		return nil, err
 	}
 	fresh.file = f
-	f.setVersion(fresh.reads)
-	f.setSources(fresh.texts)
+	f.setVersion(fresh.reads, fresh.texts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.files == nil || len(c.files) >= maxCached {
@@ -77,12 +70,7 @@ func (c *cached) watch(opts Options) Options {
 		c.env[name] = v
 		return v.value, v.set
 	}
-	opts.read = func(file string, text []byte) {
-		c.reads[file] = sha256.Sum256(text)
-		if c.texts != nil {
-			c.texts[file] = text
-		}
-	}
+	opts.read = func(file string, text []byte) { c.reads[file], c.texts[file] = sha256.Sum256(text), text }
 	return opts
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -31,6 +32,7 @@ type Config struct {
 	Executor  ExecutorSpec
 
 	Audit         AuditSpec
+	Journal       JournalSpec
 	Triggers      []TriggerSpec
 	Subscriptions []SubscriptionSpec
 
@@ -51,6 +53,17 @@ type ExecutorSpec struct {
 type AuditSpec struct {
 	Arguments bool   // of what governance is asked, and not their digest alone
 	Salts     string // the file of the salts of what is masked; "" means beside the log
+}
+
+// JournalSpec says where runs are recorded, and for how long that is kept.
+type JournalSpec struct {
+	Adapter string // sqlite or postgres; "" means sqlite
+	Config  map[string]any
+	Where   kernel.Where
+
+	Keep       time.Duration // the journals of runs that completed; 0 means the default
+	KeepFailed time.Duration // those of the others; 0 means as Keep
+	MaxRuns    int           // that have ended; 0 means no limit
 }
 
 // Price is what the tokens of the models cost whose names match a pattern.
@@ -162,6 +175,9 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		}
 		audit.Rest()
 	}
+	if s := spec.Member("journal"); s != nil {
+		c.Journal = r.readJournal(s)
+	}
 	c.readLimits(spec)
 	c.Executor = r.readExecutor(spec.Member("executor"))
 	c.Ports = r.readPorts(spec.Get("ports"))
@@ -194,6 +210,19 @@ func (r *reader) readExecutor(s *source.Section) ExecutorSpec {
 	}
 	s.Rest()
 	return e
+}
+
+func (r *reader) readJournal(s *source.Section) JournalSpec {
+	j := JournalSpec{Where: s.At.Where(), Adapter: r.oneOf(s, "adapter", "sqlite", "postgres"), Keep: s.Seconds("keep"), KeepFailed: s.Seconds("keep_failed"), MaxRuns: s.Amount("max_runs")}
+	if v := s.Get("config"); v != nil {
+		config, ok := v.Plain().(map[string]any)
+		if !ok {
+			r.Add(v.Errorf(r.Code, "write config: {name: value}", "config must be a mapping"))
+		}
+		j.Config = config
+	}
+	s.Rest()
+	return j
 }
 
 // resolve makes a path of the file relative to the file's folder.

@@ -18,6 +18,24 @@ type Graph struct {
 // Node returns the node of that name; nil if there is none.
 func (g *Graph) Node(name string) *Node { return g.byName[name] }
 
+// After returns the names of a node and of all that depend on it, however indirectly.
+func (g *Graph) After(name string) map[string]bool {
+	after := map[string]bool{}
+	todo := []*Node{g.byName[name]}
+	for len(todo) > 0 {
+		n := todo[0]
+		todo = todo[1:]
+		if n == nil || after[n.Name] {
+			continue
+		}
+		after[n.Name] = true
+		for _, i := range n.Dependents() {
+			todo = append(todo, g.Nodes[i])
+		}
+	}
+	return after
+}
+
 // visit calls f with every reference of a node.
 func (n *Node) visit(f func(Reference)) {
 	n.mapping.visit(f)

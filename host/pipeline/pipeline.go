@@ -20,7 +20,8 @@ type Pipeline struct {
 	Name        string
 	Namespace   string // metadata.namespace: the environment it is for
 	Description string
-	Version     string // "sha256:..." of all that was read for it; "" where it was not read through a Cache
+	Version     string            // "sha256:..." of all that was read for it; "" where it was not read through a Cache
+	Sources     map[string]Source // by path, each file that was read for it
 	Where       kernel.Where
 
 	Ports     map[string]PortSpec
@@ -38,9 +39,6 @@ type Pipeline struct {
 	Lock        *Lock         // what a run holds while it works; may be nil
 	Input       *types.Object // what the run's input is held to; may be nil
 	OutputType  *types.Object // what the output is held to; may be nil
-
-	// Sources are all files that were read for it, where the Cache keeps them.
-	Sources []Source
 
 	// Warnings are what works and is likely not meant.
 	Warnings []*kernel.Error

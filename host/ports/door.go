@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/obligation"
 )
@@ -24,6 +25,8 @@ type Door struct {
 	approver   Approver
 	ops        map[string]*Op
 	hooks      []Registration
+	repeatable func(op string, args map[string]any) bool
+	anything   bool // an operation that it does not know is one without arguments that capabilities restrict
 }
 
 // Registration says what a hook is around, and what a failure of its own means.
@@ -107,10 +110,35 @@ func (d *Door) Ops() []string {
 	return names
 }
 
+// Has reports whether there is an operation.
+func (d *Door) Has(op string) bool { return d.anything || d.ops[op] != nil }
+
+// ForRecorded has the door know every operation, for runs that are done again: their calls are answered from the recording, whatever
+// served them then.
+func (d *Door) ForRecorded() { d.anything = true }
+
+// anyOp is an operation of which nothing is known: capabilities may restrict each argument that is text.
+func anyOp(call *kernel.PortCall) *Op {
+	op := &Op{Name: call.Op, Func: unknown}
+	for _, name := range slices.Sorted(maps.Keys(call.Args)) {
+		if text, ok := call.Args[name].(string); ok && len(text) <= maxGuarded {
+			op.Guards = append(op.Guards, name)
+		}
+	}
+	return op
+}
+
+func unknown(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	return nil, &kernel.Error{Code: kernel.CodeUnrecorded, What: call.Op + " was not called", Why: "the run is done again without the world"}
+}
+
 // CheckCapability returns an error if a capability can never apply: an unknown
 // operation, or an argument that the operation does not guard.
 func (d *Door) CheckCapability(op string, args []string) error {
 	o, ok := d.ops[op]
+	if !ok && d.anything {
+		return nil
+	}
 	if !ok {
 		return fmt.Errorf("there is no operation %s; there are %s", kernel.Quote(op), strings.Join(d.Ops(), ", "))
 	}
@@ -130,11 +158,14 @@ func (d *Door) Call(ctx context.Context, call *kernel.PortCall) (*kernel.PortRep
 
 func (d *Door) enter(ctx context.Context, flow *kernel.Flow, call *kernel.PortCall) (*kernel.PortReply, error) {
 	op, ok := d.ops[call.Op]
+	if !ok && d.anything {
+		op, ok = anyOp(call), true
+	}
 	if !ok {
 		err := &kernel.Error{Code: kernel.CodeUnsupported, What: "there is no operation " + kernel.Quote(call.Op),
 			Why: "the ports that are configured offer " + strings.Join(d.Ops(), ", "), Fix: "configure the port, or correct the name"}
-		unknown := passage{Door: d, op: &Op{Name: kernel.Quote(call.Op)}, call: call, flow: flow}
-		return nil, unknown.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
+		c := passage{Door: d, op: &Op{Name: kernel.Quote(call.Op)}, call: call, flow: flow}
+		return nil, c.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
 	}
 	if run := kernel.RunFrom(ctx); run != nil {
 		run.CountPort()
@@ -165,6 +196,7 @@ type passage struct {
 	call   *kernel.PortCall
 	flow   *kernel.Flow       // of whoever calls; may be nil
 	duties *obligation.Duties // of the decision that admitted the call; nil before
+	known  bool               // the decision is on record
 }
 
 func (p *passage) pass(ctx context.Context) (*kernel.PortReply, error) {
@@ -238,19 +270,21 @@ func (p *passage) admit(ctx context.Context) (map[string]string, error) {
 	return guarded, p.notify(ctx)
 }
 
-// decide has governance say whether the call may be done, and takes on what it
+// decide has governance say whether the call may be done, or takes what it has said, and takes on what it
 // obliges to. The reasons are those of either answer.
-func (p *passage) decide(ctx context.Context, guarded map[string]string) ([]kernel.Reason, error) {
+func (p *passage) decide(ctx context.Context, guarded map[string]string) (reasons []kernel.Reason, err error) {
 	if p.op.Decides {
 		return nil, nil
 	}
-	req := p.question(ctx, guarded)
-	decision, err := p.authorizer.Authorize(ctx, req)
-	if err != nil {
-		return []kernel.Reason{{ID: "hexdag.governance.error", Msg: err.Error()}}, err
+	decision, known, err := journal.LaneFrom(ctx).Decide(p.op.Name, func() (d kernel.Decision, err error) {
+		d, reasons, err = p.judge(ctx, guarded)
+		return d, err
+	})
+	if p.known = known; known && err == nil {
+		p.duties, err = obligation.Parse(decision.Obligations)
 	}
-	if p.duties, err = obligation.Parse(decision.Obligations); err != nil {
-		return []kernel.Reason{{ID: "hexdag.governance.obligation", Msg: kernel.Quote(err.Error())}}, p.unfulfillable(err)
+	if err != nil {
+		return reasons, err
 	}
 	switch {
 	case decision.Effect == kernel.Approve:
@@ -258,17 +292,30 @@ func (p *passage) decide(ctx context.Context, guarded map[string]string) ([]kern
 	case p.duties.EachTime():
 		kernel.NoteOnce(ctx, "governance obliges to something at each "+p.op.Name)
 	}
+	return reasons, nil
+}
+
+// judge asks governance.
+func (p *passage) judge(ctx context.Context, guarded map[string]string) (kernel.Decision, []kernel.Reason, error) {
+	req := p.question(ctx, guarded)
+	decision, err := p.authorizer.Authorize(ctx, req)
+	if err != nil {
+		return decision, []kernel.Reason{{ID: "hexdag.governance.error", Msg: err.Error()}}, err
+	}
+	if p.duties, err = obligation.Parse(decision.Obligations); err != nil {
+		return decision, []kernel.Reason{{ID: "hexdag.governance.obligation", Msg: kernel.Quote(err.Error())}}, p.unfulfillable(err)
+	}
 	switch {
 	case decision.Effect == kernel.Approve, decision.Effect == kernel.Allow && p.duties.Approval != nil:
 		if p.op.begun {
-			return append([]kernel.Reason{{ID: "hexdag.approval", Msg: "it was approved before it waited"}}, decision.Reasons...), nil
+			return decision, append([]kernel.Reason{{ID: "hexdag.approval", Msg: "it was approved before it waited"}}, decision.Reasons...), nil
 		}
 		approved, err := p.approve(ctx, req, decision)
-		return append(approved, decision.Reasons...), err
+		return decision, append(approved, decision.Reasons...), err
 	case decision.Effect != kernel.Allow:
-		return decision.Reasons, Denied(p.op.Name, decision)
+		return decision, decision.Reasons, Denied(p.op.Name, decision)
 	}
-	return decision.Reasons, nil
+	return decision, decision.Reasons, nil
 }
 
 // capable refuses what the run as a whole may not do.
@@ -357,6 +404,9 @@ func scopeOf(ctx context.Context, node string, labels *kernel.Labels) kernel.Sco
 }
 
 func (p *passage) record(ctx context.Context, guarded map[string]string, effect kernel.Effect, reasons []kernel.Reason, result string) error {
+	if p.known { // so is this
+		return nil
+	}
 	r := &kernel.AuditRecord{
 		Kind: "call", Principal: p.call.Caller.Principal, Chain: p.call.Caller.Chain(), Node: p.call.Node,
 		Action: p.op.Name, Resource: p.resource(guarded).ID, Effect: effect, Reasons: reasons, Result: result, Digest: p.digest(), Labels: p.labels(),

@@ -66,7 +66,7 @@ func (p *passage) unfulfillable(err error) error {
 // notify sends what is to be sent before the call: as an event of the run, and as
 // a record of its own, which nobody can miss.
 func (p *passage) notify(ctx context.Context) error {
-	if p.duties == nil {
+	if p.duties == nil || p.known {
 		return nil
 	}
 	for _, n := range p.duties.Notices {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -30,7 +31,7 @@ func (p *passage) hooked(ctx context.Context, guarded map[string]string, i int) 
 			return nil, &kernel.Error{Code: kernel.CodeLimit, What: "hook " + hook.Name + " had " + p.op.Name + " tried too often",
 				Why: "the limit is 10 attempts of one call", Fix: "return deny or continue in the end"}
 		}
-		if err := sleep(ctx, delay); err != nil {
+		if err := journal.LaneFrom(ctx).Sleep(ctx, delay); err != nil {
 			return nil, err
 		}
 	}
@@ -157,16 +158,21 @@ func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kern
 		call = &carrying
 	}
 	p.note(ctx, call)
-	reply, err := Metered(*p.op)(ctx, call)
+	reply, err := p.taken(ctx, call, func(ctx context.Context) (*kernel.PortReply, error) {
+		reply, err := Metered(*p.op)(ctx, call)
+		if err != nil {
+			return nil, err
+		}
+		return p.masked(p.labelled(guarded, reply)), nil // before a hook sees it, or it is written down
+	})
 	if err != nil {
 		p.flow.Join(p.declared(guarded)) // what an error says comes from there, too
 		return nil, err
 	}
-	reply = p.labelled(guarded, reply)
+	p.flow.Join(reply.Labels)
 	if p.op.Decides {
 		emitDecision(ctx, p.call, reply.Value)
 	}
-	reply = p.masked(reply) // before a hook sees it
 	if err := p.checkSize(reply); err != nil {
 		return nil, err
 	}
@@ -205,16 +211,5 @@ func emitDecision(ctx context.Context, call *kernel.PortCall, answer kernel.Valu
 func emitVerdict(ctx context.Context, call *kernel.PortCall, hook string, v kernel.Verdict) {
 	if v.Action != kernel.Continue {
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Node, Op: call.Op, Module: hook, Action: v.Action.String(), Reason: kernel.Quote(v.Reason)})
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return kernel.ContextError(ctx)
 	}
 }

@@ -31,6 +31,8 @@ type Op struct {
 	// Decides marks an operation that is itself a question to governance: the
 	// door asks no second one.
 	Decides bool
+	// Own marks an operation whose effect is on the run itself, in this process: where a run is done again, so is that.
+	Own bool
 	// Labels are what the operator says of its replies.
 	Labels LabelRules
 	// tool marks a tool that a model has chosen.

@@ -18,15 +18,15 @@ import (
 )
 
 // Postgres starts a PostgreSQL with an empty database, and returns its URL, too. It refuses to run as root, so that a
-// test that does runs it as the user postgres.
-func Postgres(t testing.TB) (server *Process, url string) {
+// test that does runs it as the user postgres. What it says is done outlives the server, but not the machine, unless settings, such as "fsync=on", say otherwise.
+func Postgres(t testing.TB, settings ...string) (server *Process, url string) {
 	t.Helper()
 	testenv.NeedServer(t, "Postgres")
 	bin := postgresBin(t)
 	if bin == "" {
 		testenv.Missing(t, "postgres; run 'make toolchains', or 'apt-get install -y postgresql'")
 	}
-	return postgres(t, bin)
+	return postgres(t, bin, settings...)
 }
 
 // postgresBin returns the folder of the server's programs, "" if there is none.
@@ -46,7 +46,7 @@ func postgresBin(t testing.TB) string {
 }
 
 // postgres starts the server whose programs are in the folder bin.
-func postgres(t testing.TB, bin string) (server *Process, url string) {
+func postgres(t testing.TB, bin string, settings ...string) (server *Process, url string) {
 	t.Helper()
 	attr, folder := postgresUser(t)
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", folder, "-U", "hexdag", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-N")
@@ -66,6 +66,9 @@ func postgres(t testing.TB, bin string) (server *Process, url string) {
 	}
 	server = start(t, address, ready, func() *exec.Cmd {
 		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", folder, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off")
+		for _, setting := range settings {
+			cmd.Args = append(cmd.Args, "-c", setting)
+		}
 		cmd.SysProcAttr, cmd.Dir = attr, filepath.Dir(folder)
 		return cmd
 	})

@@ -16,6 +16,7 @@ import (
 type resumeFlags struct {
 	config, event, data   string
 	list, expired, asJSON bool
+	crashed               bool
 }
 
 func resumeCommand() *cobra.Command {
@@ -27,9 +28,14 @@ func resumeCommand() *cobra.Command {
 key --event, or, with --expired, all whose time to wait is over. --data becomes the
 result of the node that waits.
 
+With --crashed, durable runs go on whose host has died: the one of RUN_ID, or all. What they had done they do not do
+again. A call that was under way then, and may or may not have been done, is told, and is done again only
+where its port can tell a repetition.
+
 The configuration is the one that the run was started with.`,
 		Example: `hexdag resume --list
 hexdag resume 0197-... --data '{"approved": true}'
+hexdag resume --crashed
 hexdag resume --event approval:T-1 --data '{"approved": true}'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return resume(cmd, args, f) },
@@ -39,15 +45,16 @@ hexdag resume --event approval:T-1 --data '{"approved": true}'`,
 	cmd.Flags().StringVar(&f.data, "data", "", "the event's data: JSON, @file, or @- for standard input")
 	cmd.Flags().BoolVar(&f.list, "list", false, "list the runs that wait")
 	cmd.Flags().BoolVar(&f.expired, "expired", false, "go on with the runs whose time to wait is over")
+	cmd.Flags().BoolVar(&f.crashed, "crashed", false, "go on with durable runs whose host has died")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
-	cmd.MarkFlagsMutuallyExclusive("list", "expired", "data")
+	cmd.MarkFlagsMutuallyExclusive("list", "expired", "crashed", "data")
 	return cmd
 }
 
 func resume(cmd *cobra.Command, args []string, f resumeFlags) (err error) {
 	ctx := cmd.Context()
-	if len(args) == 0 && f.event == "" && !f.list && !f.expired {
-		return &kernel.Error{Code: kernel.CodeInput, What: "it is not said which run goes on", Fix: "give its RUN_ID, --event KEY, --expired, or see them with --list"}
+	if len(args) == 0 && f.event == "" && !f.list && !f.expired && !f.crashed {
+		return &kernel.Error{Code: kernel.CodeInput, What: "it is not said which run goes on", Fix: "give its RUN_ID, --event KEY, --expired, --crashed, or see them with --list"}
 	}
 	cfg, err := configFor("hexdag.yaml", f.config)
 	if err != nil {
@@ -61,6 +68,9 @@ func resume(cmd *cobra.Command, args []string, f resumeFlags) (err error) {
 	if f.list {
 		return listWaiting(cmd, h, f.asJSON)
 	}
+	if f.crashed {
+		return recoverRuns(ctx, cmd, h, args, f.asJSON)
+	}
 	results, err := goOn(ctx, cmd, h, args, f)
 	for _, r := range results {
 		if f.asJSON {
@@ -71,6 +81,40 @@ func resume(cmd *cobra.Command, args []string, f resumeFlags) (err error) {
 		err = errors.Join(err, r.Err)
 	}
 	return err
+}
+
+// recoverRuns goes on with runs whose host has died.
+func recoverRuns(ctx context.Context, cmd *cobra.Command, h *host.Host, args []string, asJSON bool) error {
+	if len(args) > 0 {
+		r, err := h.RecoverRun(ctx, args[0], host.RunOptions{})
+		if err != nil {
+			return err
+		}
+		return printRecovered(cmd, r, asJSON)
+	}
+	var problems []error
+	n := 0
+	err := h.Recover(ctx, host.RunOptions{}, func(r *host.Recovered) {
+		n++
+		problems = append(problems, printRecovered(cmd, r, asJSON))
+	})
+	if n == 0 && err == nil && !asJSON {
+		fmt.Fprintln(cmd.OutOrStdout(), "no durable run has lost its host")
+	}
+	return errors.Join(append(problems, err)...)
+}
+
+func printRecovered(cmd *cobra.Command, r *host.Recovered, asJSON bool) error {
+	for _, c := range r.InFlight {
+		fmt.Fprintf(cmd.ErrOrStderr(), "run %s: %s of %s was under way when its host died\n", r.RunID, c.Op, kernel.Quote(c.Lane))
+	}
+	if r.Err != nil {
+		return kernel.At(r.Err, kernel.Where{Run: r.RunID})
+	}
+	if asJSON {
+		return errors.Join(writeJSON(cmd.OutOrStdout(), r.Result), r.Result.Err)
+	}
+	return errors.Join(printResult(cmd.OutOrStdout(), r.Result), r.Result.Err)
 }
 
 func goOn(ctx context.Context, cmd *cobra.Command, h *host.Host, args []string, f resumeFlags) ([]*host.Result, error) {

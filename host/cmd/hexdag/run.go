@@ -25,7 +25,7 @@ type runFlags struct {
 	input, config, each, env string
 	record                   string
 	asJSON, tolerate, wait   bool
-	fresh                    bool
+	fresh, durable           bool
 	concurrency              int
 	labels                   map[string]string
 	reload                   time.Duration
@@ -59,6 +59,7 @@ hexdag run pipeline.yaml --each tickets.jsonl`,
 	cmd.Flags().StringVar(&f.env, "env", "", "of several pipelines in FILE, the one with this metadata.namespace")
 	cmd.Flags().StringToStringVar(&f.labels, "label", nil, "NAME=VALUE, what is said of the run; integrity=untrusted and confidentiality=internal or secret are its input's labels")
 	cmd.Flags().BoolVar(&f.fresh, "no-cache", false, "have every node work, whatever is kept of it (cache), and keep what it answers")
+	cmd.Flags().BoolVar(&f.durable, "durable", false, "keep a journal of each run: one whose host dies goes on with 'hexdag resume --crashed', and 'hexdag replay' does it again")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "where the run waits for an event, stay until the time to wait is over")
 	cmd.Flags().DurationVar(&f.reload, "reload-policies", 0, "how often to look at the files of governance: once they change, calls are decided by the new rules")
 	cmd.MarkFlagsMutuallyExclusive("input", "each")
@@ -155,7 +156,7 @@ func runOnce(ctx context.Context, cmd *cobra.Command, h *host.Host, p *host.Pipe
 		return err
 	}
 	recorder := &host.Recorder{}
-	opts := host.RunOptions{Recorder: recorder, Labels: f.labels, Fresh: f.fresh}
+	opts := host.RunOptions{Recorder: recorder, Labels: f.labels, Fresh: f.fresh, Durable: f.durable}
 	stop := func() {}
 	if !f.asJSON {
 		opts.Observer, stop = watch(cmd.ErrOrStderr(), p, 0)
@@ -194,13 +195,14 @@ func readInput(cmd *cobra.Command, f runFlags) (any, error) {
 func await(ctx context.Context, h *host.Host, result *host.Result, opts host.RunOptions) (*host.Result, error) {
 	for result.Status == engine.Suspended && h.Distributed() {
 		went, err := h.Await(ctx, result.RunID, opts)
-		if ctx.Err() != nil {
+		switch {
+		case err == nil:
+			result = went
+		case ctx.Err() == nil:
+			return nil, err
+		default:
 			return result, nil // ^C: it goes on waiting
 		}
-		if err != nil {
-			return nil, err
-		}
-		result = went
 	}
 	for result.Status == engine.Suspended {
 		ctx, cancel := context.WithCancel(ctx)
@@ -243,7 +245,7 @@ func runSystem(ctx context.Context, cmd *cobra.Command, h *host.Host, file strin
 	if len(s.Machines) > 0 {
 		return moveEntity(ctx, cmd, s, input, recorder, f)
 	}
-	result := s.Run(ctx, input, host.RunOptions{Recorder: recorder, Labels: f.labels, Fresh: f.fresh})
+	result := s.Run(ctx, input, host.RunOptions{Recorder: recorder, Labels: f.labels, Fresh: f.fresh, Durable: f.durable})
 	if f.asJSON {
 		err = writeJSON(cmd.OutOrStdout(), struct {
 			*host.SystemResult
@@ -271,7 +273,7 @@ func moveEntity(ctx context.Context, cmd *cobra.Command, s *host.System, input a
 	if err != nil || move.Entity == "" || move.ID == "" || move.To == "" {
 		return &kernel.Error{Code: kernel.CodeInput, What: "this system follows entities, and the input moves none", Why: fmt.Sprint(err), Fix: `pass {"entity": ..., "entity_id": ..., "to_state": ..., "reason"?: ..., "payload"?: ...}`}
 	}
-	result, err := s.Transition(ctx, move, host.RunOptions{Recorder: recorder, Labels: f.labels, Fresh: f.fresh})
+	result, err := s.Transition(ctx, move, host.RunOptions{Recorder: recorder, Labels: f.labels, Fresh: f.fresh, Durable: f.durable})
 	if f.asJSON {
 		doc := struct {
 			Moved  bool          `json:"moved"`
@@ -340,7 +342,7 @@ func runEach(ctx context.Context, cmd *cobra.Command, p *host.Pipeline, f runFla
 		return err
 	}
 	defer lines.Close()
-	opts := host.BatchOptions{File: f.each, Concurrency: f.concurrency, RunOptions: host.RunOptions{Labels: f.labels, Fresh: f.fresh}}
+	opts := host.BatchOptions{File: f.each, Concurrency: f.concurrency, RunOptions: host.RunOptions{Labels: f.labels, Fresh: f.fresh, Durable: f.durable}}
 	stop := func() {}
 	if f.asJSON {
 		opts.Recorder = host.Tell(eventLines(cmd.OutOrStdout()))

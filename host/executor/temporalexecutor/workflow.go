@@ -212,6 +212,9 @@ func (r *run) going(ctx workflow.Context) bool {
 	return !cancelled(ctx) && !r.timedOut && r.failed == nil && r.broken == nil && r.ready()
 }
 
+// hasFailed reports whether the run failed beside its nodes.
+func (r *run) hasFailed() bool { return r.failed != nil }
+
 func cancelled(ctx workflow.Context) bool { return ctx.Err() != nil }
 
 // suspend waits for an event where nothing else is left to do.
@@ -221,7 +224,7 @@ func (r *run) suspend(ctx workflow.Context) error {
 		return err
 	}
 	r.release()
-	if r.failed != nil {
+	if r.hasFailed() { // nobody could conclude it
 		return nil
 	}
 	if r.changed { // an event came meanwhile

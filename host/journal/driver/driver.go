@@ -17,6 +17,12 @@ var ErrExists = errors.New("there is a journal of the run already")
 // ErrNotFound is the error where there is no journal of the run, or no blob of the digest.
 var ErrNotFound = errors.New("there is none")
 
+// ErrGap is the error of a chunk that does not begin with the entry after those that are there.
+var ErrGap = errors.New("entries before it are missing")
+
+// ErrDamaged is the error of a chunk that the storage has lost, or cannot read.
+var ErrDamaged = errors.New("the storage is damaged there")
+
 // Status is where a run stands.
 type Status string
 
@@ -66,6 +72,12 @@ type Query struct {
 	Limit    int       // 0: no limit
 }
 
+// Picks reports whether q picks a run, Limit aside.
+func (q *Query) Picks(r *Run) bool {
+	return (q.Pipeline == "" || r.Pipeline == q.Pipeline) && (q.Status == "" || r.Status == q.Status) && (!q.Free || r.Free) &&
+		(q.Before.IsZero() || r.Touched.Before(q.Before))
+}
+
 // Store keeps journals. It is safe for concurrent use.
 //
 // # Durability
@@ -87,15 +99,18 @@ type Store interface {
 	// It returns the head with its new epoch, after which writes of an earlier one are fenced. ErrNotFound; a *Taken where somebody works on it,
 	// unless force takes it away; *Over where it has ended.
 	Claim(ctx context.Context, tenant, run string, force bool) (*Run, error)
-	// Append adds chunks of any number of runs, all together. The error of a chunk that is fenced, or whose run is not there, is in errs at its
-	// index (nil: it is durable), and does not keep the others from being written; err is of all of them.
+	// Append adds chunks of any number of runs, all together. The error of a chunk that is fenced, follows a gap (ErrGap), or whose run is not
+	// there, is in errs at its index (nil: it is durable), and does not keep the others from being written; err is of all of them. One that is
+	// there already, with its status, stays as it is, so that whoever does not know how an Append has ended may ask again. A chunk
+	// without entries is of its status alone.
 	Append(ctx context.Context, chunks []Chunk) (errs []error, err error)
-	// Chunks returns the chunks of a run in order. The iteration ends with an error as its last pair, or ErrNotFound as its only one.
+	// Chunks returns the chunks of a run in order. The iteration ends with an error as its last pair, or ErrNotFound as its only one; a chunk that cannot be
+	// read is one with ErrDamaged, and those after it follow where they can be.
 	Chunks(ctx context.Context, tenant, run string) iter.Seq2[Chunk, error]
 	// Truncate removes the chunks of a run that begin at entry first or later, by whoever has claimed it in this epoch. ErrFenced.
 	Truncate(ctx context.Context, tenant, run string, epoch, first uint64) error
 	// Rewrite puts chunks in the place of all those of a run that nobody works on, which then holds them or, after a crash, what
-	// it held. ErrNotFound; *Taken.
+	// it held. ErrNotFound; *Taken; ErrGap where they do not follow each other from entry 1.
 	Rewrite(ctx context.Context, tenant, run string, chunks []Chunk) error
 	// Get returns the head of a run. ErrNotFound.
 	Get(ctx context.Context, tenant, run string) (*Run, error)
@@ -104,7 +119,7 @@ type Store interface {
 	// Delete removes the journal of a run that nobody works on. ErrNotFound; *Taken.
 	Delete(ctx context.Context, tenant, run string) error
 
-	// PutBlob keeps bytes under their digest, "sha256:...", unless they are there; of a tenant.
+	// PutBlob keeps bytes under their digest, "sha256:...", of a tenant. Those that are there count as put now.
 	PutBlob(ctx context.Context, tenant, digest string, data []byte) error
 	// Blob returns them. ErrNotFound.
 	Blob(ctx context.Context, tenant, digest string) ([]byte, error)
@@ -114,6 +129,18 @@ type Store interface {
 	Compact(ctx context.Context) error
 	// Close gives up what is claimed, so that another host may take it at once, and closes the backend.
 	Close() error
+}
+
+// Consecutive returns ErrGap unless chunks follow each other from entry 1.
+func Consecutive(chunks []Chunk) error {
+	next := uint64(1)
+	for i := range chunks {
+		if chunks[i].First != next || chunks[i].Count == 0 {
+			return ErrGap
+		}
+		next += chunks[i].Count
+	}
+	return nil
 }
 
 // Taken is the error of a claim of a run that another host works on.
@@ -130,3 +157,11 @@ type Over struct{ Status Status }
 
 // Error says how it ended.
 func (o *Over) Error() string { return "it has ended: " + string(o.Status) }
+
+// Known reports whether err is one of this package's, which a backend returns as it is.
+func Known(err error) bool {
+	var taken *Taken
+	var over *Over
+	return errors.Is(err, ErrFenced) || errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrGap) || errors.Is(err, ErrDamaged) ||
+		errors.As(err, &taken) || errors.As(err, &over)
+}

@@ -20,10 +20,10 @@ import (
 func Ops() []ports.Op {
 	key := []string{"key"}
 	return []ports.Op{
-		{Name: "pipeline_memory.get", Guards: key, Func: get},
-		{Name: "pipeline_memory.set", Guards: key, Func: set},
-		{Name: "pipeline_memory.update", Func: update},
-		{Name: "pipeline_memory.snapshot", Func: snapshot},
+		{Name: "pipeline_memory.get", Guards: key, Own: true, Func: get},
+		{Name: "pipeline_memory.set", Guards: key, Own: true, Func: set},
+		{Name: "pipeline_memory.update", Own: true, Func: update},
+		{Name: "pipeline_memory.snapshot", Own: true, Func: snapshot},
 	}
 }
 

@@ -165,7 +165,11 @@ func configDocument() object {
 			"executor": closed("Where the nodes of runs work; this process, if it is left out.", object{
 				"adapter": text("local, or temporal."), "config": open("The adapter's: address, namespace, task_queue, and what the README says.", object{}),
 			}),
-			"audit":         closed("What the audit log keeps.", object{"arguments": flag("The arguments of what governance is asked, and not their digest alone: for 'hexdag policy impact'."), "salts": text("The file of the salts of what is masked; beside the log if it is left out.")}),
+			"audit": closed("What the audit log keeps.", object{"arguments": flag("The arguments of what governance is asked, and not their digest alone: for 'hexdag policy impact'."), "salts": text("The file of the salts of what is masked; beside the log if it is left out.")}),
+			"journal": closed("Where runs are recorded, and for how long that is kept.", object{
+				"adapter": choice("A file in the host's state, or a database that hosts share.", "sqlite", "postgres"), "config": open("Its configuration.", object{"path": text("sqlite: the file; journal.db in the host's state if it is left out."), "url": text("postgres: postgres://user:password@host/database."), "table": text("postgres: what the tables' names begin with; hexdag_journal if it is left out."), "ttl": positive("postgres: for how many seconds a host that has died keeps its runs; 15 if it is left out.")}),
+				"keep": seconds("The journals of runs that completed; 720h if it is left out."), "keep_failed": seconds("Those of the others; as keep if it is left out."), "max_runs": positive("How many of those that have ended are kept."),
+			}),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened.")}),
 			"run_limits": closed("What the modules of one run take together.", object{
 				"deadline": seconds("Of the run."), "fuel": positive("Instructions."), "host_calls": positive("Calls of the host."), "log_lines": positive("Lines that modules log."), "bytes_in": positive("What the host gives to modules."), "bytes_out": positive("What they give the host."),

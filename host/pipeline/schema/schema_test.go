@@ -410,6 +410,7 @@ func groups() []group {
 		{functions: []string{"readConfig meta"}, paths: []string{"Config.metadata"}},
 		{functions: []string{"readConfig spec", "Config.readLimits spec"}, more: []string{"static_limits"}, paths: []string{"Config.spec"}},
 		{functions: []string{"readConfig audit"}, paths: []string{"Config.spec.audit"}},
+		{functions: []string{"readJournal s"}, paths: []string{"Config.spec.journal"}},
 		{functions: []string{"Config.readLimits l"}, paths: []string{"Config.spec.tenant_limits", "Config.spec.run_limits"}},
 		{functions: []string{"readModule s", "isolation s", "readStatic s", "readCallLimits s"}, paths: []string{"Config.spec.modules.*"}},
 		{functions: []string{"readCallLimits l"}, paths: []string{"Config.spec.modules.*.limits"}},

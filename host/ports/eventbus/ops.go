@@ -91,6 +91,9 @@ func (b *Bus) opPublish(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 	if a.err != nil {
 		return nil, a.err
 	}
+	if e.ID == "" { // a call that is done again after a crash publishes nothing new
+		e.ID = kernel.IdempotencyKeyFrom(ctx)
+	}
 	if reserved(e.Topic) {
 		return nil, &kernel.Error{Code: kernel.CodeDenied, What: "nobody but the host publishes on " + kernel.Quote(e.Topic), Why: "topics that begin with " + HostTopics + " and " + DeadTopics + " are reserved", Fix: "choose another topic"}
 	}

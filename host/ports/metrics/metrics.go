@@ -25,6 +25,7 @@ func Ops() []ports.Op {
 	return []ports.Op{{
 		Name:   OpCount,
 		Guards: []string{"name"},
+		Own:    true,
 		Func: func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 			counter, _ := call.Args["name"].(string)
 			if !name.MatchString(counter) {

@@ -1,0 +1,107 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// NodeHook returns a hook in Go whose verdicts are taken down, and known again.
+func NodeHook(name string, h kernel.NodeHook) kernel.NodeHook { return nodeHook{name, h} }
+
+type nodeHook struct {
+	name string
+	kernel.NodeHook
+}
+
+func (h nodeHook) BeforeNode(ctx context.Context, call *kernel.NodeCall) (kernel.Verdict, error) {
+	return judged(ctx, h.name+".before", func() (kernel.Verdict, error) { return h.NodeHook.BeforeNode(ctx, call) })
+}
+
+func (h nodeHook) AfterNode(ctx context.Context, call *kernel.NodeCall, output kernel.Value, err error) (kernel.Verdict, error) {
+	return judged(ctx, h.name+".after", func() (kernel.Verdict, error) { return h.NodeHook.AfterNode(ctx, call, output, err) })
+}
+
+// PortHook returns a hook in Go whose verdicts are taken down, and known again.
+func PortHook(name string, h kernel.PortHook) kernel.PortHook { return portHook{name, h} }
+
+type portHook struct {
+	name string
+	kernel.PortHook
+}
+
+func (h portHook) BeforePort(ctx context.Context, call *kernel.PortCall) (kernel.Verdict, error) {
+	return judged(ctx, h.name+".before", func() (kernel.Verdict, error) { return h.PortHook.BeforePort(ctx, call) })
+}
+
+func (h portHook) AfterPort(ctx context.Context, call *kernel.PortCall, reply *kernel.PortReply, err error) (kernel.Verdict, error) {
+	return judged(ctx, h.name+".after", func() (kernel.Verdict, error) { return h.PortHook.AfterPort(ctx, call, reply, err) })
+}
+
+// Function returns a body in Go whose answers are taken down, and known again.
+func Function(name string, do func(context.Context, *kernel.NodeCall) (kernel.Value, error)) func(context.Context, *kernel.NodeCall) (kernel.Value, error) {
+	return func(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) {
+		lane := LaneFrom(ctx)
+		if lane == nil {
+			return do(ctx, call)
+		}
+		return lane.Local(ctx, "fn "+name, func() (kernel.Value, error) { return do(ctx, call) })
+	}
+}
+
+// judged has a hook decide.
+func judged(ctx context.Context, name string, decide func() (kernel.Verdict, error)) (kernel.Verdict, error) {
+	lane := LaneFrom(ctx)
+	if lane == nil {
+		return decide()
+	}
+	v, err := lane.Local(ctx, "hook "+name, func() (kernel.Value, error) {
+		v, err := decide()
+		if err != nil {
+			return nil, err
+		}
+		return verdictValue(v), nil
+	})
+	if err != nil {
+		return kernel.Verdict{}, err
+	}
+	return verdictOf(v)
+}
+
+// verdictValue is a verdict as an entry has it: {action, value?, body?, reason?, delay_ms?}.
+func verdictValue(v kernel.Verdict) kernel.Value {
+	fields := map[string]any{"action": kernel.Number(int64(v.Action))}
+	if v.Value != nil {
+		fields["value"] = v.Value
+	}
+	if v.Body != nil {
+		fields["body"] = string(v.Body)
+	}
+	if v.Reason != "" {
+		fields["reason"] = v.Reason
+	}
+	if v.Delay > 0 {
+		fields["delay_ms"] = kernel.Number(v.Delay.Milliseconds())
+	}
+	return fields
+}
+
+func verdictOf(v kernel.Value) (kernel.Verdict, error) {
+	var fields struct {
+		Action  kernel.Action `json:"action"`
+		Value   kernel.Value  `json:"value"`
+		Body    *string       `json:"body"`
+		Reason  string        `json:"reason"`
+		DelayMS int64         `json:"delay_ms"`
+	}
+	if err := kernel.FromValue(v, &fields); err != nil {
+		return kernel.Verdict{}, &kernel.Error{Code: kernel.CodeDiverged, What: "what a hook decided cannot be read", Why: fmt.Sprint(err), Err: err}
+	}
+	verdict := kernel.Verdict{Action: fields.Action, Value: fields.Value, Reason: fields.Reason, Delay: time.Duration(fields.DelayMS) * time.Millisecond}
+	if fields.Body != nil {
+		verdict.Body = []byte(*fields.Body)
+	}
+	return verdict, nil
+}

@@ -1,0 +1,131 @@
+package pgjournal
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/hexdag/hexdag/host/journal/driver"
+)
+
+// scan reads a row of a run, with what else there is in it.
+func scan(row pgx.Row, more ...any) (*driver.Run, error) {
+	r := &driver.Run{}
+	into := append([]any{&r.Tenant, &r.ID, &r.Parent, &r.Pipeline, &r.Version, &r.Status, &r.Owner, &r.Epoch, &r.Begun, &r.Touched, &r.Entries, &r.Bytes, &r.Free}, more...)
+	if err := row.Scan(into...); err != nil {
+		return nil, err
+	}
+	for _, text := range []*string{&r.Tenant, &r.ID, &r.Parent, &r.Pipeline, &r.Version, &r.Owner} {
+		*text = unescape(*text)
+	}
+	return r, nil
+}
+
+// get returns a run's head, and until when its owner has said that it is there.
+func (s *Store) get(ctx context.Context, tenant, run string) (*driver.Run, time.Time, error) {
+	var until pgtype.Timestamptz
+	r, err := scan(s.pool.QueryRow(ctx, s.sql.head, escape(tenant), escape(run)), &until)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, time.Time{}, driver.ErrNotFound
+	case err != nil:
+		return nil, time.Time{}, failed(ctx, err)
+	}
+	return r, until.Time, nil
+}
+
+// Get implements driver.Store.
+func (s *Store) Get(ctx context.Context, tenant, run string) (*driver.Run, error) {
+	r, _, err := s.get(ctx, tenant, run)
+	return r, err
+}
+
+// Runs implements driver.Store.
+func (s *Store) Runs(ctx context.Context, tenant string, q driver.Query) ([]*driver.Run, error) {
+	var before *time.Time
+	if !q.Before.IsZero() {
+		before = &q.Before
+	}
+	var limit *int64
+	if q.Limit > 0 {
+		n := int64(q.Limit)
+		limit = &n
+	}
+	rows, err := s.pool.Query(ctx, s.sql.runs, escape(tenant), escape(q.Pipeline), string(q.Status), before, q.Free, limit)
+	if err != nil {
+		return nil, failed(ctx, err)
+	}
+	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*driver.Run, error) { return scan(row) })
+	if err != nil {
+		return nil, failed(ctx, err)
+	}
+	return runs, nil
+}
+
+// page is how many chunks are read at once.
+const page = 16
+
+// Chunks implements driver.Store.
+func (s *Store) Chunks(ctx context.Context, tenant, run string) iter.Seq2[driver.Chunk, error] {
+	return func(yield func(driver.Chunk, error) bool) {
+		var n int64
+		err := s.pool.QueryRow(ctx, s.sql.find, escape(tenant), escape(run)).Scan(&n)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = driver.ErrNotFound
+		}
+		if err != nil {
+			yield(driver.Chunk{}, failed(ctx, err))
+			return
+		}
+		for after := uint64(0); ; {
+			chunks, err := s.chunks(ctx, n, after)
+			for _, c := range chunks {
+				c.Tenant, c.Run = tenant, run
+				if !yield(c, nil) {
+					return
+				}
+				after = c.First
+			}
+			if err != nil {
+				yield(driver.Chunk{First: after + 1, Tenant: tenant, Run: run}, failed(ctx, err))
+			}
+			if err != nil || len(chunks) < page {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) chunks(ctx context.Context, n int64, after uint64) ([]driver.Chunk, error) {
+	rows, err := s.pool.Query(ctx, s.sql.chunks, n, after, page)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var chunks []driver.Chunk
+	for rows.Next() {
+		var c driver.Chunk
+		if err := rows.Scan(&c.First, &c.Count, &c.Epoch, &c.Data); err != nil {
+			return chunks, err
+		}
+		chunks = append(chunks, c)
+	}
+	return chunks, rows.Err()
+}
+
+// Blob implements driver.Store.
+func (s *Store) Blob(ctx context.Context, tenant, digest string) ([]byte, error) {
+	var data []byte
+	err := s.pool.QueryRow(ctx, s.sql.blob, escape(tenant), escape(digest)).Scan(&data)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, driver.ErrNotFound
+	case err != nil:
+		return nil, failed(ctx, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,163 @@
+package sqlitejournal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/hexdag/hexdag/host/journal/driver"
+)
+
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+const columns = "SELECT tenant, id, parent, pipeline, version, status, owner, epoch, begun, touched, entries, bytes FROM runs"
+
+// scan reads a row of columns.
+func scan(row interface{ Scan(into ...any) error }) (*driver.Run, error) {
+	r := &driver.Run{}
+	var tenant, id, parent, pipeline, version, owner []byte
+	var status string
+	var begun, touched int64
+	if err := row.Scan(&tenant, &id, &parent, &pipeline, &version, &status, &owner, &r.Epoch, &begun, &touched, &r.Entries, &r.Bytes); err != nil {
+		return nil, err
+	}
+	r.Tenant, r.ID, r.Parent, r.Pipeline, r.Version, r.Owner, r.Status = string(tenant), string(id), string(parent), string(pipeline), string(version), string(owner), driver.Status(status)
+	if begun != 0 {
+		r.Begun = time.Unix(0, begun)
+	}
+	r.Touched = time.Unix(0, touched)
+	return r, nil
+}
+
+// free reports whether a run may be claimed: its owner is not the process that has the file's lock.
+func (s *Store) free(ctx context.Context, r *driver.Run) bool {
+	if r.Status != driver.Running {
+		return false
+	}
+	if s.owner != "" {
+		return r.Owner != s.owner
+	}
+	return !s.attended(ctx)
+}
+
+func (s *Store) get(ctx context.Context, q querier, tenant, run string) (*driver.Run, error) {
+	r, err := scan(q.QueryRowContext(ctx, columns+" WHERE tenant = ? AND id = ?", blob(tenant), blob(run)))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, driver.ErrNotFound
+	case err != nil:
+		return nil, storeError(err)
+	}
+	r.Free = s.free(ctx, r)
+	s.overlay(r)
+	return r, nil
+}
+
+// Get implements driver.Store.
+func (s *Store) Get(ctx context.Context, tenant, run string) (*driver.Run, error) {
+	return s.get(ctx, s.reader, tenant, run)
+}
+
+// Runs implements driver.Store.
+func (s *Store) Runs(ctx context.Context, tenant string, q driver.Query) ([]*driver.Run, error) {
+	query, args := columns+" WHERE tenant = ?", []any{blob(tenant)}
+	if q.Free {
+		query += " AND status = 'running'" // which its index has
+	}
+	rows, err := s.reader.QueryContext(ctx, query+" ORDER BY begun DESC, id DESC", args...)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer rows.Close()
+	var runs []*driver.Run
+	attended := s.attended(ctx)
+	for rows.Next() && (q.Limit == 0 || len(runs) < q.Limit) {
+		r, err := scan(rows)
+		if err != nil {
+			return nil, storeError(err)
+		}
+		r.Free = r.Status == driver.Running && (!attended || s.owner != "" && r.Owner != s.owner)
+		if s.overlay(r); q.Picks(r) {
+			runs = append(runs, r)
+		}
+	}
+	return runs, storeError(rows.Err())
+}
+
+// page is how many chunks are read at once: a read that lasts keeps the write-ahead log from being emptied.
+const page = 16
+
+// Chunks implements driver.Store.
+func (s *Store) Chunks(ctx context.Context, tenant, run string) iter.Seq2[driver.Chunk, error] {
+	return func(yield func(driver.Chunk, error) bool) {
+		var n int64
+		err := s.reader.QueryRowContext(ctx, "SELECT n FROM runs WHERE tenant = ? AND id = ?", blob(tenant), blob(run)).Scan(&n)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = driver.ErrNotFound
+		}
+		if err != nil {
+			yield(driver.Chunk{}, storeError(err))
+			return
+		}
+		for after := uint64(0); ; {
+			chunks, err := s.chunks(ctx, n, after)
+			for _, c := range chunks {
+				c.Tenant, c.Run = tenant, run
+				if !yield(c, nil) {
+					return
+				}
+				after = c.First
+			}
+			if err != nil {
+				yield(driver.Chunk{First: after + 1, Tenant: tenant, Run: run}, err)
+			}
+			if err != nil || len(chunks) < page {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) chunks(ctx context.Context, n int64, after uint64) ([]driver.Chunk, error) {
+	rows, err := s.reader.QueryContext(ctx, "SELECT first, count, epoch, data FROM chunks WHERE run = ? AND first > ? ORDER BY first LIMIT ?", n, after, page)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	defer rows.Close()
+	var chunks []driver.Chunk
+	for rows.Next() {
+		var c driver.Chunk
+		if err := rows.Scan(&c.First, &c.Count, &c.Epoch, &c.Data); err != nil {
+			return chunks, damaged(err)
+		}
+		chunks = append(chunks, c)
+	}
+	return chunks, damaged(rows.Err())
+}
+
+// damaged tells a file that cannot be read on from one that cannot be used now.
+func damaged(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CORRUPT {
+		return errors.Join(driver.ErrDamaged, storeError(err))
+	}
+	return storeError(err)
+}
+
+// Blob implements driver.Store.
+func (s *Store) Blob(ctx context.Context, tenant, digest string) ([]byte, error) {
+	var data []byte
+	err := s.reader.QueryRowContext(ctx, "SELECT data FROM blobs WHERE tenant = ? AND digest = ?", blob(tenant), blob(digest)).Scan(&data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, driver.ErrNotFound
+	}
+	return data, storeError(err)
+}

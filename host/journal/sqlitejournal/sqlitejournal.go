@@ -1,0 +1,320 @@
+// Package sqlitejournal keeps journals in a SQLite file, for one process at a time; others may look into it, and
+// clear it up, meanwhile. One connection writes and several read, without waiting for each other (WAL), and
+// what is written is on the disk when it is said to be (synchronous=FULL).
+package sqlitejournal
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/hexdag/hexdag/host/flock"
+	"github.com/hexdag/hexdag/host/journal/driver"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// readers is how many reads can run at once.
+const readers = 4
+
+// applicationID marks a file as this package's: "hxj" and, as its last byte, the version of the schema.
+const (
+	applicationID = 0x68_78_6a_00 | schemaVersion
+	schemaVersion = 1
+)
+
+// schema has no foreign keys: what belongs together is written and removed together.
+const schema = `
+CREATE TABLE runs (
+	n INTEGER PRIMARY KEY, tenant BLOB NOT NULL, id BLOB NOT NULL, parent BLOB NOT NULL, pipeline BLOB NOT NULL, version BLOB NOT NULL,
+	status TEXT NOT NULL, owner BLOB NOT NULL, epoch INTEGER NOT NULL,
+	begun INTEGER NOT NULL, touched INTEGER NOT NULL, -- Unix nanoseconds
+	entries INTEGER NOT NULL, bytes INTEGER NOT NULL,
+	UNIQUE (tenant, id)
+);
+CREATE INDEX runs_begun ON runs (tenant, begun);
+CREATE INDEX runs_running ON runs (tenant, begun) WHERE status = 'running';
+CREATE TABLE chunks (
+	run INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, epoch INTEGER NOT NULL, data BLOB NOT NULL,
+	UNIQUE (run, first)
+);
+CREATE TABLE blobs (tenant BLOB NOT NULL, digest BLOB NOT NULL, put INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (tenant, digest));
+`
+
+// Config says where the journals are.
+type Config struct {
+	Path string `json:"path"` // the file, made if need be
+}
+
+// Store is a driver.Store in a file.
+type Store struct {
+	path   string
+	owner  string   // "" of one that only visits
+	lock   *os.File // held by the owner
+	reader *sql.DB
+	writer *sql.DB
+
+	mu      sync.Mutex
+	conn    *sql.Conn // the writer's
+	add     statements
+	version int64     // of the file, as it was when live was right
+	written time.Time // when heads were
+
+	liveMu sync.Mutex
+	live   map[key]*live
+}
+
+type key struct{ tenant, id string }
+
+var _ driver.Store = (*Store)(nil)
+
+// Open opens the file for the one process that works on runs; name is what it is called. The error is of CodeConfig, or of
+// CodeUnavailable where another process has it open.
+func Open(ctx context.Context, c Config, name string) (*Store, error) {
+	return openStore(ctx, c, cmp.Or(name, "host")+"-"+rand.Text()[:10])
+}
+
+// Visit opens a file that another process may have open: runs cannot be created, claimed or appended to. There is CodeNotFound where there is no such file.
+func Visit(ctx context.Context, c Config) (*Store, error) {
+	if _, err := os.Stat(c.Path); errors.Is(err, os.ErrNotExist) {
+		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no journal", Where: kernel.Where{File: c.Path}, Why: "no run was recorded yet", Fix: "'hexdag serve' and 'hexdag run --durable' write one", Err: err}
+	}
+	return openStore(ctx, c, "")
+}
+
+func openStore(ctx context.Context, c Config, owner string) (_ *Store, err error) {
+	s := &Store{path: c.Path, owner: owner, live: map[key]*live{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(kernel.At(storeError(err), kernel.Where{File: c.Path}), s.Close())
+		}
+	}()
+	if err := checkPath(c.Path); err != nil {
+		return nil, err
+	}
+	if owner != "" {
+		if s.lock, err = lockFile(ctx, c.Path); err != nil {
+			return nil, err
+		}
+	}
+	if s.writer, err = open(c.Path, 1, url.Values{"mode": {"rw"}}); err != nil {
+		return nil, err
+	}
+	if s.conn, err = s.writer.Conn(ctx); err != nil {
+		return nil, err
+	}
+	if err := prepare(ctx, s.conn, c.Path); err != nil {
+		return nil, err
+	}
+	if err := s.add.prepare(ctx, s.conn); err != nil {
+		return nil, err
+	}
+	if owner != "" {
+		if err := s.write(ctx, func() error { return s.recount(ctx, "status = 'running'") }); err != nil {
+			return nil, err
+		}
+	}
+	s.reader, err = open(c.Path, readers, url.Values{"mode": {"ro"}, "_query_only": {"1"}})
+	return s, err
+}
+
+// checkPath makes the file, for its owner alone, if there is none.
+func checkPath(path string) error {
+	if path == "" {
+		return configError(nil, "path is missing")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return configError(err, "path: %s", kernel.Quote(err.Error()))
+	}
+	return f.Close()
+}
+
+func configError(cause error, format string, args ...any) error {
+	return &kernel.Error{Code: kernel.CodeConfig, What: "the journal's file cannot be used: " + fmt.Sprintf(format, args...), Fix: "name a file that can be made, and is the journal's alone", Err: cause}
+}
+
+// patience is for how long Open waits for somebody who only looks whether a host is there.
+const patience = 2 * time.Second
+
+func lockFile(ctx context.Context, path string) (*os.File, error) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, configError(err, "%s", kernel.Quote(err.Error()))
+	}
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := flock.Lock(within, f, true); err != nil {
+		f.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &kernel.Error{
+			Code: kernel.CodeUnavailable, What: "another process has the journal open", Why: "a journal in a file is one host's at a time",
+			Fix: "stop the other host, give this one a state folder of its own, or use the adapter postgres, which hosts share", Err: err,
+		}
+	}
+	return f, nil
+}
+
+// attended reports whether a host has the file open.
+func (s *Store) attended(ctx context.Context) bool {
+	if s.owner != "" {
+		return true
+	}
+	f, err := os.OpenFile(s.path+".lock", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // which gives the lock back
+	within, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	return flock.Lock(within, f, false) != nil
+}
+
+func open(path string, connections int, q url.Values) (*sql.DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	q.Set("_busy_timeout", "5000")
+	q.Set("_defensive", "1")
+	q.Set("_txlock", "immediate")
+	// What is redacted or removed is overwritten.
+	q["_pragma"] = []string{"trusted_schema(0)", "synchronous(2)", "secure_delete(1)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"}
+	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
+	connector, err := sqlite.NewConnector(name.String())
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+// prepare makes the schema in an empty file, and refuses another's.
+func prepare(ctx context.Context, conn *sql.Conn, path string) error {
+	var id, tables int
+	if err := conn.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)").Scan(&id, &tables); err != nil {
+		return err
+	}
+	switch {
+	case id == applicationID:
+		return nil
+	case id&^0xff == applicationID&^0xff:
+		return &kernel.Error{
+			Code: kernel.CodeJournal, What: "the journal was written by a newer version", Why: fmt.Sprintf("its tables are of version %d, and this version knows %d", id&0xff, schemaVersion),
+			Fix: "use that version of hexdag",
+		}
+	case tables > 0 || id != 0:
+		return configError(nil, "%s is a database of something else", kernel.Quote(path))
+	}
+	// The first holds for a file without tables alone, the second not within a transaction.
+	for _, statement := range []string{"PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL"} {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	// A visitor may have been first.
+	if err := tx.QueryRowContext(ctx, "SELECT application_id FROM pragma_application_id").Scan(&id); err != nil || id == applicationID {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Compact implements driver.Store.
+func (s *Store) Compact(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// One row for each page that is given back: to read them is what does it.
+	rows, err := s.conn.QueryContext(ctx, "PRAGMA incremental_vacuum")
+	if err != nil {
+		return storeError(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+	}
+	if err := rows.Err(); err != nil {
+		return storeError(err)
+	}
+	rows.Close() // before what does not work while it is open
+	return s.checkpoint(ctx)
+}
+
+// checkpoint empties the write-ahead log, which holds what was there before.
+func (s *Store) checkpoint(ctx context.Context) error {
+	_, err := s.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	return storeError(err)
+}
+
+// Close implements driver.Store. What this process has claimed is free as soon as another opens the file.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	if s.conn != nil && s.reader != nil {
+		errs = append(errs, s.transact(context.Background(), func() error { return s.writeHeads(context.Background(), nil) }))
+	}
+	errs = append(errs, s.add.close())
+	if s.conn != nil {
+		errs = append(errs, s.conn.Close())
+		s.conn = nil
+	}
+	for _, db := range []*sql.DB{s.reader, s.writer} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+		s.lock = nil
+	}
+	return storeError(errors.Join(errs...))
+}
+
+// storeError gives an error of SQLite's its code, and none of its words: they hold SQL.
+func storeError(err error) error {
+	var known *kernel.Error
+	switch {
+	case err == nil, errors.As(err, &known), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), driver.Known(err):
+		return err
+	}
+	failed := &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal's file cannot be used", Err: err}
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		code := e.Code() & 0xff // the rest says more than is needed
+		failed.Why = sqlite.ErrorCodeString[code]
+		switch code {
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+			failed.Code, failed.What, failed.Fix = kernel.CodeRetry, "the journal's file is locked", "try again"
+		case sqlite3.SQLITE_NOTADB:
+			failed.Fix = "name a file that is the journal's alone"
+		case sqlite3.SQLITE_CORRUPT:
+			failed.Fix = "see what 'hexdag journal verify' can still read, and put a backup in its place"
+		case sqlite3.SQLITE_FULL:
+			failed.Fix = "make room on the disk"
+		case sqlite3.SQLITE_READONLY:
+			failed.Fix = "let this user write it"
+		}
+	}
+	return failed
+}

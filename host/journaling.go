@@ -1,0 +1,308 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/extension"
+	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/journal/driver"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// journals are what the host keeps journals with, from the first durable run on.
+type journals struct {
+	mu     sync.Mutex
+	store  driver.Store
+	writer *journal.Writer
+	blobs  map[string]time.Time // when those were put that are there, by digest
+	stop   func()               // ends what prunes them
+}
+
+// pruneEvery is how often a host removes the journals that are too old.
+const pruneEvery = time.Hour
+
+// openJournals opens what durable runs are kept with, unless it is open.
+func (h *Host) openJournals(ctx context.Context) (*journals, error) {
+	j := &h.journals
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.store != nil {
+		return j, nil
+	}
+	store := h.opts.Journal
+	if store == nil {
+		var err error
+		if store, err = h.openJournal(ctx); err != nil {
+			return nil, err
+		}
+	}
+	j.store, j.blobs = store, map[string]time.Time{}
+	j.writer = journal.NewWriter(store, journal.WriterOptions{})
+	pruning, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var pruner sync.WaitGroup
+	pruner.Go(func() {
+		journal.Maintain(pruning, store, h.tenant(), journalPolicy(h.config), pruneEvery, func(p *journal.Pruned, err error) {
+			if err != nil {
+				h.log.Warn("old journals cannot be removed", "error", err)
+				return
+			}
+			h.log.Info("old journals were removed", "runs", len(p.Runs), "files", p.Blobs)
+		})
+	})
+	j.stop = func() { cancel(); pruner.Wait() }
+	return j, nil
+}
+
+func (j *journals) close(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.store == nil {
+		return nil
+	}
+	j.stop()
+	return errors.Join(j.writer.Close(ctx), j.store.Close())
+}
+
+// keepBlob keeps bytes by their digest.
+func (j *journals) keepBlob(ctx context.Context, tenant, digest string, read func() ([]byte, error)) error {
+	j.mu.Lock()
+	put, known := j.blobs[digest]
+	j.mu.Unlock()
+	if known && time.Since(put) < journal.BlobsKept/2 {
+		return nil
+	}
+	data, err := read()
+	if err != nil || sha256Of(data) != digest {
+		return nil // it is not what runs any more; a replay says that it is missing
+	}
+	if err := j.store.PutBlob(ctx, tenant, digest, data); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.blobs[digest] = time.Now()
+	return nil
+}
+
+func sha256Of(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// recording is the journal of a run that is under way; nil where none is kept.
+type recording struct {
+	w    *journal.RunWriter
+	stop func()
+}
+
+// start has a run stop where its journal can no longer be written.
+func (r *recording) start(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-r.w.Lost():
+			cancel(r.w.Err())
+		case <-done:
+		}
+	})
+	r.stop = func() {
+		close(done)
+		watching.Wait()
+		cancel(nil)
+	}
+	return ctx
+}
+
+// end writes how the run ended. What is not durable has not ended.
+func (r *recording) end(ctx context.Context, result *Result) error {
+	if r == nil {
+		return nil
+	}
+	defer r.stop()
+	r.w.Append(journal.Entry{Kind: journal.End, Status: string(result.Status), Value: objectOf(result.Output), Failed: result.Error, Usage: &result.Usage})
+	return r.w.Close(context.WithoutCancel(ctx), driver.Status(result.Status))
+}
+
+func objectOf(fields map[string]kernel.Value) kernel.Value {
+	if len(fields) == 0 {
+		return nil
+	}
+	return fields
+}
+
+// record begins to take a run down, unless that goes on already. The context ends where it no longer can.
+func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) (context.Context, *recording, error) {
+	if opts.recovered != nil {
+		return opts.recovered.start(ctx), opts.recovered, nil
+	}
+	if !run.Durable {
+		return ctx, nil, nil
+	}
+	h := p.host
+	j, err := h.openJournals(ctx)
+	if err != nil {
+		return ctx, nil, err
+	}
+	head, err := p.head(ctx, j, run, input, from)
+	if err != nil {
+		return ctx, nil, err
+	}
+	w, err := j.begin(ctx, run, head, from != nil)
+	if err != nil {
+		return ctx, nil, err
+	}
+	w.Append(journal.Entry{Kind: journal.Begin, Time: run.Started, Head: head})
+	if err := w.Sync(ctx); err != nil { // a run that nobody could go on with has not begun
+		return ctx, nil, err
+	}
+	r := &recording{w: w}
+	run.Journal = journal.Record(run, w)
+	return r.start(ctx), r, nil
+}
+
+// begin makes the journal of a run, or goes on with that of one that was suspended.
+func (j *journals) begin(ctx context.Context, run *kernel.RunContext, head *journal.Head, again bool) (*journal.RunWriter, error) {
+	of := &driver.Run{ID: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
+	if again {
+		claimed, err := j.store.Claim(ctx, run.Tenant, run.RunID, false)
+		if err == nil {
+			return j.writer.Run(claimed, claimed.Entries+1), nil
+		}
+		if !errors.Is(err, driver.ErrNotFound) { // else it was suspended without a journal
+			return nil, claimError(run.RunID, err)
+		}
+	}
+	if err := j.store.Create(ctx, of); err != nil {
+		if errors.Is(err, driver.ErrExists) {
+			return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the run cannot be recorded", Where: kernel.Where{Run: run.RunID}, Why: "there is a journal of a run with its id", Fix: "run it under another id"}
+		}
+		return nil, err
+	}
+	of.Epoch = 1
+	return j.writer.Run(of, 1), nil
+}
+
+// claimError is why a run cannot be taken over.
+func claimError(run string, err error) error {
+	where := kernel.Where{Run: run}
+	var taken *driver.Taken
+	var over *driver.Over
+	switch {
+	case errors.As(err, &taken):
+		return &kernel.Error{Code: kernel.CodeFenced, What: "the run is under way elsewhere", Where: where, Why: "host " + kernel.Quote(taken.Owner) + " works on it", Fix: "wait until it has ended, or until that host's claim has: it is renewed while the host lives", Err: err}
+	case errors.As(err, &over):
+		return &kernel.Error{Code: kernel.CodeNotFound, What: "the run has ended already", Where: where, Why: "it is " + string(over.Status), Fix: "run the pipeline anew; 'hexdag journal show' tells what it did", Err: err}
+	case errors.Is(err, driver.ErrNotFound):
+		return &kernel.Error{Code: kernel.CodeNotFound, What: "there is no journal of the run " + kernel.Quote(run), Where: where, Why: "no such run was recorded, or it was removed for its age", Fix: "'hexdag journal list' shows those that there are", Err: err}
+	}
+	return err
+}
+
+// head is what the journal of a run begins with. What it names by digest is kept.
+func (p *Pipeline) head(ctx context.Context, j *journals, run *kernel.RunContext, input kernel.Value, from *engine.Resumption) (*journal.Head, error) {
+	h := p.host
+	head := &journal.Head{
+		Format: journal.Version, Run: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Principal: run.Principal, Pipeline: run.PipelineName, Version: p.Version, File: p.File, Environment: p.env,
+		Source: map[string]string{}, Modules: map[string]string{}, Policy: h.governing.port.Revision(), Config: h.config.Digest, Host: hostName(),
+		Labels: run.Labels, InputLabels: run.InputLabels, Caps: run.Caps, Fresh: run.Fresh, Input: input,
+	}
+	for file, source := range p.Sources {
+		head.Source[file] = source.Digest
+		if err := j.keepBlob(ctx, run.Tenant, source.Digest, func() ([]byte, error) { return source.Text, nil }); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range h.modules {
+		head.Modules[m.Name()] = m.DigestOf(run)
+		if err := j.keepBlob(ctx, run.Tenant, m.Digest(), func() ([]byte, error) { return extension.ReadFile(m.Path(), 0) }); err != nil {
+			return nil, err
+		}
+	}
+	if from != nil {
+		text, err := json.Marshal(resumed(run, from))
+		if err != nil {
+			return nil, err
+		}
+		head.Resumption = text
+	}
+	return head, nil
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", name, os.Getpid())
+}
+
+// continuation is what a run that was suspended goes on with, as its journal keeps it.
+type continuation struct {
+	Results    map[string]kernel.Value     `json:"results"`
+	Labels     map[string]*kernel.Labels   `json:"labels,omitempty"`
+	Progress   map[string]*engine.Progress `json:"progress,omitempty"`
+	Waits      []engine.Wait               `json:"waits,omitempty"`
+	Expired    []engine.Wait               `json:"expired,omitempty"`
+	Kept       map[string]kernel.Value     `json:"kept,omitempty"`
+	KeptLabels map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
+	Reads      map[string][]string         `json:"reads,omitempty"`
+}
+
+func resumed(run *kernel.RunContext, from *engine.Resumption) *continuation {
+	c := &continuation{Results: from.Results, Labels: from.Labels, Progress: from.Progress, Waits: from.Waits, Expired: from.Expired, Reads: run.Reads()}
+	c.Kept, c.KeptLabels = run.Kept.Snapshot()
+	return c
+}
+
+// resumption returns what a run begins with: nil from its start.
+func (c *continuation) resumption() *engine.Resumption {
+	if c == nil {
+		return nil
+	}
+	return &engine.Resumption{Results: c.Results, Labels: c.Labels, Progress: c.Progress, Waits: c.Waits, Expired: c.Expired}
+}
+
+func continuationOf(head *journal.Head) (*continuation, error) {
+	if len(head.Resumption) == 0 {
+		return nil, nil
+	}
+	var c continuation
+	return &c, kernel.UnmarshalStrict(head.Resumption, &c)
+}
+
+// recordedFunctions, and those below, have what Go code answers taken down in the runs that are recorded.
+func recordedFunctions(functions map[string]Function) map[string]Function {
+	recorded := make(map[string]Function, len(functions))
+	for name, f := range functions {
+		recorded[name] = journal.Function(name, f)
+	}
+	return recorded
+}
+
+func recordedNodeHooks(hooks []NodeHook) []NodeHook {
+	recorded := slices.Clone(hooks)
+	for i := range recorded {
+		recorded[i].Hook = journal.NodeHook(recorded[i].Name, recorded[i].Hook)
+	}
+	return recorded
+}
+
+func recordedPortHooks(hooks []PortHook) []PortHook {
+	recorded := slices.Clone(hooks)
+	for i := range recorded {
+		recorded[i].Hook = journal.PortHook(recorded[i].Name, recorded[i].Hook)
+	}
+	return recorded
+}

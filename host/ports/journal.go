@@ -1,0 +1,52 @@
+package ports
+
+import (
+	"context"
+
+	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// RepeatBy says which calls change nothing more where they are done a second time with the same idempotency key. Without
+// it none is. It is set before the door is used.
+func (d *Door) RepeatBy(repeatable func(op string, args map[string]any) bool) {
+	d.repeatable = repeatable
+}
+
+// taken has a call done, and taken down in the run's journal, or answers what is there.
+func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
+	lane := journal.LaneFrom(ctx)
+	if lane == nil || p.op.tool {
+		return do(ctx)
+	}
+	effect := effectOf(p.op.Name, call.Args)
+	r := &journal.Request{
+		Op: p.op.Name, Args: call.Args, Body: call.Body, Shown: p.duties.Args(call.Args), Labels: call.Labels, Node: call.Node,
+		Changes: effect == changes, Repeatable: p.repeatable != nil && p.repeatable(p.op.Name, call.Args), Own: p.op.Own, Dear: p.op.Port() == "llm",
+	}
+	switch p.op.Name {
+	case "lock.acquire":
+		r.Anew = len(call.Caller.Modules) == 0 // the engine's
+		r.Ends = func(op string, args, _ kernel.Value) bool {
+			return op == "lock.release" && member(args, "name") == member(call.Args, "name")
+		}
+	case "artifacts.open", "artifacts.create":
+		r.Ends = func(op string, args, reply kernel.Value) bool {
+			return op == "artifacts.close" && member(args, "handle") == member(reply, "handle")
+		}
+	}
+	return lane.Call(ctx, r, do)
+}
+
+// Redo has an operation on the run itself done again, as it was, and passes over any other.
+func (d *Door) Redo(ctx context.Context, call *kernel.PortCall) {
+	if op, ok := d.ops[call.Op]; ok && op.Own {
+		_, _ = op.Func(ctx, call) // it answers as it did then
+	}
+}
+
+func member(v kernel.Value, name string) kernel.Value {
+	fields, _ := v.(map[string]any)
+	text, _ := fields[name].(string)
+	return text
+}

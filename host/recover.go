@@ -1,0 +1,269 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/journal/driver"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// Recovered is a durable run that goes on after its host has died.
+type Recovered struct {
+	RunID    string
+	Pipeline string
+	InFlight []journal.InFlight // calls of which nobody knew whether they were done
+	Result   *Result            // nil with Err
+	Err      error              // why it cannot go on
+}
+
+// Recover goes on with every durable run of the tenant whose host has died, and tells of each when it has ended, or waits. The
+// error is about the journals themselves.
+func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovered)) error {
+	j, err := h.openJournals(ctx)
+	if err != nil {
+		return err
+	}
+	free, err := j.store.Runs(ctx, h.tenant(), driver.Query{Free: true})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(free) // the oldest first
+	for _, r := range free {
+		if ctx.Err() != nil {
+			return kernel.ContextError(ctx)
+		}
+		one, err := h.RecoverRun(ctx, r.ID, opts)
+		if kernel.CodeOf(err) == kernel.CodeFenced { // another host was faster
+			continue
+		}
+		if err != nil {
+			one = &Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err}
+		}
+		each(one)
+	}
+	return nil
+}
+
+// RecoverRun goes on with a durable run whose host has died. What it had done it does not do again. CodeFenced where a host works on
+// it, CodeNotFound where it has ended or there is no journal of it, CodeDiverged where it could not go on as it began.
+func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Recovered, error) {
+	j, err := h.openJournals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	head, err := j.store.Claim(ctx, h.tenant(), run, false)
+	if err != nil {
+		return nil, claimError(run, err)
+	}
+	r, err := h.recovery(ctx, j, head)
+	if err == nil && r.ended == "" {
+		err = h.check(ctx, r)
+	}
+	if kernel.CodeOf(err) == kernel.CodeCanceled {
+		return nil, err
+	}
+	if err != nil { // it stays as it is
+		w := j.writer.Run(head, head.Entries+1)
+		return nil, errors.Join(kernel.At(err, kernel.Where{Run: run}), w.Close(context.WithoutCancel(ctx), driver.Running))
+	}
+	if r.ended != "" { // and its host died before it could say so
+		return &Recovered{RunID: run, Pipeline: head.Pipeline, Result: &Result{Status: engine.Status(r.ended), RunID: run}}, r.w.Close(ctx, r.ended)
+	}
+	return h.goOnFrom(ctx, r, opts)
+}
+
+// recovery is a run that is to go on.
+type recovery struct {
+	head     *journal.Head
+	w        *journal.RunWriter
+	entries  []*journal.Entry // since the head
+	began    *journal.Entry
+	ended    driver.Status // what it had come to; "" where it goes on
+	inFlight []journal.InFlight
+	from     *continuation
+	pipeline *Pipeline
+}
+
+// recovery reads what a run has done, and cuts what is torn.
+func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*recovery, error) {
+	read, err := journal.Read(ctx, j.store, head.Tenant, head.ID)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := read.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if read.Torn != nil {
+		h.log.Warn("a journal is torn", "run", head.ID, "torn", read.Torn.String())
+		if err := j.store.Truncate(ctx, head.Tenant, head.ID, head.Epoch, read.Torn.At); err != nil {
+			return nil, err
+		}
+	}
+	r := &recovery{w: j.writer.Run(head, uint64(len(entries))+1)}
+	for i, e := range entries {
+		if e.Kind == journal.Begin {
+			r.began, r.head, r.entries = e, e.Head, entries[i+1:]
+		}
+	}
+	if r.head == nil { // and it had done nothing
+		return nil, errors.Join(neverBegan(head.ID), r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Failed)))
+	}
+	if last := len(r.entries) - 1; last >= 0 && r.entries[last].Kind == journal.End {
+		r.ended = driver.Status(r.entries[last].Status)
+		return r, nil
+	}
+	r.inFlight = journal.UnderWay(r.entries)
+	r.from, err = continuationOf(r.head)
+	return r, err
+}
+
+func neverBegan(run string) error {
+	return &kernel.Error{Code: kernel.CodeCanceled, What: "the run had not begun", Where: kernel.Where{Run: run}, Why: "its host died before what it was to begin with was on the disk; it had done nothing", Fix: "run the pipeline anew"}
+}
+
+// check loads the run's pipeline, and refuses what is not as it began.
+func (h *Host) check(ctx context.Context, r *recovery) error {
+	var changed []string
+	for _, m := range h.modules {
+		if was := r.head.Modules[m.Name()]; was != m.Digest() {
+			changed = append(changed, "module "+kernel.Quote(m.Name())+" was "+orElse(was, "not there")+" and is "+m.Digest())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.head.Modules)) {
+		if h.byName[name] == nil {
+			changed = append(changed, "module "+kernel.Quote(name)+" was "+r.head.Modules[name]+" and is not configured")
+		}
+	}
+	if len(changed) > 0 {
+		return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on with other modules than it began with", Why: strings.Join(changed, "; "), Fix: "restore them, and recover it; or run the pipeline anew"}
+	}
+	p, err := h.loadSource(ctx, h.journals.store, r.head)
+	r.pipeline = p
+	return err
+}
+
+// loadSource loads a run's pipeline as it was: from its file, or, where that has changed, from what the journal keeps.
+func (h *Host) loadSource(ctx context.Context, store driver.Store, head *journal.Head) (*Pipeline, error) {
+	p, err := h.Load(ctx, head.File, LoadOptions{Environment: head.Environment})
+	if err == nil && p.Version == head.Version {
+		return p, nil
+	}
+	if err == nil {
+		if err := p.Close(ctx); err != nil {
+			return nil, err
+		}
+	}
+	file, err := h.materialize(ctx, store, head)
+	if err != nil {
+		return nil, err
+	}
+	p, err = h.Load(ctx, file, LoadOptions{Environment: head.Environment})
+	if err != nil {
+		return nil, err
+	}
+	p.Version, p.File = head.Version, head.File // where it is now is nobody's business
+	return p, nil
+}
+
+// materialize writes a pipeline's files below the state folder, as the journal keeps them, and returns the path of its own.
+func (h *Host) materialize(ctx context.Context, store driver.Store, head *journal.Head) (string, error) {
+	dir := filepath.Join(h.state, "versions", strings.TrimPrefix(head.Version, "sha256:"))
+	root := commonDir(slices.Collect(maps.Keys(head.Source)))
+	for path, digest := range head.Source {
+		text, err := store.Blob(ctx, head.Tenant, digest)
+		if err != nil {
+			return "", &kernel.Error{Code: kernel.CodeNotFound, What: "a file of the pipeline is not there", Where: kernel.Where{File: path, Run: head.Run}, Why: "it has changed since the run began, and the journal does not have " + digest, Fix: "restore the file as it was", Err: err}
+		}
+		if sha256Of(text) != digest {
+			return "", &kernel.Error{Code: kernel.CodeJournal, What: "a file of the pipeline is damaged", Where: kernel.Where{File: path, Run: head.Run}, Why: "what the journal keeps as " + digest + " has another digest", Fix: "restore the file as it was"}
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil || !filepath.IsLocal(rel) {
+			return "", fmt.Errorf("%s is not below %s", path, root)
+		}
+		if err := replaceFile(filepath.Join(dir, rel), text); err != nil {
+			return "", err
+		}
+	}
+	rel, err := filepath.Rel(root, head.File)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which file the pipeline is", Where: kernel.Where{Run: head.Run}, Fix: "restore the pipeline as it was"}
+	}
+	return filepath.Join(dir, rel), nil
+}
+
+// commonDir returns the innermost folder that all files are below.
+func commonDir(files []string) string {
+	dir := ""
+	for i, f := range files {
+		d := filepath.Dir(f)
+		for i > 0 && dir != d && !strings.HasPrefix(d, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator)) {
+			up := filepath.Dir(dir)
+			if up == dir {
+				break
+			}
+			dir = up
+		}
+		if i == 0 {
+			dir = d
+		}
+	}
+	return dir
+}
+
+// goOnFrom runs the rest of a run.
+func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Recovered, error) {
+	defer r.pipeline.Close(ctx)
+	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels, Fresh: r.head.Fresh, Durable: true})
+	rc.RunID, rc.ParentRunID, rc.Caps, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.Caps, r.head.InputLabels, r.began.Time
+	if err := h.recallState(ctx, rc, r); err != nil {
+		return nil, err
+	}
+	r.w.Append(journal.Entry{Kind: journal.Recover, Host: hostName(), InFlight: r.inFlight})
+	rc.Journal = journal.Resume(rc, r.w, r.entries)
+	opts.recovered = &recording{w: r.w}
+	from := r.from.resumption()
+	if from == nil { // it goes on, wherever that is
+		from = &engine.Resumption{}
+	}
+	result := r.pipeline.run(ctx, rc, r.head.Input, from, opts)
+	return &Recovered{RunID: rc.RunID, Pipeline: r.head.Pipeline, InFlight: r.inFlight, Result: result}, nil
+}
+
+// recallState gives a run back what was in the memory of the process that died: what it had spent, counted and
+// kept, as far as that is of nodes that do not work again.
+func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recovery) error {
+	if r.from != nil {
+		if err := rc.Kept.Set(r.from.Kept, r.from.KeptLabels); err != nil {
+			return err
+		}
+		rc.Recall(r.from.Reads)
+	}
+	ctx = kernel.WithRun(ctx, rc)
+	for call := range journal.Over(r.entries) {
+		switch {
+		case (call.Kind == journal.Enter || call.Kind == journal.Ran) && call.Point == string(abi.ToolCall):
+			rc.Usage.ToolCalls.Add(1)
+		case call.Kind == journal.Decision:
+			rc.CountPort()
+		case call.Kind == journal.Call:
+			args, _ := call.Args.(map[string]any)
+			r.pipeline.plan.Door().Redo(ctx, &kernel.PortCall{Op: call.Op, Args: args, Labels: call.Labels})
+		case call.Kind == journal.Reply:
+			for _, c := range call.Charges {
+				rc.Recharge(c)
+			}
+		}
+	}
+	return nil
+}
