@@ -26,6 +26,7 @@ func (h *Host) Work(ctx context.Context) error {
 	if h.executor == nil {
 		return &kernel.Error{Code: kernel.CodeConfig, What: "there is nothing to work for", Where: kernel.Where{File: h.config.File}, Why: "runs work in the process that starts them", Fix: "add executor: {adapter: temporal, config: {address: ..., task_queue: ...}} to spec"}
 	}
+	defer h.elsewhere.tasks.Wait() // those that the executor has given up are being stopped
 	return h.executor.Work(ctx, &h.elsewhere)
 }
 
@@ -33,6 +34,7 @@ func (h *Host) Work(ctx context.Context) error {
 type elsewhere struct {
 	host      *Host
 	published published
+	tasks     sync.WaitGroup // under way
 
 	loading   sync.Mutex
 	pipelines map[pipelineKey]*working
@@ -292,7 +294,8 @@ func (e *elsewhere) open(ctx context.Context, ref executor.Ref) (*site, error) {
 		end()
 		return nil, err
 	}
-	return &site{head: &head, p: p, run: run, input: input, close: func() { done(); end() }}, nil
+	e.tasks.Add(1)
+	return &site{head: &head, p: p, run: run, input: input, close: func() { done(); end(); e.tasks.Done() }}, nil
 }
 
 // RunNode implements executor.Nodes.

@@ -68,6 +68,9 @@ const pollTime = 2 * time.Second
 // endTime is how long the end of a run is waited for that is cancelled.
 const endTime = time.Minute
 
+// maxNodes is how many nodes a run may have: each takes six events of its history, and Temporal keeps 51,200.
+const maxNodes = 8000
+
 // maxStart is how large the start of a run may be: Temporal takes 2 MB.
 const maxStart = 1900 << 10
 
@@ -167,6 +170,10 @@ func (x *Executor) failure(what string, err error) error {
 func (x *Executor) Run(ctx context.Context, start *executor.Start, told func(kernel.Event)) (*executor.Ended, error) {
 	in := &input{
 		Start: *start, Heartbeat: seconds(x.config.Heartbeat, 10), Attempts: x.config.Attempts, NodeTime: seconds(x.config.MaxNodeTime, 24*3600), FirstWait: firstWait,
+	}
+	if n := len(start.Graph.Nodes); n > maxNodes {
+		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "pipeline " + kernel.Quote(start.Pipeline) + " is too large to be run on Temporal", Where: kernel.Where{Run: start.RunID},
+			Why: fmt.Sprintf("it has %d nodes, the limit is %d: Temporal keeps so many events of a run", n, maxNodes), Fix: "split the pipeline, or put nodes into the bodies of composites, which are one node each; or run it on the local executor"}
 	}
 	text, err := json.Marshal(in)
 	if err != nil {

@@ -1,6 +1,7 @@
 package temporalexecutor_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"syscall"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 // effects are nodes a, b and c, one after another, and d beside b; b waits for gate b.
@@ -107,4 +110,21 @@ func TestDrainedWorker(t *testing.T) {
 	c.begun("b", 2)
 	c.open("b")
 	c.effects(wait(), "a", "b", "c", "d")
+}
+
+// TestNodeThatKills has a node end every worker that begins it: its run fails, and says why.
+func TestNodeThatKills(t *testing.T) {
+	c := newClusterOn(t, testserver.Temporal(t), 2, "", ", attempts: 2")
+	p := c.load("crash", `
+nodes:
+  - {kind: function_node, metadata: {name: crash}, spec: {fn: test.crash}}`)
+	done := make(chan *host.Result, 1)
+	go func() { done <- p.Run(context.Background(), map[string]any{}, host.RunOptions{}) }()
+	for _, w := range c.workers {
+		_ = w.Wait() // it ends badly
+	}
+	c.workers = nil
+	c.start()
+	r := <-done
+	wantError(t, r.Err, kernel.CodeUnavailable, "no worker has brought node crash to an end", "it was tried 2 times", "see what ends the workers")
 }

@@ -181,6 +181,8 @@ func TestStarts(t *testing.T) {
 	wantError(t, err, kernel.CodeFailed, "run taken has begun already", "start it under another id", "hexdag resume taken")
 	_, err = x.Run(t.Context(), &executor.Start{RunID: "large", Pipeline: "p", Graph: executor.Graph{Nodes: make([]executor.Node, 200_000)}}, nil)
 	wantError(t, err, kernel.CodeLimit, "pipeline p is too large", "200000 nodes", "split the pipeline")
+	_, err = x.Run(t.Context(), &executor.Start{RunID: "wide", Pipeline: "p", Graph: executor.Graph{Nodes: []executor.Node{{Name: strings.Repeat("n", 2<<20)}}}}, nil)
+	wantError(t, err, kernel.CodeLimit, "pipeline p is too large", "the limit of a message is", "split the pipeline")
 
 	// Nobody works on it: that it is cancelled is all that can be said.
 	ctx, cancel := context.WithTimeout(t.Context(), 1)

@@ -23,7 +23,7 @@ func (x *Executor) Work(ctx context.Context, nodes executor.Nodes) error {
 		}
 		return err
 	}
-	options := worker.Options{WorkerStopTimeout: x.config.drain(), MaxConcurrentActivityExecutionSize: x.config.Concurrency}
+	options := worker.Options{DeadlockDetectionTimeout: stuckTime, WorkerStopTimeout: x.config.drain(), MaxConcurrentActivityExecutionSize: x.config.Concurrency}
 	broken := make(chan error, 1)
 	options.OnFatalError = func(err error) { broken <- err }
 	w := worker.New(x.client, x.config.TaskQueue, options)
@@ -39,6 +39,9 @@ func (x *Executor) Work(ctx context.Context, nodes executor.Nodes) error {
 		return x.failure("the worker cannot go on", err)
 	}
 }
+
+// stuckTime is how long a workflow may compute at a stretch: on a busy machine much longer than it takes.
+const stuckTime = 15 * time.Second
 
 // registry is what workers and replayers have in common.
 type registry interface {
