@@ -176,6 +176,9 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 func (j *journals) begin(ctx context.Context, run *kernel.RunContext, head *journal.Head, again bool) (*journal.RunWriter, error) {
 	of := &driver.Run{ID: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
 	if again {
+		if head, err := j.store.Get(ctx, run.Tenant, run.RunID); err == nil && head.Status == driver.Running {
+			return nil, &kernel.Error{Code: kernel.CodeFenced, What: "the run goes on already", Where: kernel.Where{Run: run.RunID}, Why: "host " + kernel.Quote(head.Owner) + " works on it, or has died", Fix: "wait until it waits again; if its host has died: hexdag resume --crashed " + run.RunID}
+		}
 		claimed, err := j.store.Claim(ctx, run.Tenant, run.RunID, false)
 		if err == nil {
 			return j.writer.Run(claimed, claimed.Entries+1), nil

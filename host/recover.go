@@ -38,8 +38,17 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 	}
 	slices.Reverse(free) // the oldest first
 	for _, r := range free {
+		if ofNode(r.ID) { // its executor has another worker go on with it
+			continue
+		}
 		if ctx.Err() != nil {
 			return kernel.ContextError(ctx)
+		}
+		if orphan, err := h.orphaned(ctx, j, r); orphan || err != nil {
+			if err != nil {
+				each(&Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err})
+			}
+			continue
 		}
 		one, err := h.RecoverRun(ctx, r.ID, opts)
 		if kernel.CodeOf(err) == kernel.CodeFenced { // another host was faster
@@ -51,6 +60,25 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 		each(one)
 	}
 	return nil
+}
+
+// orphaned ends a run whose host has died with that of the run that started it: that one begins it anew.
+func (h *Host) orphaned(ctx context.Context, j *journals, r *driver.Run) (bool, error) {
+	if r.Parent == "" {
+		return false, nil
+	}
+	parent, err := j.store.Get(ctx, r.Tenant, r.Parent)
+	switch {
+	case errors.Is(err, driver.ErrNotFound), err == nil && parent.Status != driver.Running:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	head, err := j.store.Claim(ctx, r.Tenant, r.ID, false)
+	if err != nil {
+		return true, claimError(r.ID, err)
+	}
+	return true, j.writer.Run(head, head.Entries+1).Close(ctx, driver.Status(engine.Cancelled))
 }
 
 // RecoverRun goes on with a durable run whose host has died. What it had done it does not do again. CodeFenced where a host works on
@@ -69,7 +97,7 @@ func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Re
 		err = h.check(ctx, r)
 	}
 	if kernel.CodeOf(err) == kernel.CodeCanceled {
-		return nil, err
+		return nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Failed)))
 	}
 	if err != nil { // it stays as it is
 		w := j.writer.Run(head, head.Entries+1)
@@ -116,7 +144,7 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 		}
 	}
 	if r.head == nil { // and it had done nothing
-		return nil, errors.Join(neverBegan(head.ID), r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Failed)))
+		return r, neverBegan(head.ID)
 	}
 	if last := len(r.entries) - 1; last >= 0 && r.entries[last].Kind == journal.End {
 		r.ended = driver.Status(r.entries[last].Status)

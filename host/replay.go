@@ -117,6 +117,9 @@ func (r *Replayer) Run(ctx context.Context, run string) (*Replayed, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ofNode(run) {
+		return nil, &kernel.Error{Code: kernel.CodeUnsupported, What: "one node cannot be done again", Where: kernel.Where{Run: run}, Why: "the journal is of a node that a worker did for a run on an executor", Fix: "see what it did: hexdag journal show " + run}
+	}
 	parts := journal.Parts(entries)
 	if len(parts) == 0 {
 		return nil, &kernel.Error{Code: kernel.CodeJournal, What: "the run cannot be done again", Where: kernel.Where{Run: run}, Why: "its journal holds no whole entry", Fix: "'hexdag journal verify' says what is wrong with it"}

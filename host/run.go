@@ -114,10 +114,10 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)
 	stop()
-	if err := recorded.end(ctx, result); err != nil {
+	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}
-	if err := p.keep(run, input, result); err != nil {
+	if err := recorded.end(ctx, result); err != nil { // behind what a run that waits goes on with
 		fail(result, err)
 	}
 	ended := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.end", Resource: run.PipelineName, Result: string(result.Status)}

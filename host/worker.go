@@ -255,7 +255,7 @@ func (e *elsewhere) begin(ctx context.Context, head *executor.Head, run *kernel.
 // run is the identity of a run of elsewhere.
 func (e *elsewhere) run(head *executor.Head) *kernel.RunContext {
 	h := e.host
-	run := h.newRun(head.Pipeline, RunOptions{Principal: head.Principal, Labels: head.Labels, Fresh: head.Fresh})
+	run := h.newRun(head.Pipeline, RunOptions{Principal: head.Principal, Labels: head.Labels, Fresh: head.Fresh, Durable: head.Durable})
 	run.RunID, run.ParentRunID, run.PipelineVersion, run.Tenant, run.Started = head.RunID, head.ParentRunID, head.Version, head.Tenant, head.Started
 	run.InputLabels, run.Caps = head.InputLabels, head.Caps
 	own := func(b *kernel.Budget) *kernel.Budget { return kernel.NewBudget(math.MaxInt64, b) } // whose sums are the run's, not the tenant's
@@ -341,7 +341,14 @@ func (e *elsewhere) RunNode(ctx context.Context, task *executor.Task) (*executor
 		ctx, cancel = context.WithDeadlineCause(ctx, task.Since.Add(deadline), errors.New("run_limits.deadline is "+deadline.String()))
 		defer cancel()
 	}
+	ctx, recorded, err := e.record(ctx, o, task)
+	if err != nil {
+		return nil, err
+	}
 	outcome := o.p.plan.RunNode(ctx, o.run, work)
+	if err := recorded.endNode(ctx, outcome); err != nil {
+		return nil, err
+	}
 	outcome.Error = e.without(outcome.Error)
 	done := &executor.Done{State: outcome.State, Waits: outcome.Waits, Stopped: outcome.Stopped, Spent: o.run.Spent().Since(spent)}
 	out := &executor.Outcome{NodeOutcome: *outcome, Events: events.Events()}

@@ -71,6 +71,9 @@ func (p *Plan) RunNode(ctx context.Context, rc *kernel.RunContext, work *NodeWor
 	if err := ctx.Err(); err != nil {
 		return failedNode(kernel.At(kernel.ContextError(ctx), kernel.Where{Node: n.Name, Run: rc.RunID}))
 	}
+	if g.restore(n) { // whoever worked on it did not live to say so
+		return g.outcome(n)
+	}
 	given, e, settled := g.prepare(ctx, n)
 	if !settled {
 		e = g.work(ctx, given, e)

@@ -72,6 +72,7 @@ type Head struct {
 	Caps        kernel.CapSet     `json:"caps"`
 	Started     time.Time         `json:"started"`
 	Fresh       bool              `json:"fresh,omitempty"`
+	Durable     bool              `json:"durable,omitempty"`  // what its nodes do is taken down
 	Observed    bool              `json:"observed,omitempty"` // events are wanted
 	Input       json.RawMessage   `json:"input"`
 	Sources     []Bytes           `json:"sources"`
