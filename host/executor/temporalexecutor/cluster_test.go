@@ -65,7 +65,7 @@ func newClusterOn(t *testing.T, server *testserver.Process, workers int, spec, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.host, err = host.New(t.Context(), cfg, host.Options{Functions: functions(c.dir)}); err != nil {
+	if c.host, err = host.New(t.Context(), cfg, host.Options{Functions: functions(c.dir), Ports: ledger(c.dir)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

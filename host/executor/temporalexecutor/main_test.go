@@ -56,7 +56,7 @@ func work(config string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	h, err := host.New(ctx, cfg, host.Options{State: state, Functions: functions(os.Getenv(workerFolder))})
+	h, err := host.New(ctx, cfg, host.Options{State: state, Functions: functions(os.Getenv(workerFolder)), Ports: ledger(os.Getenv(workerFolder))})
 	if err != nil {
 		return err
 	}
@@ -68,6 +68,7 @@ func work(config string) (err error) {
 func functions(dir string) map[string]host.Function {
 	return map[string]host.Function{
 		"test.effect": func(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) { return effect(ctx, dir, call) },
+		"test.adds":   func(ctx context.Context, call *kernel.NodeCall) (kernel.Value, error) { return adds(ctx, dir, call) },
 		"test.large": func(_ context.Context, call *kernel.NodeCall) (kernel.Value, error) {
 			return map[string]any{"text": strings.Repeat("x", 3<<20)}, nil
 		},
