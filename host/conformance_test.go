@@ -2,18 +2,23 @@ package host_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 // golden is one case of what hexDAG's reference answered.
@@ -48,7 +53,16 @@ var documented = map[string]map[string]string{
 	"agent_tool_end_json":                            {"ag": `{"answer":"done"}`},
 }
 
+// TestConformance holds both executors to what hexDAG's reference answered.
 func TestConformance(t *testing.T) {
+	t.Run("local", func(t *testing.T) { conformance(t, &host.Config{}) })
+	t.Run("temporal", func(t *testing.T) {
+		conformance(t, &host.Config{Executor: onTemporal(testserver.Temporal(t).Address(), "conformance")})
+	})
+}
+
+func conformance(t *testing.T, on *host.Config) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "conformance", "pipelines.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -63,13 +77,13 @@ func TestConformance(t *testing.T) {
 		t.Fatalf("%d cases", len(file.Cases))
 	}
 	for _, g := range file.Cases {
-		t.Run(g.ID, func(t *testing.T) { g.run(t) })
+		t.Run(g.ID, func(t *testing.T) { g.run(t, on.Executor) })
 	}
 }
 
-func (g *golden) run(t *testing.T) {
+func (g *golden) run(t *testing.T, executor pipeline.ExecutorSpec) {
 	asked := &askedModel{}
-	h := bare(t, host.Options{PortHooks: []host.PortHook{{Name: "asked", Match: func(op string) bool { return op == "llm.complete" }, Hook: asked}}})
+	h := bareOn(t, executor, host.Options{PortHooks: []host.PortHook{{Name: "asked", Match: func(op string) bool { return op == "llm.complete" }, Hook: asked}}})
 	file := filepath.Join(t.TempDir(), "pipeline.yaml")
 	if err := os.WriteFile(file, []byte(g.withModel()), 0o600); err != nil {
 		t.Fatal(err)
@@ -100,12 +114,38 @@ func (g *golden) run(t *testing.T) {
 // bare returns a host without a configuration, closed at the end of the test.
 func bare(t *testing.T, opts host.Options) *host.Host {
 	t.Helper()
-	h, err := host.New(t.Context(), &host.Config{File: filepath.Join(t.TempDir(), "hexdag.yaml"), Env: []string{"*"}, Endpoints: []string{"**"}}, opts)
+	return bareOn(t, pipeline.ExecutorSpec{}, opts)
+}
+
+// onTemporal is an executor with a task queue of its own.
+func onTemporal(address, queue string) pipeline.ExecutorSpec {
+	return pipeline.ExecutorSpec{Adapter: "temporal", Config: map[string]any{"address": address, "task_queue": queue, "heartbeat": 2.0}}
+}
+
+// bareOn is bare with an executor, for which the host works itself.
+func bareOn(t *testing.T, executor pipeline.ExecutorSpec, opts host.Options) *host.Host {
+	t.Helper()
+	if executor.Adapter != "" { // what another host works for is not this one's
+		executor.Config = maps.Clone(executor.Config)
+		executor.Config["task_queue"] = executor.Config["task_queue"].(string) + "-" + rand.Text()
+	}
+	h, err := host.New(t.Context(), &host.Config{Executor: executor, File: filepath.Join(t.TempDir(), "hexdag.yaml"), Env: []string{"*"}, Endpoints: []string{"**"}}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var working sync.WaitGroup
+	if executor.Adapter != "" {
+		working.Go(func() {
+			if err := h.Work(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	t.Cleanup(func() {
-		if err := h.Close(context.WithoutCancel(t.Context())); err != nil {
+		stop()
+		working.Wait()
+		if err := h.Close(context.WithoutCancel(ctx)); err != nil {
 			t.Error(err)
 		}
 	})

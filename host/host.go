@@ -23,6 +23,7 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/executor"
 	"github.com/hexdag/hexdag/host/extension"
 	journaldriver "github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -74,6 +75,9 @@ type Options struct {
 	// Version names the program's own code: Functions, hooks, Ports and Memory. Answers of nodes
 	// that it takes part in are kept (cache) for this process alone where it is "".
 	Version string
+	// State is the folder of what is this process's alone: its audit log, and the runs that wait here. "" means the
+	// configuration's state. Whatever processes share is in the configuration's in either case.
+	State string
 	// RecordCases is a folder that gets the first call of every module at each
 	// extension point as a case for 'hexdag module test'; "" records nothing.
 	RecordCases string
@@ -134,6 +138,9 @@ type Host struct {
 	served    []*modulePort // the operator's ports that are modules
 	opts      Options
 	files     pipeline.Cache
+	executor  executor.Executor // nil: runs work in this process
+	values    *executor.Values
+	elsewhere elsewhere
 
 	journals journals
 
@@ -168,7 +175,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.recoverSuspended(); err != nil { // the log's lock makes the state folder this process's
 		return errors.Join(err, log.Close())
 	}
-	h.approvals = approvals.New(approvalsFile(h.state))
+	h.approvals = approvals.New(approvalsFile(stateOf(h.config)))
 	h.closers.add(func(context.Context) error { return h.approvals.Close() })
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.closers.add(func(context.Context) error { return log.Close() })
@@ -197,7 +204,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 		h.door.Hook(hook)
 	}
 	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: recordedFunctions(opts.Functions), Relabel: h.config.Labels.Of, Results: h.results(), Hooks: append(recordedNodeHooks(opts.NodeHooks), nodeHooks...)})
-	return nil
+	return h.openExecutor()
 }
 
 // results keeps what nodes answered; nil where there is no store for it.
@@ -222,9 +229,11 @@ func (h *Host) Stores() map[string]string {
 }
 
 func (h *Host) openFolders() error {
-	h.state = stateOf(h.config)
-	if err := h.openFolder(h.state); err != nil {
-		return err
+	h.state = orElse(h.opts.State, stateOf(h.config))
+	for _, dir := range []string{h.state, stateOf(h.config)} {
+		if err := h.openFolder(dir); err != nil {
+			return err
+		}
 	}
 	return h.openCache()
 }

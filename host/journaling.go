@@ -147,7 +147,7 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 	if opts.recovered != nil {
 		return opts.recovered.start(ctx), opts.recovered, nil
 	}
-	if !run.Durable {
+	if !run.Durable || p.host.executor != nil { // which keeps the run itself
 		return ctx, nil, nil
 	}
 	h := p.host

@@ -24,6 +24,8 @@ type Pipeline struct {
 	*pipeline.Pipeline
 	host    *Host
 	plan    *engine.Plan
+	process string // of a system, that it is
+	system  string // the file of that
 	env     string // the environment that it was loaded for
 	closers *closers
 }

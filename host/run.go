@@ -112,7 +112,7 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		return refused(ctx, run, err)
 	}
 	p.host.runStarted(ctx, run)
-	result := p.plan.Run(ctx, run, input, from)
+	result := p.work(ctx, run, input, from)
 	stop()
 	if err := recorded.end(ctx, result); err != nil {
 		fail(result, err)
@@ -124,7 +124,9 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
 		fail(result, err)
 	}
-	p.host.runEnded(ctx, run, result)
+	if p.host.executor == nil { // else a worker says so, whatever becomes of this process
+		p.host.runEnded(ctx, run, result)
+	}
 	return result
 }
 

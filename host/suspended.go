@@ -75,6 +75,9 @@ func (h *Host) suspendedFile(run string) string {
 
 // keep writes what a suspended run goes on with, and forgets that of one that has ended.
 func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Result) error {
+	if p.host.executor != nil {
+		return nil // it is kept there
+	}
 	file := p.host.suspendedFile(run.RunID)
 	if result.Status != engine.Suspended {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -137,6 +140,9 @@ func replaceFile(file string, text []byte) error {
 
 // Waiting returns the runs that wait for events, the oldest first.
 func (h *Host) Waiting() ([]WaitingRun, error) {
+	if h.executor != nil {
+		return h.waitingElsewhere(context.Background())
+	}
 	all, err := h.suspended()
 	runs := make([]WaitingRun, len(all))
 	for i, s := range all {
@@ -211,12 +217,15 @@ func (h *Host) Resume(ctx context.Context, run, key string, data any, opts RunOp
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the event's data is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err}
 	}
+	if h.executor != nil {
+		return h.deliver(ctx, run, key, v, opts)
+	}
 	return h.goOn(ctx, run, opts, func(w engine.Wait) (kernel.Value, bool, bool) { return v, key == "" || w.EventKey == key, false })
 }
 
 // Signal resumes every run that waits for an event, and returns how they went on.
 func (h *Host) Signal(ctx context.Context, key string, data any, opts RunOptions) ([]*Result, error) {
-	all, err := h.suspended()
+	all, err := h.Waiting()
 	var results []*Result
 	problems := []error{err}
 	for _, s := range all {
@@ -234,6 +243,9 @@ func (h *Host) Signal(ctx context.Context, key string, data any, opts RunOptions
 
 // Expire goes on with every run whose time to wait is over at now.
 func (h *Host) Expire(ctx context.Context, now time.Time, opts RunOptions) ([]*Result, error) {
+	if h.executor != nil {
+		return nil, nil // which goes on by itself
+	}
 	all, err := h.suspended()
 	var results []*Result
 	problems := []error{err}

@@ -59,6 +59,7 @@ func (h *Host) prepareSystem(ctx context.Context, s *pipeline.System, opts LoadO
 		prepared, err := h.prepare(ctx, process, opts.Environment)
 		problems = append(problems, err)
 		if err == nil {
+			prepared.process, prepared.system = p.Name, s.File
 			loaded.processes[p.Name] = prepared
 		}
 	}

@@ -264,7 +264,7 @@ func artifactAdapters() map[string]opener {
 			if serialises(o.host.config, name) {
 				locks = o.host.Locks // which are opened later, and before anything is stored
 			}
-			s, err := openArtifacts(o.ctx, name, config, o.host.state, locks, o.pathIn(dir))
+			s, err := openArtifacts(o.ctx, name, config, stateOf(o.host.config), locks, o.pathIn(dir))
 			if err != nil {
 				return nil, err
 			}

@@ -148,7 +148,7 @@ func (o opening) natsPaths(config map[string]any, dir string) error {
 		}
 	}
 	if config["url"] == nil && config["folder"] == nil {
-		config["folder"] = filepath.Join(o.host.state, "nats")
+		config["folder"] = filepath.Join(stateOf(o.host.config), "nats")
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func openSQLiteMemory(o opening, config map[string]any, dir string) ([]ports.Op,
 		return nil, noPath("path")
 	}
 	if c.Path == "" {
-		c.Path = filepath.Join(o.host.state, "memory.db")
+		c.Path = filepath.Join(stateOf(o.host.config), "memory.db")
 	}
 	store, err := sqlitestore.Open(o.ctx, c.Path)
 	if err != nil {

@@ -58,7 +58,7 @@ func openLocalFiles(o opening, config map[string]any, dir string) ([]ports.Op, e
 		return nil, noPath("root")
 	}
 	if c.Root == "" {
-		c.Root = filepath.Join(o.host.state, "files")
+		c.Root = filepath.Join(stateOf(o.host.config), "files")
 	}
 	storage, err := localfiles.Open(c.Root)
 	if err != nil {

@@ -29,6 +29,7 @@ type Module struct {
 	current *version
 	runs    map[string]*version // what each run has begun with
 	live    []*version          // all that are not closed
+	pinned  []*version          // those that runs of elsewhere began with, the last used last
 }
 
 // Load reads and checks a module: the bytes, then the chain of its rights.
@@ -48,6 +49,11 @@ func (m *Module) load(ctx context.Context) (*version, error) {
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Module: kernel.Quote(m.spec.Name)})
 	}
+	return m.compile(ctx, wasm)
+}
+
+// compile checks a module's bytes, and its rights.
+func (m *Module) compile(ctx context.Context, wasm []byte) (*version, error) {
 	loaded, err := m.runtime.Load(ctx, wasm, sandbox.LoadOptions{Name: m.spec.Name, Limits: m.spec.Limits, Static: m.spec.Static, Dialect: m.spec.Dialect})
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{File: m.spec.Path})

@@ -37,6 +37,7 @@ const (
 	ProcessStarted        EventType = "ProcessStarted"
 	ProcessCompleted      EventType = "ProcessCompleted"
 	EntityCollected       EventType = "EntityGarbageCollected"
+	RunWaits              EventType = "RunWaits" // for a worker: none polls
 )
 
 // Event is something that happened in a run. Fields that do not apply are empty.

@@ -93,6 +93,17 @@ func (l *Leases) Find(owner, name, id string) []Lease {
 	return found
 }
 
+// Names returns the names of the locks that the run itself holds, in the order in which it acquired them.
+func (l *Leases) Names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	names := make([]string, len(l.held))
+	for i, h := range l.held {
+		names[i] = h.Name()
+	}
+	return names
+}
+
 // Remove has the run no longer act under a lease.
 func (l *Leases) Remove(lease Lease) {
 	l.mu.Lock()

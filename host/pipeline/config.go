@@ -29,6 +29,7 @@ type Config struct {
 	Env       []string // patterns of the environment variables that pipelines may read
 	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
+	Executor  ExecutorSpec
 
 	Audit         AuditSpec
 	Journal       JournalSpec
@@ -39,6 +40,13 @@ type Config struct {
 	RunLimits    RunLimits
 	Labels       RunLabels
 	Static       rewrite.Options // what modules' bytes are held to; zero fields mean the defaults
+}
+
+// ExecutorSpec says where the nodes of runs work. The zero value is this process.
+type ExecutorSpec struct {
+	Adapter string // local, or ""; temporal
+	Config  map[string]any
+	Where   kernel.Where
 }
 
 // AuditSpec says what the audit log keeps, and where.
@@ -171,6 +179,7 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		c.Journal = r.readJournal(s)
 	}
 	c.readLimits(spec)
+	c.Executor = r.readExecutor(spec.Member("executor"))
 	c.Ports = r.readPorts(spec.Get("ports"))
 	c.Labels = r.readRunLabels(spec.Member("labels"))
 	c.Env, c.Endpoints = spec.Texts("env"), spec.Texts("endpoints")
@@ -186,6 +195,21 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	r.readTriggers(c, spec.Items("triggers"))
 	r.readSubscriptions(c, spec.Items("subscriptions"))
 	spec.Rest("logging", "orchestrator", "limits", "caps", "plugins", "mcp_permissions")
+}
+
+func (r *reader) readExecutor(s *source.Section) ExecutorSpec {
+	if s == nil {
+		return ExecutorSpec{}
+	}
+	e := ExecutorSpec{Adapter: s.Required("adapter"), Where: s.At.Where()}
+	if v := s.Get("config"); v != nil {
+		var ok bool
+		if e.Config, ok = v.Plain().(map[string]any); !ok {
+			r.Add(v.Errorf(kernel.CodeConfig, "write config: {task_queue: ...}", "the executor's config is no mapping"))
+		}
+	}
+	s.Rest()
+	return e
 }
 
 func (r *reader) readJournal(s *source.Section) JournalSpec {

@@ -65,6 +65,15 @@ func (p *Pipeline) Output(results Results) map[string]kernel.Value {
 	return pick(p.output, results)
 }
 
+// OutputNodes returns the nodes whose results are in the output, sorted.
+func (p *Pipeline) OutputNodes() []string {
+	names := map[string]bool{}
+	for _, path := range p.output {
+		names[path[0]] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 func pick(output map[string]Path, results Results) map[string]kernel.Value {
 	out := make(map[string]kernel.Value, len(output))
 	for alias, path := range output {

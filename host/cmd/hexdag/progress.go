@@ -79,6 +79,9 @@ func watch(out io.Writer, p *host.Pipeline, total int) (observe func(*host.Event
 func (v *view) observe(e *host.Event) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if e.Type == kernel.RunWaits && !v.live {
+		fmt.Fprintln(v.out, e.Reason)
+	}
 	n := v.nodes[e.Node]
 	if n == nil || e.Body != "" {
 		return

@@ -193,6 +193,17 @@ func readInput(cmd *cobra.Command, f runFlags) (any, error) {
 
 // await stays with a run that waits until its time to wait is over.
 func await(ctx context.Context, h *host.Host, result *host.Result, opts host.RunOptions) (*host.Result, error) {
+	for result.Status == engine.Suspended && h.Distributed() {
+		went, err := h.Await(ctx, result.RunID, opts)
+		switch {
+		case err == nil:
+			result = went
+		case ctx.Err() == nil:
+			return nil, err
+		default:
+			return result, nil // ^C: it goes on waiting
+		}
+	}
 	for result.Status == engine.Suspended {
 		ctx, cancel := context.WithCancel(ctx)
 		var went *host.Result

@@ -162,6 +162,9 @@ func configDocument() object {
 				"input":   labels("What the inputs of runs carry at least.", object{}),
 				"endorse": relabelling("Nodes whose answers are trusted whatever they were given."), "declassify": relabelling("Nodes whose answers are public whatever they were given."),
 			}),
+			"executor": closed("Where the nodes of runs work; this process, if it is left out.", object{
+				"adapter": text("local, or temporal."), "config": open("The adapter's: address, namespace, task_queue, and what the README says.", object{}),
+			}),
 			"audit": closed("What the audit log keeps.", object{"arguments": flag("The arguments of what governance is asked, and not their digest alone: for 'hexdag policy impact'."), "salts": text("The file of the salts of what is masked; beside the log if it is left out.")}),
 			"journal": closed("Where runs are recorded, and for how long that is kept.", object{
 				"adapter": choice("A file in the host's state, or a database that hosts share.", "sqlite", "postgres"), "config": open("Its configuration.", object{"path": text("sqlite: the file; journal.db in the host's state if it is left out."), "url": text("postgres: postgres://user:password@host/database."), "table": text("postgres: what the tables' names begin with; hexdag_journal if it is left out."), "ttl": positive("postgres: for how many seconds a host that has died keeps its runs; 15 if it is left out.")}),

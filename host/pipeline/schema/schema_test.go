@@ -421,6 +421,7 @@ func groups() []group {
 		{functions: []string{"readRunLabels one"}, paths: []string{"Config.spec.labels.endorse.[]", "Config.spec.labels.declassify.[]"}},
 		{more: labels, paths: []string{"Config.spec.labels.input", "port.labels.resources.*", "Config.spec.modules.*.labels.tools.*"}},
 		{functions: []string{"readPrices p"}, paths: []string{"Config.spec.prices.*"}},
+		{functions: []string{"readExecutor s"}, paths: []string{"Config.spec.executor"}},
 		{functions: []string{"readTrigger s"}, paths: []string{"Config.spec.triggers.[]"}},
 		{functions: []string{"readTrigger d"}, paths: []string{"Config.spec.triggers.[].dedup"}},
 		{functions: []string{"readSubscriptions s"}, paths: []string{"Config.spec.subscriptions.[]"}},
