@@ -159,7 +159,7 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 	if err != nil {
 		return ctx, nil, err
 	}
-	w, err := j.begin(ctx, run, head, from != nil)
+	w, err := j.begin(ctx, run, from != nil)
 	if err != nil {
 		return ctx, nil, err
 	}
@@ -173,7 +173,7 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 }
 
 // begin makes the journal of a run, or goes on with that of one that was suspended.
-func (j *journals) begin(ctx context.Context, run *kernel.RunContext, head *journal.Head, again bool) (*journal.RunWriter, error) {
+func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool) (*journal.RunWriter, error) {
 	of := &driver.Run{ID: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
 	if again {
 		if head, err := j.store.Get(ctx, run.Tenant, run.RunID); err == nil && head.Status == driver.Running {

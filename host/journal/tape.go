@@ -218,7 +218,7 @@ func (l *Lane) await() {
 
 // compares reports whether an event has to be as it was.
 func (t *Tape) compares(e *kernel.Event) bool {
-	return !t.opts.Silent && !(t.opts.Stopped && e.Type == kernel.PipelineCompleted)
+	return !t.opts.Silent && (!t.opts.Stopped || e.Type != kernel.PipelineCompleted)
 }
 
 func (t *Tape) parted() bool {
