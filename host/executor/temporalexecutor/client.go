@@ -319,6 +319,9 @@ func (x *Executor) settled(ctx context.Context, run string, round int) (*executo
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if lasting(err) {
+			return nil, x.failure("the run goes on, and cannot be asked after", err)
+		}
 		// A server that restarts, or a worker that died over the update: it is asked again.
 		select {
 		case <-ctx.Done():
@@ -337,6 +340,14 @@ func (x *Executor) Await(ctx context.Context, run string, round int) (*executor.
 		return nil, kernel.ContextError(ctx)
 	}
 	return ended, err
+}
+
+// lasting reports whether asking again would be in vain.
+func lasting(err error) bool {
+	var denied *serviceerror.PermissionDenied
+	var invalid *serviceerror.InvalidArgument
+	var absent *serviceerror.NamespaceNotFound
+	return errors.As(err, &denied) || errors.As(err, &invalid) || errors.As(err, &absent)
 }
 
 // gone reports whether an update was not answered since its workflow has ended.
