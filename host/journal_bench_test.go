@@ -98,7 +98,7 @@ func BenchmarkJournal(b *testing.B) {
 func BenchmarkJournalHooks(b *testing.B) {
 	for _, durable := range []bool{false, true} {
 		b.Run(map[bool]string{false: "off", true: "on"}[durable], func(b *testing.B) {
-			h := benchHost(b, "  modules: {guard: {path: PUPPET, isolation: shared, grants: [{metrics.count: {name: [good, bad]}}, {database.query: {table: orders}}]}}\n  hooks: [" + strings.Repeat("{module: guard}, ", 8) + "]\n  ports: {database: {adapter: memory}}\n",
+			h := benchHost(b, "  modules: {guard: {path: PUPPET, isolation: shared, grants: [{metrics.count: {name: [good, bad]}}, {database.query: {table: orders}}]}}\n  hooks: ["+strings.Repeat("{module: guard}, ", 8)+"]\n  ports: {database: {adapter: memory}}\n",
 				host.Options{Journal: memjournal.New(), Functions: map[string]host.Function{"work": func(context.Context, *kernel.NodeCall) (kernel.Value, error) { return true, nil }}})
 			p := benchLoad(b, h, inRow(300, computed))
 			b.ResetTimer()

@@ -378,7 +378,7 @@ func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
 		is.Kind, is.Digest, is.Usage = Ran, begun.Digest, begun.Usage
 	}
 	l.entering = l.entering[:last]
-	if l.tape.mode != Rehearsing {
+	if l.tape.mode == Resuming || l.tape.mode == Replaying {
 		what := is.Brief()
 		e, err := l.expect(is.Kind, what, func(was *Entry) (string, bool) {
 			return what, was.Module == g.Module && was.Fuel == fuel && was.Verdict == verdict && code(was.Failed) == code(is.Failed)

@@ -21,11 +21,10 @@ type RunWriter struct {
 	mu      sync.Mutex
 	room    sync.Cond // pending has become shorter, or the run is lost
 	pending []Entry
-	spare   []Entry // a slice to use again
-	bytes   int64   // of what is pending
-	queued  bool    // pending will be written
-	next    uint64  // the number of the next entry
-	durable uint64  // the number of the last that is
+	bytes   int64  // of what is pending
+	queued  bool   // pending will be written
+	next    uint64 // the number of the next entry
+	durable uint64 // the number of the last that is
 	closing driver.Status
 	closed  bool // and durable so
 	waiters []waiter
@@ -55,6 +54,9 @@ func (r *RunWriter) Append(e Entry) (seq uint64) {
 	if r.err != nil || r.closing != "" {
 		r.mu.Unlock()
 		return 0
+	}
+	if r.pending == nil {
+		r.pending = r.w.room()
 	}
 	seq = r.next
 	r.next++
@@ -150,25 +152,12 @@ func (r *RunWriter) take() ([]Entry, driver.Status) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	entries := r.pending
-	r.pending, r.spare = r.spare[:0], nil
-	r.bytes, r.queued = 0, false
+	r.pending, r.bytes, r.queued = nil, 0, false
 	r.room.Broadcast()
 	if r.err != nil {
 		return nil, ""
 	}
 	return entries, r.closing
-}
-
-// giveBack returns a slice that take has returned.
-func (r *RunWriter) giveBack(entries []Entry) {
-	const most = 256
-	if cap(entries) > most {
-		return
-	}
-	clear(entries)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.spare = entries[:0]
 }
 
 // following returns the number of the entry after all that were appended.

@@ -44,6 +44,28 @@ type Writer struct {
 	closing chan struct{}
 	stopped chan struct{}
 	batch   batch // of whoever flushes
+	rooms   sync.Pool
+}
+
+// maxRoom is how many entries a slice has at most that is used again.
+const maxRoom = 512
+
+// room returns a slice for what a run has pending.
+func (w *Writer) room() []Entry {
+	if entries, ok := w.rooms.Get().(*[]Entry); ok {
+		return *entries
+	}
+	return make([]Entry, 0, 8)
+}
+
+// giveBack keeps a slice that room has returned for another run.
+func (w *Writer) giveBack(entries []Entry) {
+	if n := cap(entries); n == 0 || n > maxRoom {
+		return
+	}
+	clear(entries)
+	entries = entries[:0]
+	w.rooms.Put(&entries)
 }
 
 // NewWriter returns a writer to store, to be closed before that.
@@ -229,7 +251,7 @@ func (b *batch) add(w *Writer, r *RunWriter) {
 			b.chunk(w, r, last)
 		}
 	}
-	r.giveBack(entries)
+	w.giveBack(entries)
 }
 
 func (b *batch) chunk(w *Writer, r *RunWriter, c driver.Chunk) {

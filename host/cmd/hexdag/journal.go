@@ -20,8 +20,7 @@ import (
 func journalCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "journal", Short: "See what runs have done, and keep their journals in order", Args: cobra.NoArgs, RunE: help,
-		Long: `See what runs have done, and keep their journals in order. 'hexdag serve', and 'hexdag run --durable', record
-each run. The host may run meanwhile.`,
+		Long: `See what runs have done, and keep their journals in order. 'hexdag run --durable' records runs. The host may run meanwhile.`,
 	}
 	var config string
 	cmd.PersistentFlags().StringVar(&config, "config", "", "the operator's configuration (default hexdag.yaml in this folder)")

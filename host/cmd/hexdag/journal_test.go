@@ -11,8 +11,10 @@ import (
 
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
+	"github.com/hexdag/hexdag/host/journal/pgjournal"
 	"github.com/hexdag/hexdag/host/journal/sqlitejournal"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 // recorded writes journals into a file: of a run that completed, one that failed, one that waits, and one whose host has died.
@@ -156,7 +158,7 @@ func TestJournal(t *testing.T) {
 		code int
 		want []string
 	}{
-		"none.yaml": {exitFailed, []string{"there is no journal", "no run was recorded yet", "hexdag serve"}}, "odd.yaml": {exitBadInput, []string{"mysql", "retention", "odd.yaml:3:"}},
+		"none.yaml": {exitFailed, []string{"there is no journal", "no run was recorded yet", "hexdag run --durable"}}, "odd.yaml": {exitBadInput, []string{"mysql", "retention", "odd.yaml:3:"}},
 		"more.yaml": {exitBadInput, []string{"the configuration of the journal cannot be used", "it takes path"}}, "server.yaml": {exitFailed, []string{"PostgreSQL cannot be reached", "server.yaml:3:"}},
 		"secret.yaml": {exitBadInput, []string{"NO_SUCH_PASSWORD is not set"}},
 	} {
@@ -191,4 +193,42 @@ func TestJournalDamaged(t *testing.T) {
 	with("show", "r2").wants(t, exitDone, "cut before entry 1")
 	with("export", "r2").refuses(t, exitBadInput, "the run's journal is damaged")
 	with("export", "r1").wants(t, exitDone, `"kind":"end"`)
+}
+
+// Journals in Postgres are seen from any host, and what somebody works on is not removed.
+func TestJournalInPostgres(t *testing.T) {
+	_, url := testserver.Postgres(t)
+	at := folder(t, map[string]string{"hexdag.yaml": "kind: Config\nspec:\n  tenant: acme\n  journal: {adapter: postgres, config: {url: \"" + url + "\", table: runs, ttl: 600}, keep: 1ns}\n"})
+	store, err := pgjournal.Open(t.Context(), pgjournal.Config{URL: url, Table: "runs", TTL: 600}, "alpha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	w := journal.NewWriter(store, journal.WriterOptions{})
+	defer w.Close(t.Context())
+	for _, id := range []string{"ended", "busy"} {
+		head := &driver.Run{ID: id, Tenant: "acme", Pipeline: "orders"}
+		if err := store.Create(t.Context(), head); err != nil {
+			t.Fatal(err)
+		}
+		r := w.Run(head, 1)
+		r.Append(journal.Entry{Kind: journal.Draw, Op: "clock.read", Body: []byte("x")})
+		err := r.Sync(t.Context())
+		if id == "ended" {
+			err = r.Close(t.Context(), "completed")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	with := func(args ...string) ran {
+		return cli(t, "", append(append([]string{"journal"}, args...), "--config", at("hexdag.yaml"))...)
+	}
+	with("list").wants(t, exitDone, "ended", "completed", "busy", "running", "alpha-")
+	with("show", "busy").wants(t, exitDone, "draw      clock.read (1 bytes)")
+	with("verify").wants(t, exitDone, "2 journals with 2 whole entries, 0 damaged")
+	with("redact", "busy").refuses(t, exitFailed, "cannot be redacted yet")
+	with("redact", "ended").wants(t, exitDone, "1 entries were redacted")
+	with("gc", "--json").wants(t, exitDone, `"runs":["ended"]`)
+	with("list", "--json").wants(t, exitDone, `"run":"busy"`)
 }

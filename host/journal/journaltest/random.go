@@ -77,10 +77,10 @@ func (d *pair) step(host string, s both) {
 	run := runNames[d.rand.IntN(len(runNames))]
 	on := func(what string, do func(s driver.Store) error) {
 		d.log = append(d.log, host+": "+what+" "+run)
-		real, model := kindOf(do(s.real)), kindOf(do(s.model))
-		d.log[len(d.log)-1] += ": " + real
-		if real != model {
-			d.t.Errorf("%s of %s: %s, not %s", what, run, real, model)
+		got, want := kindOf(do(s.real)), kindOf(do(s.model))
+		d.log[len(d.log)-1] += ": " + got
+		if got != want {
+			d.t.Errorf("%s of %s: %s, not %s", what, run, got, want)
 		}
 	}
 	ctx := d.t.Context()
@@ -174,10 +174,10 @@ func (d *pair) chunks(model driver.Store) []driver.Chunk {
 // same compares what both say of a run, and of all.
 func (d *pair) same(host string, s both, run string) {
 	d.t.Helper()
-	real, err1 := s.real.Get(d.t.Context(), "acme", run)
-	model, err2 := s.model.Get(d.t.Context(), "acme", run)
-	if kindOf(err1) != kindOf(err2) || err1 == nil && shortly(real) != shortly(model) {
-		d.t.Errorf("%s sees %s as %v %v, not %v %v", host, run, real, err1, model, err2)
+	got, err1 := s.real.Get(d.t.Context(), "acme", run)
+	want, err2 := s.model.Get(d.t.Context(), "acme", run)
+	if kindOf(err1) != kindOf(err2) || err1 == nil && shortly(got) != shortly(want) {
+		d.t.Errorf("%s sees %s as %v %v, not %v %v", host, run, got, err1, want, err2)
 	}
 	if err1 != nil {
 		return

@@ -53,6 +53,13 @@ func (s *Server) Open(host string) driver.Store {
 	return &store{Server: s, host: host}
 }
 
+// Bury has all hosts taken for dead that are open, whatever they do.
+func (s *Server) Bury() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.hosts)
+}
+
 type store struct {
 	*Server
 	host string

@@ -215,7 +215,7 @@ func TestRoles(t *testing.T) {
 // After the database was away for longer than hosts may be silent, none takes what the others go on with.
 func TestDatabaseAway(t *testing.T) {
 	_, url := testserver.Postgres(t)
-	config := pgjournal.Config{URL: url, TTL: 3}
+	config := pgjournal.Config{URL: url, TTL: 6}
 	one, two := open(t, config, "one"), open(t, config, "two")
 	defer two.Close()
 	head := &driver.Run{ID: "r", Tenant: "acme"}

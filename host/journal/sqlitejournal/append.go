@@ -25,12 +25,13 @@ type live struct {
 	bytes          int64
 	touched        time.Time
 	status         driver.Status
-	dirty          bool // the file does not say so yet
+	dirty          bool  // the file does not say so yet
+	version        int64 // of the file, in which it was so
 }
 
 // statements are those that each Append uses.
 type statements struct {
-	version, head, chunk, chunks, begin, commit, rollback *sql.Stmt
+	version, still, run, head, chunk, chunks, begin, commit, rollback *sql.Stmt
 }
 
 func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
@@ -40,6 +41,9 @@ func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
 		text string
 	}{
 		{&p.begin, "BEGIN IMMEDIATE"}, {&p.commit, "COMMIT"}, {&p.rollback, "ROLLBACK"}, {&p.version, "PRAGMA data_version"},
+		{&p.still, "SELECT epoch FROM runs WHERE n = ? AND tenant = ? AND id = ? AND status = 'running'"},
+		{&p.run, `INSERT INTO runs (tenant, id, parent, pipeline, version, status, owner, epoch, begun, touched, entries, bytes)
+			VALUES (?, ?, ?, ?, ?, 'running', ?, 1, ?, ?, 0, 0) ON CONFLICT DO NOTHING`},
 		{&p.head, "UPDATE runs SET entries = ?, bytes = ?, touched = ?, status = ? WHERE n = ?"},
 		{&p.chunk, "INSERT INTO chunks (run, first, count, epoch, data) VALUES " + row},
 		{&p.chunks, "INSERT OR FAIL INTO chunks (run, first, count, epoch, data) VALUES " + strings.Repeat(row+", ", together-1) + row},
@@ -55,7 +59,7 @@ func (p *statements) prepare(ctx context.Context, conn *sql.Conn) error {
 
 func (p *statements) close() error {
 	var errs []error
-	for _, s := range []*sql.Stmt{p.version, p.head, p.chunk, p.chunks, p.begin, p.commit, p.rollback} {
+	for _, s := range []*sql.Stmt{p.version, p.still, p.run, p.head, p.chunk, p.chunks, p.begin, p.commit, p.rollback} {
 		if s != nil {
 			errs = append(errs, s.Close())
 		}
@@ -63,19 +67,9 @@ func (p *statements) close() error {
 	return errors.Join(errs...)
 }
 
-// fresh forgets what this process knows of runs where another has written the file meanwhile.
+// fresh notes whether another process has written the file.
 func (s *Store) fresh(ctx context.Context) error {
-	var version int64
-	if err := s.add.version.QueryRowContext(ctx).Scan(&version); err != nil {
-		return err
-	}
-	if version != s.version {
-		s.liveMu.Lock()
-		clear(s.live)
-		s.liveMu.Unlock()
-		s.version = version
-	}
-	return nil
+	return s.add.version.QueryRowContext(ctx).Scan(&s.version)
 }
 
 // forget has what is known of a run read from the file the next time.
@@ -90,10 +84,16 @@ func (s *Store) find(ctx context.Context, k key) (live, error) {
 	s.liveMu.Lock()
 	known := s.live[k]
 	s.liveMu.Unlock()
+	if known != nil && known.version != s.version {
+		var err error
+		if known, err = s.still(ctx, k, known); err != nil {
+			return live{}, err
+		}
+	}
 	if known != nil {
 		return *known, nil
 	}
-	h := live{}
+	h := live{version: s.version}
 	var status string
 	err := s.conn.QueryRowContext(ctx, `SELECT n, epoch, status,
 		(SELECT coalesce(max(first + count - 1), 0) FROM chunks WHERE run = n), (SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE run = n)
@@ -103,6 +103,21 @@ func (s *Store) find(ctx context.Context, k key) (live, error) {
 	}
 	h.status = driver.Status(status)
 	return h, err
+}
+
+// still returns what was known of a run, if it is this process's still: nobody else has added to it then.
+func (s *Store) still(ctx context.Context, k key, known *live) (*live, error) {
+	var epoch uint64
+	err := s.add.still.QueryRowContext(ctx, known.n, blob(k.tenant), blob(k.id)).Scan(&epoch)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) || err == nil && epoch != known.epoch:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	again := *known
+	again.version = s.version
+	return &again, nil
 }
 
 // adding is one Append under way.

@@ -67,8 +67,11 @@ type Store struct {
 	mu      sync.Mutex
 	conn    *sql.Conn // the writer's
 	add     statements
-	version int64     // of the file, as it was when live was right
+	version int64     // of the file: another once another process has written it
 	written time.Time // when heads were
+
+	waiting   sync.Mutex
+	creations []*creation
 
 	liveMu sync.Mutex
 	live   map[key]*live
@@ -87,7 +90,7 @@ func Open(ctx context.Context, c Config, name string) (*Store, error) {
 // Visit opens a file that another process may have open: runs cannot be created, claimed or appended to. There is CodeNotFound where there is no such file.
 func Visit(ctx context.Context, c Config) (*Store, error) {
 	if _, err := os.Stat(c.Path); errors.Is(err, os.ErrNotExist) {
-		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no journal", Where: kernel.Where{File: c.Path}, Why: "no run was recorded yet", Fix: "'hexdag serve' and 'hexdag run --durable' write one", Err: err}
+		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no journal", Where: kernel.Where{File: c.Path}, Why: "no run was recorded yet", Fix: "'hexdag run --durable' writes one", Err: err}
 	}
 	return openStore(ctx, c, "")
 }
@@ -241,27 +244,55 @@ func prepare(ctx context.Context, conn *sql.Conn, path string) error {
 	return tx.Commit()
 }
 
-// Compact implements driver.Store.
+// Compact implements driver.Store. Room is given back piece by piece: whoever writes does not wait for all of it.
 func (s *Store) Compact(ctx context.Context) error {
+	for free := int64(1); free > 0; {
+		left, err := s.giveBack(ctx)
+		if err != nil {
+			return storeError(err)
+		}
+		if left == free { // what cannot be given back now
+			break
+		}
+		free = left
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// One row for each page that is given back: to read them is what does it.
-	rows, err := s.conn.QueryContext(ctx, "PRAGMA incremental_vacuum")
+	return s.checkpoint(ctx)
+}
+
+// giveBack gives back some pages that are free, and returns how many are left.
+func (s *Store) giveBack(ctx context.Context) (left int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return 0, closedError()
+	}
+	// One row for each page: to read them is what does it.
+	rows, err := s.conn.QueryContext(ctx, "PRAGMA incremental_vacuum(1000)")
 	if err != nil {
-		return storeError(err)
+		return 0, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 	}
 	if err := rows.Err(); err != nil {
-		return storeError(err)
+		return 0, err
 	}
 	rows.Close() // before what does not work while it is open
-	return s.checkpoint(ctx)
+	err = s.conn.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&left)
+	return left, err
+}
+
+func closedError() error {
+	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal is closed"}
 }
 
 // checkpoint empties the write-ahead log, which holds what was there before.
 func (s *Store) checkpoint(ctx context.Context) error {
+	if s.conn == nil {
+		return closedError()
+	}
 	_, err := s.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	return storeError(err)
 }

@@ -297,3 +297,50 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 }
+
+// Room is given back, however much it is.
+func TestCompact(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	s := open(t, path, "host")
+	defer s.Close()
+	size := func() int64 {
+		t.Helper()
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	if err := s.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	empty := size()
+	for n := range 4 {
+		c := driver.Chunk{Tenant: "acme", Run: string(rune('a' + n)), Epoch: 1, First: 1, Count: 1, Data: make([]byte, 8<<20), Status: "completed"}
+		if err := s.Create(t.Context(), &driver.Run{ID: c.Run, Tenant: "acme"}); err != nil {
+			t.Fatal(err)
+		}
+		if errs, err := s.Append(t.Context(), []driver.Chunk{c}); err != nil || errs[0] != nil {
+			t.Fatal(errs, err)
+		}
+	}
+	if err := s.Compact(t.Context()); err != nil || size() < 32<<20 {
+		t.Fatal(size(), err)
+	}
+	for n := range 4 {
+		if err := s.Delete(t.Context(), "acme", string(rune('a'+n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Compact(t.Context()); err != nil || size() > empty {
+		t.Errorf("%d bytes are left, and %d were there at first: %v", size(), empty, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{"Compact": s.Compact(t.Context()), "PutBlob": s.PutBlob(t.Context(), "acme", "x", nil)} {
+		if kernel.CodeOf(err) != kernel.CodeUnavailable || !strings.Contains(err.Error(), "is closed") {
+			t.Errorf("%s after Close: %v", name, err)
+		}
+	}
+}

@@ -21,7 +21,7 @@ func (s *Store) write(ctx context.Context, do func() error) error {
 // transact is write for who has the lock.
 func (s *Store) transact(ctx context.Context, do func() error) error {
 	if s.conn == nil {
-		return &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal is closed"}
+		return closedError()
 	}
 	if _, err := s.add.begin.ExecContext(ctx); err != nil {
 		return storeError(err)
@@ -47,24 +47,6 @@ func (s *Store) visiting() error {
 		return nil
 	}
 	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal is open for reading alone", Fix: "have the host do it"}
-}
-
-// Create implements driver.Store.
-func (s *Store) Create(ctx context.Context, run *driver.Run) error {
-	if err := s.visiting(); err != nil {
-		return err
-	}
-	now := time.Now()
-	err := s.write(ctx, func() error {
-		done, err := s.conn.ExecContext(ctx, `INSERT INTO runs (tenant, id, parent, pipeline, version, status, owner, epoch, begun, touched, entries, bytes)
-			VALUES (?, ?, ?, ?, ?, 'running', ?, 1, ?, ?, 0, 0) ON CONFLICT DO NOTHING`,
-			blob(run.Tenant), blob(run.ID), blob(run.Parent), blob(run.Pipeline), blob(run.Version), blob(s.owner), nanos(run.Begun), nanos(now))
-		return changed(done, err, driver.ErrExists)
-	})
-	if err == nil {
-		run.Status, run.Owner, run.Epoch, run.Touched, run.Entries, run.Bytes, run.Free = driver.Running, s.owner, 1, now, 0, 0, false
-	}
-	return err
 }
 
 // changed returns none where nothing was changed.
