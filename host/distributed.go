@@ -50,7 +50,7 @@ func (h *Host) runElsewhere(ctx context.Context, p *Pipeline, run *kernel.RunCon
 	started := time.Now()
 	emit := func(e kernel.Event) { kernel.Emit(kernel.WithRun(ctx, run), &e) }
 	emit(kernel.Event{Type: kernel.PipelineStarted, Nodes: len(p.Nodes), Waves: len(p.Waves)})
-	result, err := h.start(ctx, p, run, input, emit)
+	result, err := h.start(ctx, p, run, input)
 	if err != nil {
 		result = refused(ctx, run, err)
 	}
@@ -58,7 +58,7 @@ func (h *Host) runElsewhere(ctx context.Context, p *Pipeline, run *kernel.RunCon
 	return result
 }
 
-func (h *Host) start(ctx context.Context, p *Pipeline, run *kernel.RunContext, input kernel.Value, emit func(kernel.Event)) (*Result, error) {
+func (h *Host) start(ctx context.Context, p *Pipeline, run *kernel.RunContext, input kernel.Value) (*Result, error) {
 	if err := p.plan.CheckInput(run, input); err != nil {
 		return nil, err
 	}
@@ -71,11 +71,16 @@ func (h *Host) start(ctx context.Context, p *Pipeline, run *kernel.RunContext, i
 		return nil, err
 	}
 	start := &executor.Start{RunID: run.RunID, Tenant: run.Tenant, Pipeline: p.Name, Version: p.Version, Head: ref, Graph: graphOf(p.Pipeline, h.config.RunLimits.Deadline)}
-	ended, err := h.executor.Run(ctx, start, emit)
+	t := h.teller(ctx, run, p.Pipeline)
+	var watcher executor.Watcher
+	if run.Observer != nil {
+		watcher = t
+	}
+	ended, err := h.executor.Run(ctx, start, watcher)
 	if err != nil {
 		return nil, err
 	}
-	return h.ended(ctx, run, p.Pipeline, ended, nil)
+	return h.ended(t, p.Pipeline, ended)
 }
 
 // head is what all work on a run is done with.
@@ -216,53 +221,61 @@ func graphOf(p *pipeline.Pipeline, deadline time.Duration) executor.Graph {
 	return g
 }
 
-// ended makes the result of a run of what an executor says of it, and tells the run's observer of the nodes that
-// told does not name.
-func (h *Host) ended(ctx context.Context, run *kernel.RunContext, p *pipeline.Pipeline, e *executor.Ended, told map[string]bool) (*Result, error) {
-	ctx = context.WithoutCancel(ctx) // it is over; what came of it is read
+// ended makes the result of a run of what an executor says of it, and tells the run's observer what it was not told of.
+func (h *Host) ended(t *teller, p *pipeline.Pipeline, e *executor.Ended) (*Result, error) {
 	r := &Result{
-		Status: e.Status, RunID: run.RunID, NodeResults: map[string]kernel.Value{}, Output: map[string]kernel.Value{}, Error: e.Error, Waits: e.Waits, Usage: e.Spent.Usage, Counters: e.Spent.Counters,
+		Status: e.Status, RunID: t.run.RunID, NodeResults: map[string]kernel.Value{}, Output: map[string]kernel.Value{}, Waits: e.Waits, Usage: e.Spent.Usage, Counters: e.Spent.Counters,
 	}
 	if e.Error != nil {
 		r.Error = known(p, e.Error)
 		r.Err = r.Error
 	}
 	if !e.Output.Empty() {
-		if err := h.values.Get(ctx, e.Output, &r.Output); err != nil {
+		if err := h.values.Get(t.ctx, e.Output, &r.Output); err != nil {
 			return nil, err
 		}
 	}
 	var events []*kernel.Event
+	done := map[string]bool{}
 	for _, n := range e.Nodes {
 		if n.Outcome.Empty() {
 			continue
 		}
 		var o executor.Outcome
-		if err := h.values.Get(ctx, n.Outcome, &o); err != nil {
+		if err := h.values.Get(t.ctx, n.Outcome, &o); err != nil {
 			return nil, err
 		}
-		if !told[n.Node] {
+		if !t.told[n.Node] {
 			events = append(events, o.Events...)
 		}
-		if n.State == engine.NodeFailed {
-			continue
-		}
-		r.NodeResults[n.Node] = o.Value
-		if o.Labels != nil {
-			if r.Labels == nil {
-				r.Labels = map[string]*kernel.Labels{}
-			}
-			r.Labels[n.Node] = o.Labels
-		}
-		if o.Cached != nil {
-			if r.Cached == nil {
-				r.Cached = map[string]*kernel.Cached{}
-			}
-			r.Cached[n.Node] = o.Cached
+		if done[n.Node] = n.State == engine.NodeFinished || n.State == engine.NodeSkipped; n.State != engine.NodeFailed {
+			add(r, n.Node, &o)
 		}
 	}
-	h.tellEvents(run, p, r, events)
+	if t.run.Observer != nil {
+		t.tell(events, done)
+	}
+	for _, w := range r.Waits {
+		t.emit(&kernel.Event{Type: kernel.PipelineSuspended, Node: w.Node, EventKey: w.EventKey})
+	}
 	return r, nil
+}
+
+// add adds what came of a node to a result.
+func add(r *Result, node string, o *executor.Outcome) {
+	r.NodeResults[node] = o.Value
+	if o.Labels != nil {
+		if r.Labels == nil {
+			r.Labels = map[string]*kernel.Labels{}
+		}
+		r.Labels[node] = o.Labels
+	}
+	if o.Cached != nil {
+		if r.Cached == nil {
+			r.Cached = map[string]*kernel.Cached{}
+		}
+		r.Cached[node] = o.Cached
+	}
 }
 
 // known returns an error that names a file of a pipeline as it is known here.
@@ -275,31 +288,62 @@ func known(p *pipeline.Pipeline, err *kernel.Error) *kernel.Error {
 	return &shown
 }
 
-// tellEvents tells a run's observer what happened elsewhere, in its order, and which waves are complete.
-func (h *Host) tellEvents(run *kernel.RunContext, p *pipeline.Pipeline, r *Result, events []*kernel.Event) {
-	if run.Observer == nil {
-		return
-	}
-	slices.SortStableFunc(events, func(a, b *kernel.Event) int { return a.Time.Compare(b.Time) })
-	left := map[int]int{}
+// teller tells a run's observer what happened elsewhere. It implements executor.Watcher.
+type teller struct {
+	ctx  context.Context
+	host *Host
+	run  *kernel.RunContext
+	told map[string]bool // the nodes that it has told of
+	left map[int]int     // nodes of each wave that are not done; nil where that is not known
+}
+
+func (h *Host) teller(ctx context.Context, run *kernel.RunContext, p *pipeline.Pipeline) *teller {
+	t := &teller{ctx: context.WithoutCancel(ctx), host: h, run: run, told: map[string]bool{}, left: map[int]int{}}
 	if p != nil {
 		for i, n := range p.Waves {
-			left[i+1] = n
+			t.left[i+1] = n
 		}
 	}
-	for _, e := range events {
-		run.Observer(e)
-		_, done := r.NodeResults[e.Node]
-		over := e.Type == kernel.NodeCompleted || e.Type == kernel.NodeSkipped || (e.Type == kernel.NodeFailed || e.Type == kernel.NodeCancelled) && done
-		if waits := slices.ContainsFunc(r.Waits, func(w engine.Wait) bool { return w.Node == e.Node }); !over || waits || e.Body != "" {
+	return t
+}
+
+// Waits implements executor.Watcher.
+func (t *teller) Waits(why error) { t.emit(&kernel.Event{Type: kernel.RunWaits, Reason: why.Error()}) }
+
+func (t *teller) emit(e *kernel.Event) { kernel.Emit(kernel.WithRun(t.ctx, t.run), e) }
+
+// Ended implements executor.Watcher. What cannot be read is told of at the end, or is the run's failure then.
+func (t *teller) Ended(nodes []executor.Result) {
+	if t.run.Observer == nil {
+		return
+	}
+	var events []*kernel.Event
+	done := map[string]bool{}
+	for _, n := range nodes {
+		var o executor.Outcome
+		if t.told[n.Node] || n.Outcome.Empty() || t.host.values.Get(t.ctx, n.Outcome, &o) != nil {
 			continue
 		}
-		if left[e.Wave]--; left[e.Wave] == 0 {
-			run.Observer(&kernel.Event{Type: kernel.WaveCompleted, Time: e.Time, RunID: run.RunID, ParentRunID: run.ParentRunID, Pipeline: run.PipelineName, Tenant: run.Tenant, Wave: e.Wave})
+		if done[n.Node] = n.State == engine.NodeFinished || n.State == engine.NodeSkipped; n.State != engine.NodeWaiting {
+			t.told[n.Node] = true
+			events = append(events, o.Events...)
 		}
 	}
-	for _, w := range r.Waits {
-		kernel.Emit(kernel.WithRun(context.Background(), run), &kernel.Event{Type: kernel.PipelineSuspended, Node: w.Node, EventKey: w.EventKey})
+	t.tell(events, done)
+}
+
+// tell tells of events in their order, and which waves are complete.
+func (t *teller) tell(events []*kernel.Event, done map[string]bool) {
+	slices.SortStableFunc(events, func(a, b *kernel.Event) int { return a.Time.Compare(b.Time) })
+	for _, e := range events {
+		t.run.Observer(e)
+		over := e.Type == kernel.NodeCompleted || e.Type == kernel.NodeSkipped || e.Type == kernel.NodeFailed || e.Type == kernel.NodeCancelled
+		if !over || !done[e.Node] || e.Body != "" {
+			continue
+		}
+		if t.left[e.Wave]--; t.left[e.Wave] == 0 {
+			t.emit(&kernel.Event{Type: kernel.WaveCompleted, Wave: e.Wave})
+		}
 	}
 }
 
@@ -346,15 +390,17 @@ func (h *Host) goesOn(ctx context.Context, id string, before *executor.Ended, la
 	defer stop()
 	run.Observer = observer
 	kernel.Emit(kernel.WithRun(ctx, run), &kernel.Event{Type: kernel.PipelineResumed})
-	told := map[string]bool{}
+	t := h.teller(ctx, run, nil)
 	for _, n := range before.Nodes {
-		told[n.Node] = !slices.ContainsFunc(before.Waits, func(w engine.Wait) bool { return w.Node == n.Node })
+		t.told[n.Node] = !slices.ContainsFunc(before.Waits, func(w engine.Wait) bool { // what goes on has more to tell
+			return w.Node == n.Node && (len(w.Path) > 0 || strings.HasPrefix(w.EventKey, kernel.ApprovalKey))
+		})
 	}
 	ended, err := wait()
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.ended(ctx, run, nil, ended, told)
+	result, err := h.ended(t, nil, ended)
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,8 @@ import (
 // goroutines. Errors are *kernel.Error.
 type Executor interface {
 	// Run starts a run and returns when it has ended, or waits for events with nothing under way. When ctx
-	// ends, so does the run: it is cancelled, and waited for. told is told what is worth knowing meanwhile.
-	Run(ctx context.Context, start *Start, told func(kernel.Event)) (*Ended, error)
+	// ends, so does the run: it is cancelled, and waited for. The watcher, which may be nil, is told how it goes, by the caller's goroutine.
+	Run(ctx context.Context, start *Start, w Watcher) (*Ended, error)
 	// Deliver gives an event to a run that waits for it, and returns as Run does.
 	Deliver(ctx context.Context, run string, event *Event) (*Ended, error)
 	// Await returns when a run has ended, or waits for more than it did when it had waited so many times. When ctx ends,
@@ -34,6 +34,14 @@ type Executor interface {
 	Work(ctx context.Context, nodes Nodes) error
 	// Close gives up the connection.
 	Close()
+}
+
+// Watcher is told how a run goes.
+type Watcher interface {
+	// Waits is told that nobody works on the run, and why.
+	Waits(why error)
+	// Ended is told what came of nodes, soon after it did, and of those alone that it was not told of.
+	Ended(nodes []Result)
 }
 
 // Nodes does the work on nodes. An error is one of the machinery: the work is tried again, here or elsewhere. What

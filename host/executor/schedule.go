@@ -30,6 +30,7 @@ type Schedule struct {
 	arrived  map[int][]Event // for nodes that go on
 	byName   map[string]int
 	reserved int
+	order    []int // of the nodes that ended, as they did
 }
 
 // NewSchedule returns the schedule of a run that begins.
@@ -101,6 +102,7 @@ func (s *Schedule) Ended(i int, d *Done) {
 func (s *Schedule) settle(i int, d *Done) {
 	s.inline += len(d.Outcome.Inline) - len(s.outcome[i].Inline)
 	s.state[i], s.outcome[i] = d.State, d.Outcome
+	s.order = append(s.order, i)
 	switch d.State {
 	case engine.NodeFinished, engine.NodeSkipped:
 		s.done++
@@ -156,6 +158,15 @@ func (s *Schedule) Results() []Result {
 		}
 	}
 	return all
+}
+
+// After returns what came of nodes, as they ended, without the first so many.
+func (s *Schedule) After(ends int) []Result {
+	var later []Result
+	for _, i := range s.order[min(max(ends, 0), len(s.order)):] {
+		later = append(later, s.result(i))
+	}
+	return later
 }
 
 func (s *Schedule) result(i int) Result {

@@ -167,7 +167,7 @@ func (x *Executor) failure(what string, err error) error {
 }
 
 // Run implements executor.Executor.
-func (x *Executor) Run(ctx context.Context, start *executor.Start, told func(kernel.Event)) (*executor.Ended, error) {
+func (x *Executor) Run(ctx context.Context, start *executor.Start, w executor.Watcher) (*executor.Ended, error) {
 	in := &input{
 		Start: *start, Heartbeat: seconds(x.config.Heartbeat, 10), Attempts: x.config.Attempts, NodeTime: seconds(x.config.MaxNodeTime, 24*3600), FirstWait: firstWait,
 	}
@@ -199,11 +199,11 @@ func (x *Executor) Run(ctx context.Context, start *executor.Start, told func(ker
 	if err != nil {
 		return nil, x.failure("the run cannot begin", err)
 	}
-	return x.await(ctx, start.RunID, 0, told)
+	return x.await(ctx, start.RunID, 0, w)
 }
 
 // await returns when the run has ended, or has waited more often than round says. It cancels the run when ctx ends.
-func (x *Executor) await(ctx context.Context, run string, round int, told func(kernel.Event)) (*executor.Ended, error) {
+func (x *Executor) await(ctx context.Context, run string, round int, w executor.Watcher) (*executor.Ended, error) {
 	waiting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	type answer struct {
@@ -222,7 +222,7 @@ func (x *Executor) await(ctx context.Context, run string, round int, told func(k
 	}
 	ticker := time.NewTicker(pollTime)
 	defer ticker.Stop()
-	lonely := time.Time{}
+	lonely, ends := time.Time{}, 0
 	for {
 		select {
 		case a := <-answers:
@@ -243,13 +243,14 @@ func (x *Executor) await(ctx context.Context, run string, round int, told func(k
 			why := x.loneliness(ctx)
 			if why == "" {
 				lonely = time.Time{}
+				ends += x.watch(ctx, run, ends, w)
 				continue
 			}
 			e := &kernel.Error{Code: kernel.CodeUnavailable, What: "the run waits for a worker", Where: kernel.Where{Run: run}, Why: why, Fix: "start one: hexdag worker --config FILE, with the same spec.executor"}
 			if lonely.IsZero() {
 				lonely = time.Now()
-				if told != nil {
-					told(kernel.Event{Type: kernel.RunWaits, RunID: run, Reason: e.Error()})
+				if w != nil {
+					w.Waits(e)
 				}
 			}
 			if most := seconds(x.config.WorkerTimeout, 0); most > 0 && time.Since(lonely) > most {
@@ -259,6 +260,22 @@ func (x *Executor) await(ctx context.Context, run string, round int, told func(k
 			}
 		}
 	}
+}
+
+// watch tells a watcher what came of nodes after the first so many, and returns how many that were.
+func (x *Executor) watch(ctx context.Context, run string, ends int, w executor.Watcher) int {
+	if w == nil {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	v, err := x.client.QueryWorkflow(ctx, run, "", nodesQuery, ends)
+	var later []executor.Result
+	if err != nil || v.Get(&later) != nil || len(later) == 0 {
+		return 0 // it is for the eye, and asked again
+	}
+	w.Ended(later)
+	return len(later)
 }
 
 // loneliness says that nobody polls the task queue; "" where somebody does, or that is not known.
@@ -302,6 +319,9 @@ func (x *Executor) settled(ctx context.Context, run string, round int) (*executo
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if lasting(err) {
+			return nil, x.failure("the run goes on, and cannot be asked after", err)
+		}
 		// A server that restarts, or a worker that died over the update: it is asked again.
 		select {
 		case <-ctx.Done():
@@ -320,6 +340,14 @@ func (x *Executor) Await(ctx context.Context, run string, round int) (*executor.
 		return nil, kernel.ContextError(ctx)
 	}
 	return ended, err
+}
+
+// lasting reports whether asking again would be in vain.
+func lasting(err error) bool {
+	var denied *serviceerror.PermissionDenied
+	var invalid *serviceerror.InvalidArgument
+	var absent *serviceerror.NamespaceNotFound
+	return errors.As(err, &denied) || errors.As(err, &invalid) || errors.As(err, &absent)
 }
 
 // gone reports whether an update was not answered since its workflow has ended.

@@ -59,7 +59,7 @@ func TestKilledWorker(t *testing.T) {
 func TestRestartedServer(t *testing.T) {
 	c := newCluster(t, 3, "")
 	wait := c.run(c.load("effects", effects), 10)
-	c.begun("b", 5)
+	c.begun("b", 10)
 	c.server.Kill()
 	c.open("b")
 	c.server.Restart()

@@ -164,9 +164,15 @@ func TestEvents(t *testing.T) {
 	wantError(t, err, kernel.CodeNotFound, "does not wait for that event", "decision:2")
 	_, err = c.host.Resume(t.Context(), "no-such-run", "", nil, host.RunOptions{})
 	wantError(t, err, kernel.CodeNotFound, "no run", "hexdag resume --list")
-	r, err := c.host.Resume(t.Context(), one.RunID, "", map[string]any{"by": "Ann"}, host.RunOptions{Labels: map[string]string{"integrity": "untrusted"}})
+	rec := &host.Recorder{}
+	r, err := c.host.Resume(t.Context(), one.RunID, "", map[string]any{"by": "Ann"}, host.RunOptions{Recorder: rec, Labels: map[string]string{"integrity": "untrusted"}})
 	if err != nil || r.Status != engine.Completed || r.RunID != one.RunID || r.Output["done"] != "1: Ann" {
 		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, e := range rec.Events() {
+		if e.Type == kernel.NodeStarted && e.Node != "late" && e.Node != "finish" {
+			t.Errorf("node %s ran again", e.Node)
+		}
 	}
 	if l := r.Labels["finish"]; l.Integrity() != kernel.Untrusted {
 		t.Errorf("what was made of the event is %s", l)
@@ -376,5 +382,39 @@ spec:
 	x, _ := r.Processes["b"].NodeResults["x"].(map[string]any)
 	if fmt.Sprint(x["n"]) != "20" {
 		t.Errorf("%v", x)
+	}
+}
+
+// TestProgress tells whoever started a run of nodes while others work, and of each once.
+func TestProgress(t *testing.T) {
+	c := newCluster(t, 1, "")
+	p := c.load("effects", effects)
+	told := make(chan *host.Event, 100)
+	done := make(chan *host.Result, 1)
+	go func() {
+		done <- p.Run(context.Background(), map[string]any{}, host.RunOptions{Recorder: host.Tell(func(e *host.Event) { told <- e })})
+	}()
+	for e := range told { // and b waits at its gate
+		if e.Type == kernel.NodeCompleted && e.Node == "d" {
+			break
+		}
+	}
+	c.open("b")
+	if r := <-done; r.Status != engine.Completed {
+		t.Fatal(r.Err)
+	}
+	close(told)
+	ends := map[string]int{}
+	waves := 0
+	for e := range told {
+		switch e.Type {
+		case kernel.NodeCompleted:
+			ends[e.Node]++
+		case kernel.WaveCompleted:
+			waves++
+		}
+	}
+	if ends["b"] != 1 || ends["c"] != 1 || len(ends) != 2 || waves != 2 {
+		t.Errorf("then it was told of %v and %d waves", ends, waves)
 	}
 }

@@ -26,6 +26,7 @@ const (
 	heldSignal   = "hexdag.held"
 	settledName  = "hexdag.settled" // an update
 	stateQuery   = "hexdag.state"
+	nodesQuery   = "hexdag.nodes"
 	memoWaits    = "hexdag.waits"
 	memoPipeline = "hexdag.pipeline"
 	memoVersion  = "hexdag.version"
@@ -137,6 +138,9 @@ func (r *run) listen(ctx workflow.Context) error {
 		}
 		return r.ended, nil
 	}); err != nil {
+		return err
+	}
+	if err := workflow.SetQueryHandler(ctx, nodesQuery, func(ends int) ([]executor.Result, error) { return r.schedule.After(ends), nil }); err != nil {
 		return err
 	}
 	// The round is how often it had waited when it was asked.
