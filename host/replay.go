@@ -124,6 +124,9 @@ func (r *Replayer) Run(ctx context.Context, run string) (*Replayed, error) {
 	if len(parts) == 0 {
 		return nil, &kernel.Error{Code: kernel.CodeJournal, What: "the run cannot be done again", Where: kernel.Where{Run: run}, Why: "its journal holds no whole entry", Fix: "'hexdag journal verify' says what is wrong with it"}
 	}
+	if parts[len(parts)-1].End == nil {
+		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the run has not ended", Where: kernel.Where{Run: run}, Why: "it is under way, or its host has died", Fix: "wait for it; if its host has died: hexdag resume --crashed " + run}
+	}
 	replayed := &Replayed{RunID: run, Pipeline: read.Head.Pipeline, Same: r.replay.faithful(), Entries: len(entries)}
 	if read.Torn != nil {
 		replayed.Notes = append(replayed.Notes, "the journal is "+read.Torn.String())
@@ -232,8 +235,6 @@ func (r *Replayer) compare(part *journal.Part, tape *journal.Tape, taken *journa
 	into.Is = result.Status
 	into.Was = into.Is
 	switch end := part.End; {
-	case end == nil:
-		into.Notes = append(into.Notes, "the recording has no end: the run is under way, or its host died")
 	case part.Stopped() && r.replay.faithful():
 		into.Notes = append(into.Notes, "the run was stopped from outside; it is compared up to there")
 		into.Was, into.Is = engine.Cancelled, engine.Cancelled

@@ -18,6 +18,7 @@ type ReplayImpact struct {
 	Same       int            `json:"same"`
 	Endings    []ReplayChange `json:"endings"`   // runs that would have ended otherwise
 	Decisions  []ReplayChange `json:"decisions"` // that governance would have made otherwise, by operation
+	Steps      []ReplayChange `json:"steps"`     // the first of each run that was otherwise, of what was to be as it was
 	Nodes      []ReplayChange `json:"nodes"`     // that would have answered otherwise
 	Unrecorded []ReplayChange `json:"unrecorded"`
 	Unreplayed []ReplayChange `json:"unreplayed"` // runs that could not be done again, and why
@@ -34,7 +35,7 @@ type ReplayChange struct {
 
 // Impact does runs again, and sums up what is other than it was. each, if not nil, is told of every run.
 func (r *Replayer) Impact(ctx context.Context, runs []*driver.Run, each func(*Replayed, error)) (*ReplayImpact, error) {
-	s := summary{endings: changes{}, decisions: changes{}, nodes: changes{}, unrecorded: changes{}, unreplayed: changes{}}
+	s := summary{endings: changes{}, decisions: changes{}, steps: changes{}, nodes: changes{}, unrecorded: changes{}, unreplayed: changes{}}
 	for _, run := range runs {
 		if ctx.Err() != nil {
 			return nil, kernel.ContextError(ctx)
@@ -73,8 +74,8 @@ func (c changes) list() []ReplayChange {
 }
 
 type summary struct {
-	runs, same                                        int
-	endings, decisions, nodes, unrecorded, unreplayed changes
+	runs, same                                               int
+	endings, decisions, steps, nodes, unrecorded, unreplayed changes
 }
 
 func (s *summary) add(run string, r *Replayed, err error) {
@@ -100,11 +101,16 @@ func (s *summary) add(run string, r *Replayed, err error) {
 			s.nodes.add(run, "node "+kernel.Quote(n.Node), endingOf(n.Was), endingOf(n.Is))
 		}
 	}
+	stepped := false
 	for _, d := range r.Differences {
-		if d.Unrecorded {
+		switch {
+		case d.Unrecorded:
 			s.unrecorded.add(run, d.Is, "", "")
-		} else if d.What != "" {
+		case d.Decision:
 			s.decisions.add(run, d.What, d.Was, d.Is)
+		case !stepped:
+			s.steps.add(run, d.What, d.Was, d.Is)
+			stepped = true
 		}
 	}
 }
@@ -120,7 +126,7 @@ func endingOf(text string) string {
 }
 
 func (s *summary) impact() *ReplayImpact {
-	return &ReplayImpact{Runs: s.runs, Same: s.same, Endings: s.endings.list(), Decisions: s.decisions.list(), Nodes: s.nodes.list(), Unrecorded: s.unrecorded.list(), Unreplayed: s.unreplayed.list()}
+	return &ReplayImpact{Runs: s.runs, Same: s.same, Endings: s.endings.list(), Decisions: s.decisions.list(), Steps: s.steps.list(), Nodes: s.nodes.list(), Unrecorded: s.unrecorded.list(), Unreplayed: s.unreplayed.list()}
 }
 
 // Denied returns how many runs would have been denied that were not.

@@ -252,7 +252,7 @@ func (l *Lane) compare(was *Entry, is *kernel.Decision, op string) {
 	if was.Decided.Effect == is.Effect {
 		return
 	}
-	l.tape.note(Difference{Lane: l.path, Seq: was.Seq, What: "governance decides otherwise about " + op, Was: briefDecision(was.Decided), Is: briefDecision(is)})
+	l.tape.note(Difference{Lane: l.path, Seq: was.Seq, What: "governance decides otherwise about " + op, Was: briefDecision(was.Decided), Is: briefDecision(is), Decision: true})
 }
 
 // recalled is the error of a decision, with the approval that it waits for.

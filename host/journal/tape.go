@@ -68,6 +68,7 @@ type Difference struct {
 	Is   string
 	// Unrecorded says that a call was asked for which the recording does not hold. It was not made.
 	Unrecorded bool
+	Decision   bool // of governance
 }
 
 // Record returns the tape of a run that begins.

@@ -166,7 +166,8 @@ func printReplayImpact(w io.Writer, i *host.ReplayImpact) {
 		title   string
 		changes []host.ReplayChange
 	}{
-		{"runs that would have ended otherwise", i.Endings}, {"decisions that would have been otherwise", i.Decisions}, {"nodes that would have answered otherwise", i.Nodes},
+		{"runs that would have ended otherwise", i.Endings}, {"decisions that would have been otherwise", i.Decisions}, {"runs that were not as recorded, from a step on", i.Steps},
+		{"nodes that would have answered otherwise", i.Nodes},
 		{"calls that the recordings do not hold", i.Unrecorded}, {"runs that could not be done again", i.Unreplayed},
 	} {
 		if len(part.changes) == 0 {
