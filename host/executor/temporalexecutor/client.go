@@ -132,16 +132,29 @@ func (c *Config) tls() (*tls.Config, error) {
 // Close implements executor.Executor.
 func (x *Executor) Close() { x.client.Close() }
 
-// check asks whether the server and the namespace are there.
+// check asks whether the server and the namespace are there. It waits for a server that is just started again.
 func (x *Executor) check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	within, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	_, err := x.client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: x.config.Namespace})
-	if err != nil {
-		return x.failure("the executor's Temporal cannot be reached", err)
+	for {
+		_, err := x.client.WorkflowService().DescribeNamespace(within, &workflowservice.DescribeNamespaceRequest{Namespace: x.config.Namespace})
+		if err == nil {
+			return nil
+		}
+		var away *serviceerror.Unavailable
+		if !errors.As(err, &away) || within.Err() != nil {
+			return x.failure("the executor's Temporal cannot be reached", err)
+		}
+		select {
+		case <-within.Done():
+			return x.failure("the executor's Temporal cannot be reached", err)
+		case <-time.After(checkPause):
+		}
 	}
-	return nil
 }
+
+// checkPause is how long a server that does not answer is left alone.
+const checkPause = 200 * time.Millisecond
 
 // failure gives an error of Temporal its words.
 func (x *Executor) failure(what string, err error) error {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hexdag/hexdag/host/natsstream"
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
 	"github.com/hexdag/hexdag/host/ports/artifacts/spool"
 )
@@ -56,6 +57,13 @@ func NewBucket(ctx context.Context, js jetstream.JetStream, opts Options) (*Buck
 	objects, err := js.ObjectStore(ctx, config.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		objects, err = js.CreateOrUpdateObjectStore(ctx, config)
+	}
+	if err != nil {
+		return nil, err
+	}
+	changed, err := natsstream.ReadFromLeader(ctx, js, "OBJ_"+config.Bucket) // what was stored is there for whoever reads next
+	if err == nil && changed {
+		objects, err = js.ObjectStore(ctx, config.Bucket)
 	}
 	if err != nil {
 		return nil, err

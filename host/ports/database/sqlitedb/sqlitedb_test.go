@@ -400,10 +400,10 @@ func TestAWriterDoesNotWaitForReaders(t *testing.T) {
 
 func TestLongQueriesEnd(t *testing.T) {
 	seed := file(t, "s.sql", `CREATE TABLE many (n, text);
-		WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 50000) INSERT INTO many SELECT n, hex(n * 7919 % 50021) FROM i;`)
+		WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 400000) INSERT INTO many SELECT n, hex(n * 7919 % 50021) FROM i;`)
 	d := open(t, sqlitedb.Config{Path: ":memory:", Seed: seed})
 	p := database.New(d)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 	defer cancel()
 	if _, err := p.Query(ctx, database.Query{Table: "many", OrderBy: "text"}); kernel.CodeOf(err) != kernel.CodeTimeout {
 		t.Errorf("error %v, want code %q", err, kernel.CodeTimeout)

@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/natsstream"
 	"github.com/hexdag/hexdag/host/ports/lock/driver"
 )
 
@@ -72,6 +73,13 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config, onClose func() 
 	if err != nil {
 		return nil, failed(ctx, err)
 	}
+	changed, err := natsstream.ReadFromLeader(ctx, js, "KV_"+c.Bucket) // a revision that is not the last is no use
+	if err == nil && changed {
+		kv, err = js.KeyValue(ctx, c.Bucket)
+	}
+	if err != nil {
+		return nil, failed(ctx, err)
+	}
 	status, err := kv.Status(ctx)
 	if err != nil {
 		return nil, failed(ctx, err)
@@ -107,7 +115,10 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 		return nil, errClosed
 	}
 	h := &held{store: s, request: r, id: rand.Text(), seconds: max(1, (r.TTL+time.Second-1)/time.Second) * time.Second}
-	first, err := h.acquire(ctx)
+	first, err := h.attempt(ctx)
+	for r.Wait && errors.Is(err, errSilent) {
+		first, err = h.attempt(ctx)
+	}
 	if !r.Wait || !errors.Is(err, driver.ErrHeld) {
 		return first, err
 	}
@@ -117,7 +128,33 @@ func (s *Store) Acquire(ctx context.Context, r *driver.Request) (driver.Held, er
 	if err != nil {
 		return nil, err
 	}
-	return driver.Poll(ctx, r, wake, h.acquire)
+	return driver.Poll(ctx, r, wake, func(ctx context.Context) (driver.Held, error) {
+		held, err := h.attempt(ctx)
+		if errors.Is(err, errSilent) {
+			return nil, &driver.HeldError{After: conflictPause}
+		}
+		return held, err
+	})
+}
+
+// attemptTime is how long an attempt waits for answers. What was on its way when a server died is never answered.
+const attemptTime = 3 * time.Second
+
+var errSilent = errors.New("no answer came")
+
+// attempt is acquire within attemptTime. What it wrote without hearing of it, the next attempt finds.
+func (h *held) attempt(ctx context.Context) (driver.Held, error) {
+	begun := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	held, err := h.acquire(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		if h.silent.IsZero() {
+			h.silent = begun
+		}
+		return nil, &kernel.Error{Code: kernel.CodeUnavailable, What: "the locks' JetStream does not answer", Why: "no answer came within " + attemptTime.String(), Fix: "see whether it runs, and a cluster has a majority of its servers", Err: errSilent}
+	}
+	return held, err
 }
 
 // watch returns a channel that gets something when a permit of a lock may be free, until the context ends.
@@ -230,6 +267,7 @@ type held struct {
 	request *driver.Request
 	id      string
 	seconds time.Duration // the TTL, in the whole seconds that the server takes
+	silent  time.Time // when the first attempt began to which no answer came
 	key     string
 	fence   uint64
 
@@ -281,14 +319,22 @@ func (h *held) create(ctx context.Context, permit int) (driver.Held, error) {
 	case err == nil:
 		h.fence, h.revision = revision, revision
 		return h, nil
-	case !errors.Is(err, jetstream.ErrKeyExists):
+	case errors.Is(err, jetstream.ErrKeyExists):
+	case isConflict(err): // in a cluster, of somebody whose write is under way
+		return nil, &driver.HeldError{After: conflictPause}
+	default:
 		return nil, failed(ctx, err)
 	}
 	entry, err := h.store.kv.Get(ctx, h.key)
 	if err != nil { // it has ended meanwhile
 		return nil, driver.ErrHeld
 	}
-	if driver.ReadNote(entry.Value()).Permits != h.request.Permits {
+	note := driver.ReadNote(entry.Value())
+	if note.ID == h.id { // an attempt of its own, whose answer did not come
+		h.from, h.fence, h.revision = h.silent, entry.Revision(), entry.Revision()
+		return h, nil
+	}
+	if note.Permits != h.request.Permits {
 		return nil, driver.ErrPermits
 	}
 	if left(entry) <= -late {
@@ -296,6 +342,9 @@ func (h *held) create(ctx context.Context, permit int) (driver.Held, error) {
 	}
 	return nil, &driver.HeldError{After: max(time.Millisecond, left(entry))}
 }
+
+// conflictPause is when to look again where another wrote at the same time.
+const conflictPause = 10 * time.Millisecond
 
 // late is how much later than its time a key may be removed: the server looks every so often.
 const late = time.Second
