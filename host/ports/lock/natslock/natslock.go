@@ -267,7 +267,7 @@ type held struct {
 	request *driver.Request
 	id      string
 	seconds time.Duration // the TTL, in the whole seconds that the server takes
-	silent  time.Time // when the first attempt began to which no answer came
+	silent  time.Time     // when the first attempt began to which no answer came
 	key     string
 	fence   uint64
 
