@@ -15,7 +15,7 @@ SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
 GO_MODULES := guests guests/sdk/go $(EXAMPLE)/guests
 
 .DEFAULT_GOAL := run
-.PHONY: enforcement run build guests test unit full race bus-long wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
+.PHONY: cluster enforcement run build guests test unit full race bus-long wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
 
 run: guests
 	@echo "running $(EXAMPLE)"
@@ -65,6 +65,11 @@ wasmtime:
 bus-long: export HEXDAG_TEST_LONG = 1
 bus-long:
 	go test -timeout 180m -v -run 'Crash|Watermill' ./host/ports/eventbus/...
+
+# Three hosts on a NATS cluster, PostgreSQL and Temporal, of which one each is killed under 10,000 runs: examples/cluster.
+cluster: export HEXDAG_CLUSTER_RUNS ?= 10000
+cluster: toolchains
+	go test -timeout 120m -v -count 1 -run Cluster ./examples/cluster
 
 unit:
 	go test -short ./...

@@ -56,7 +56,7 @@ func TestCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts a cluster")
 	}
-	runs := 150
+	runs := 60
 	if text, set := os.LookupEnv("HEXDAG_CLUSTER_RUNS"); set {
 		n, err := strconv.Atoi(text)
 		if err != nil {
