@@ -14,6 +14,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
 // Recovered is a durable run that goes on after its host has died.
@@ -37,18 +38,21 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 		return err
 	}
 	slices.Reverse(free) // the oldest first
+	orphans, err := h.orphans(ctx, j, free)
+	if err != nil {
+		return err
+	}
+	for _, r := range orphans { // all of them, before a run that is to begin one anew has ended
+		if err := h.endOrphan(ctx, j, r); err != nil {
+			each(&Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err})
+		}
+	}
 	for _, r := range free {
-		if ofNode(r.ID) { // its executor has another worker go on with it
+		if ofNode(r.ID) || slices.Contains(orphans, r) { // of a node: its executor has another worker go on with it
 			continue
 		}
 		if ctx.Err() != nil {
 			return kernel.ContextError(ctx)
-		}
-		if orphan, err := h.orphaned(ctx, j, r); orphan || err != nil {
-			if err != nil {
-				each(&Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err})
-			}
-			continue
 		}
 		one, err := h.RecoverRun(ctx, r.ID, opts)
 		if kernel.CodeOf(err) == kernel.CodeFenced { // another host was faster
@@ -62,23 +66,37 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 	return nil
 }
 
-// orphaned ends a run whose host has died with that of the run that started it: that one begins it anew.
-func (h *Host) orphaned(ctx context.Context, j *journals, r *driver.Run) (bool, error) {
-	if r.Parent == "" {
-		return false, nil
+// orphans returns the runs whose hosts have died with that of the run that started them, which begins them anew. free are in the
+// order in which they began.
+func (h *Host) orphans(ctx context.Context, j *journals, free []*driver.Run) ([]*driver.Run, error) {
+	var orphans []*driver.Run
+	for _, r := range free {
+		if r.Parent == "" || ofNode(r.ID) {
+			continue
+		}
+		if slices.ContainsFunc(orphans, func(o *driver.Run) bool { return o.ID == r.Parent }) { // nobody goes on with that one, either
+			orphans = append(orphans, r)
+			continue
+		}
+		parent, err := j.store.Get(ctx, r.Tenant, r.Parent)
+		switch {
+		case errors.Is(err, driver.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case parent.Status == driver.Running:
+			orphans = append(orphans, r)
+		}
 	}
-	parent, err := j.store.Get(ctx, r.Tenant, r.Parent)
-	switch {
-	case errors.Is(err, driver.ErrNotFound), err == nil && parent.Status != driver.Running:
-		return false, nil
-	case err != nil:
-		return false, err
-	}
+	return orphans, nil
+}
+
+// endOrphan ends a run that is begun anew.
+func (h *Host) endOrphan(ctx context.Context, j *journals, r *driver.Run) error {
 	head, err := j.store.Claim(ctx, r.Tenant, r.ID, false)
 	if err != nil {
-		return true, claimError(r.ID, err)
+		return claimError(r.ID, err)
 	}
-	return true, j.writer.Run(head, head.Entries+1).Close(ctx, driver.Status(engine.Cancelled))
+	return j.writer.Run(head, head.Entries+1).Close(ctx, driver.Status(engine.Cancelled))
 }
 
 // RecoverRun goes on with a durable run whose host has died. What it had done it does not do again. CodeFenced where a host works on
@@ -96,7 +114,7 @@ func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Re
 	if err == nil && r.ended == "" {
 		err = h.check(ctx, r)
 	}
-	if kernel.CodeOf(err) == kernel.CodeCanceled {
+	if errors.Is(err, errNeverBegan) {
 		return nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Failed)))
 	}
 	if err != nil { // it stays as it is
@@ -155,8 +173,11 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 	return r, err
 }
 
+// errNeverBegan is the cause of neverBegan: that somebody stops the recovery has the same code.
+var errNeverBegan = errors.New("it had done nothing")
+
 func neverBegan(run string) error {
-	return &kernel.Error{Code: kernel.CodeCanceled, What: "the run had not begun", Where: kernel.Where{Run: run}, Why: "its host died before what it was to begin with was on the disk; it had done nothing", Fix: "run the pipeline anew"}
+	return &kernel.Error{Err: errNeverBegan, Code: kernel.CodeCanceled, What: "the run had not begun", Where: kernel.Where{Run: run}, Why: "its host died before what it was to begin with was on the disk; it had done nothing", Fix: "run the pipeline anew"}
 }
 
 // check loads the run's pipeline, and refuses what is not as it began.
@@ -254,11 +275,11 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 	defer r.pipeline.Close(ctx)
 	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels, Fresh: r.head.Fresh, Durable: true})
 	rc.RunID, rc.ParentRunID, rc.Caps, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.Caps, r.head.InputLabels, r.began.Time
-	if err := h.recallState(ctx, rc, r); err != nil {
-		return nil, err
+	if err := h.recallState(ctx, rc, r); err != nil { // it stays as it is
+		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	r.w.Append(journal.Entry{Kind: journal.Recover, Host: hostName(), InFlight: r.inFlight})
-	rc.Journal = journal.Resume(rc, r.w, r.entries)
+	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
 	opts.recovered = &recording{w: r.w}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
@@ -278,15 +299,32 @@ func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recove
 		rc.Recall(r.from.Reads)
 	}
 	ctx = kernel.WithRun(ctx, rc)
+	type limited struct{ lane, op string }
+	limits := map[limited]int64{}
 	for call := range journal.Over(r.entries) {
 		switch {
 		case (call.Kind == journal.Enter || call.Kind == journal.Ran) && call.Point == string(abi.ToolCall):
 			rc.Usage.ToolCalls.Add(1)
 		case call.Kind == journal.Decision:
 			rc.CountPort()
+			if call.Decided == nil {
+				continue
+			}
+			if duties, err := obligation.Parse(call.Decided.Obligations); err == nil {
+				limits[limited{call.Lane, call.Op}] = duties.Calls
+			}
 		case call.Kind == journal.Call:
+			if limit := limits[limited{call.Lane, call.Op}]; limit > 0 {
+				rc.CountCall(call.Op, limit)
+			}
 			args, _ := call.Args.(map[string]any)
-			r.pipeline.plan.Door().Redo(ctx, &kernel.PortCall{Op: call.Op, Args: args, Labels: call.Labels})
+			again := &kernel.PortCall{Op: call.Op, Args: args, Labels: call.Labels}
+			if door := r.pipeline.plan.Door(); !call.Masked() {
+				door.Redo(ctx, again)
+			} else if door.ChangesOwn(again) {
+				return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: call.Lane}, Why: "what it had kept with " + call.Op + " is nowhere: the policy masks it",
+					Fix: "run the pipeline anew; let the policy mask no arguments of " + call.Op + " where runs are to survive their host"}
+			}
 		case call.Kind == journal.Reply:
 			for _, c := range call.Charges {
 				rc.Recharge(c)

@@ -281,7 +281,7 @@ func (r *Replayer) host(ctx context.Context, head *journal.Head, into *Replayed)
 	}
 	cfg := *r.config
 	cfg.State = filepath.Join(r.dir, journal.Short(key))
-	cfg.Modules, cfg.Triggers, cfg.Subscriptions = nil, nil, nil
+	cfg.Modules, cfg.Triggers, cfg.Subscriptions, cfg.Executor, cfg.TenantLimits = nil, nil, nil, pipeline.ExecutorSpec{}, pipeline.TenantLimits{}
 	cfg.Ports = maps.Clone(cfg.Ports)
 	delete(cfg.Ports, "governance")
 	if len(r.replay.Policies) > 0 {
@@ -315,7 +315,7 @@ func (r *Replayer) host(ctx context.Context, head *journal.Head, into *Replayed)
 		return nil, err
 	}
 	opts := r.opts
-	opts.recorded, opts.Journal, opts.Memory, opts.Ports = true, nil, nil, nil
+	opts.recorded, opts.Journal, opts.Memory, opts.Ports, opts.State, opts.RecordCases = true, nil, nil, nil, "", ""
 	opts.KeyFile = filepath.Join(cfg.State, "audit.key") // nothing of this is the host's own log
 	h, err := New(ctx, &cfg, opts)
 	if err != nil {

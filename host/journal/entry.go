@@ -82,6 +82,12 @@ func (e *Entry) Seal() {
 	}
 }
 
+// Masked reports whether the arguments of a call are not as they were: those that governance does not let be seen are not there.
+func (e *Entry) Masked() bool {
+	args, _ := e.Args.(map[string]any)
+	return e.Digest != "" && e.Digest != digest(args, nil)
+}
+
 // State is what became of a node.
 type State string
 

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ const (
 // Tape is what a run's effects are taken down on, and known from. It is a kernel.Journal.
 type Tape struct {
 	run  *kernel.RunContext
+	name string // that idempotency keys begin with
 	mode Mode
 	sink Sink
 	opts Options
@@ -72,7 +74,14 @@ type Difference struct {
 
 // Record returns the tape of a run that begins.
 func Record(run *kernel.RunContext, sink Sink) *Tape {
-	return &Tape{run: run, mode: Recording, sink: sink, lanes: map[string]*Lane{}}
+	return &Tape{run: run, name: run.RunID, mode: Recording, sink: sink, lanes: map[string]*Lane{}}
+}
+
+// Named has idempotency keys begin with a name other than the run's: what a run does after it was suspended is counted anew, and is
+// no repetition of what it did before.
+func (t *Tape) Named(name string) *Tape {
+	t.name = name
+	return t
 }
 
 // Resume returns the tape of a run that goes on after known, the entries of its journal since it began, or went on after it was suspended.
@@ -123,6 +132,16 @@ func (t *Tape) lane(path string) *Lane {
 		t.lanes[path] = l
 	}
 	return l
+}
+
+// knowsBelow reports whether anything was known of the lanes below a path. Those of a run that goes on are all there from its beginning.
+func (t *Tape) knowsBelow(path string) bool {
+	for _, e := range t.all {
+		if e.Kind != Told && strings.HasPrefix(e.Lane, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // Again reports whether the run is done again without the world, so that nothing is waited for.

@@ -45,6 +45,12 @@ func (d *Door) Redo(ctx context.Context, call *kernel.PortCall) {
 	}
 }
 
+// ChangesOwn reports whether a call is of an operation on the run itself that keeps something in it.
+func (d *Door) ChangesOwn(call *kernel.PortCall) bool {
+	op, ok := d.ops[call.Op]
+	return ok && op.Own && (call.Op == "metrics.count" || effectOf(call.Op, call.Args) == changes)
+}
+
 func member(v kernel.Value, name string) kernel.Value {
 	fields, _ := v.(map[string]any)
 	text, _ := fields[name].(string)
