@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -226,6 +228,9 @@ func (h *Host) loadSource(ctx context.Context, store driver.Store, head *journal
 
 // materialize writes a pipeline's files below the state folder, as the journal keeps them, and returns the path of its own.
 func (h *Host) materialize(ctx context.Context, store driver.Store, head *journal.Head) (string, error) {
+	if !isDigest(head.Version) {
+		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which version the pipeline is of", Where: kernel.Where{Run: head.Run}, Why: kernel.Quote(head.Version) + " is no digest", Fix: "restore the pipeline as it was"}
+	}
 	dir := filepath.Join(h.state, "versions", strings.TrimPrefix(head.Version, "sha256:"))
 	root := commonDir(slices.Collect(maps.Keys(head.Source)))
 	for path, digest := range head.Source {
@@ -249,6 +254,12 @@ func (h *Host) materialize(ctx context.Context, store driver.Store, head *journa
 		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which file the pipeline is", Where: kernel.Where{Run: head.Run}, Fix: "restore the pipeline as it was"}
 	}
 	return filepath.Join(dir, rel), nil
+}
+
+// isDigest reports whether text is one: a journal can be anybody's, and names of files are made of it.
+func isDigest(text string) bool {
+	sum, err := hex.DecodeString(strings.TrimPrefix(text, "sha256:"))
+	return err == nil && len(sum) == sha256.Size && strings.HasPrefix(text, "sha256:")
 }
 
 // commonDir returns the innermost folder that all files are below.

@@ -69,7 +69,9 @@ func TestRecoverKeys(t *testing.T) {
 		t.Errorf("%q", keys)
 	}
 	// Where its host dies behind its second beginning, it counts on from there.
-	last := func(e *journal.Entry) bool { return e.Kind == journal.Decision && e.Op == "artifacts.store" && e.Failed == nil }
+	last := func(e *journal.Entry) bool {
+		return e.Kind == journal.Decision && e.Op == "artifacts.store" && e.Failed == nil
+	}
 	known := d.until(t, r.RunID, last)
 	s := died(t, headOf(known), known)
 	d.journals = s

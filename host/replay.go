@@ -184,11 +184,31 @@ func (r *Replayer) part(ctx context.Context, part *journal.Part, into *Replayed)
 	}
 	rc.Journal = tape
 	begun := time.Now()
-	result := p.plan.Run(ctx, rc, head.Input, from.resumption())
+	result := r.admitted(ctx, h, rc, from != nil, into)
+	if result == nil {
+		result = p.plan.Run(ctx, rc, head.Input, from.resumption())
+	}
 	into.Took += time.Since(begun)
 	into.TookThen += part.Last.Sub(part.Began)
 	r.compare(part, tape, taken, result, into)
 	return nil
+}
+
+// admitted returns nil where the rules that decide in place of those of the run let it begin, or go on, as those did.
+func (r *Replayer) admitted(ctx context.Context, h *Host, rc *kernel.RunContext, again bool, into *Replayed) *Result {
+	if len(r.replay.Policies) == 0 {
+		return nil
+	}
+	action := actionRun
+	if again {
+		action = actionResume
+	}
+	err := h.admit(ctx, rc, action)
+	if err == nil {
+		return nil
+	}
+	into.Differences = append(into.Differences, journal.Difference{What: "governance decides otherwise about " + action, Was: string(kernel.Allow), Is: string(kernel.Forbid)})
+	return refused(ctx, rc, err)
 }
 
 // tape is what a part is done again on, and what takes down how it is now.
@@ -348,6 +368,9 @@ func (r *Replayer) module(ctx context.Context, head *journal.Head, spec pipeline
 		return spec.Path, nil
 	}
 	wasm, err := r.store.Blob(ctx, head.Tenant, digest)
+	if err == nil && sha256Of(wasm) != digest {
+		err = fmt.Errorf("what it keeps as %s has another digest", kernel.Quote(digest))
+	}
 	if err != nil {
 		return "", &kernel.Error{Code: kernel.CodeModuleNotFound, What: "module " + kernel.Quote(spec.Name) + " is not there as the run had it", Where: kernel.Where{Module: spec.Name + "@" + digest}, Why: "the file has changed since, and the journal does not hold " + digest, Fix: "restore that file, or name another: --module " + spec.Name + "=FILE", Err: err}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,8 @@ type Request struct {
 	Dear bool
 	// Own says that what it does is to the run itself, in this process: it is done again in any case.
 	Own bool
+	// Decides says that governance itself answers, by its rules.
+	Decides bool
 	// Ends, if set, says that the reply is of no use to another process, as a lock or something that is open, until a call ends
 	// that, which it recognises by its operation and its arguments.
 	Ends func(op string, args, reply kernel.Value) bool
@@ -55,6 +58,8 @@ func (l *Lane) Call(ctx context.Context, r *Request, perform func(context.Contex
 	switch {
 	case err != nil:
 		return nil, err
+	case r.Decides && l.tape.mode == Rehearsing && l.tape.opts.Judge:
+		return l.judgeAgain(ctx, r, key, known != nil, perform)
 	case known != nil:
 		return l.recall(ctx, r, known, perform)
 	case l.tape.Again() && !r.Own:
@@ -223,9 +228,7 @@ func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.
 		l.muted.Add(-1)
 		if e != nil && e.Decided != nil {
 			l.compare(e, &d, op)
-			if e.Failed == nil && d.Effect == e.Decided.Effect {
-				err = nil // what had to be approved was
-			}
+			err = l.approved(e, &d, op, err)
 		}
 	default:
 		if e.Decided != nil {
@@ -249,10 +252,59 @@ func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.
 
 // compare notes that other rules decide otherwise.
 func (l *Lane) compare(was *Entry, is *kernel.Decision, op string) {
-	if was.Decided.Effect == is.Effect {
+	if was.Decided.Effect == is.Effect && approves(was.Decided) == approves(is) {
 		return
 	}
 	l.tape.note(Difference{Lane: l.path, Seq: was.Seq, What: "governance decides otherwise about " + op, Was: briefDecision(was.Decided), Is: briefDecision(is)})
+}
+
+// approves reports whether a call needs an approval.
+func approves(d *kernel.Decision) bool {
+	return d.Effect == kernel.Approve || d.Effect == kernel.Allow && slices.ContainsFunc(d.Obligations, func(o map[string]any) bool { return o["type"] == "approval" })
+}
+
+// approved is the error of a decision that is made anew, which was err. What needs an approval has what came of it then; what did not need
+// one waits for it.
+func (l *Lane) approved(was *Entry, is *kernel.Decision, op string, err error) error {
+	switch {
+	case !approves(is):
+		return err
+	case approves(was.Decided):
+		return recalled(was)
+	}
+	needed := &kernel.ApprovalNeeded{ID: "replay", Expires: l.tape.run.Started.Add(24 * time.Hour)}
+	return &kernel.Error{Code: kernel.CodeApproval, What: op + " needs an approval", Why: "it needed none when the run was recorded", Fix: "allow it in the policy, if nobody is to be asked", Err: needed}
+}
+
+// judgeAgain has governance answer a question of the run anew.
+func (l *Lane) judgeAgain(ctx context.Context, r *Request, key string, known bool, perform func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
+	var was *Entry
+	for ; known && l.next < len(l.known); l.next++ {
+		if e := l.known[l.next]; e.Kind == Reply && e.Op == r.Op {
+			was = e
+		} else if e.Kind != Told {
+			break
+		}
+	}
+	l.write(Entry{Kind: Call, Op: r.Op, Key: key, Args: argsOf(r.Shown), Labels: r.Labels, request: r})
+	return l.perform(ctx, r, func(ctx context.Context) (*kernel.PortReply, error) {
+		reply, err := perform(ctx)
+		var then, now kernel.Decision
+		if was == nil || err != nil || kernel.FromValue(was.Value, &then) != nil || kernel.FromValue(reply.Value, &now) != nil || then.Effect == "" {
+			return reply, err
+		}
+		about, _ := r.Args["action"].(string)
+		l.compare(&Entry{Seq: was.Seq, Decided: &then}, &now, kernel.Quote(about))
+		if then.Effect == now.Effect && Equal(obligationsOf(&then), obligationsOf(&now)) {
+			reply = &kernel.PortReply{Value: was.Value, Labels: reply.Labels} // why, and by which rules, is no difference
+		}
+		return reply, nil
+	})
+}
+
+func obligationsOf(d *kernel.Decision) kernel.Value {
+	v, _ := kernel.ToValue(d.Obligations) // what was decided is JSON
+	return v
 }
 
 // recalled is the error of a decision, with the approval that it waits for.

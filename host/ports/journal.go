@@ -23,6 +23,7 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 	r := &journal.Request{
 		Op: p.op.Name, Args: call.Args, Body: call.Body, Shown: p.duties.Args(call.Args), Labels: call.Labels, Node: call.Node,
 		Changes: effect == changes, Repeatable: p.repeatable != nil && p.repeatable(p.op.Name, call.Args), Own: p.op.Own, Dear: p.op.Port() == "llm",
+		Decides: p.op.Decides || p.op.Name == "governance.list_permissions",
 	}
 	switch p.op.Name {
 	case "lock.acquire":

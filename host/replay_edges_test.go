@@ -1,0 +1,184 @@
+package host_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// TestReplayTouchesNothing: a run that is done again leaves the folders of the program alone.
+func TestReplayTouchesNothing(t *testing.T) {
+	d, was := whatIf(t, toolbox(t))
+	cfg, err := host.LoadConfig(d.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := host.Options{Journal: d.journals.Open("replay"), State: t.TempDir(), RecordCases: t.TempDir()}
+	r, err := host.OpenReplayer(t.Context(), cfg, opts, host.ReplayOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := r.Run(t.Context(), was.RunID); err != nil || !again.Same {
+		t.Fatalf("%+v %v", again, err)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{opts.State, opts.RecordCases} {
+		if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+			t.Error(files, err)
+		}
+	}
+}
+
+// rules are Rego whose decision about an action is that of the site's policy, and else allows.
+func rules(action, decision string) string {
+	return `package hexdag.authz
+
+# METADATA
+# entrypoint: true
+decision := ` + decision + ` if input.action.name == "` + action + `"
+
+decision := {"effect": "allow", "reasons": []} if input.action.name != "` + action + `"
+`
+}
+
+// TestReplayPolicyEach: other rules are asked whatever the run asked, and what they say of it holds.
+func TestReplayPolicyEach(t *testing.T) {
+	const config = `  ports:
+    governance: {adapter: abac, config: {rules: [{id: all, effect: allow, actions: ["**"]}, {id: asked, effect: approve, actions: [ledger.approved]}]}}
+`
+	d := newDurable(t, config)
+	h := d.host(t, "first", &ledger{}, d.journals)
+	ask := `{kind: service_call_node, metadata: {name: ask}, dependencies: [], spec: {service: governance, method: authorize, input_mapping: {action: "'refund'"}}}`
+	add := `{kind: service_call_node, metadata: {name: add}, dependencies: [ask], spec: {service: ledger, method: add, input_mapping: {item: "'x'"}}}`
+	was := d.load(t, h, ask, add).Run(t.Context(), nil, host.RunOptions{Durable: true})
+	if was.Status != engine.Completed {
+		t.Fatal(was.Err)
+	}
+	for action, tc := range map[string]struct {
+		decision string
+		is       engine.Status
+		nodes    string
+		told     string
+	}{
+		"nothing":      {`{"effect": "allow", "reasons": []}`, engine.Completed, "", ""},
+		"refund":       {`{"effect": "deny", "reasons": [{"id": "no", "msg": "no"}]}`, engine.Completed, "ask", "governance decides otherwise about refund"},
+		"pipeline.run": {`{"effect": "deny", "reasons": [{"id": "no", "msg": "no"}]}`, engine.Denied, "add ask", "governance decides otherwise about pipeline.run"},
+		"ledger.add":   {`{"effect": "allow", "reasons": [], "obligations": [{"type": "approval"}]}`, engine.Suspended, "add", "governance decides otherwise about ledger.add"},
+	} {
+		d.policy(t, rules(action, tc.decision), `{}`)
+		r, err := d.replayer(t, host.ReplayOptions{Policies: []string{d.path("policies")}}).Run(t.Context(), was.RunID)
+		if err != nil {
+			t.Fatal(action, err)
+		}
+		if r.Is != tc.is || nodesOf(r) != tc.nodes {
+			t.Errorf("%s: %s %q %+v", action, r.Is, nodesOf(r), r)
+		}
+		if tc.told == "" && len(r.Differences)+len(r.Nodes) == 0 {
+			continue
+		}
+		if len(r.Differences) != 1 || r.Differences[0].What != tc.told {
+			t.Errorf("%s: %+v", action, r.Differences)
+		}
+	}
+}
+
+// TestReplayApproval: rules that need the approvals which the run's needed have what came of these.
+func TestReplayApproval(t *testing.T) {
+	d := newDurable(t, "  principal: ada\n  ports:\n    governance: "+approving+"\n")
+	h := d.host(t, "first", &ledger{}, d.journals)
+	p := d.load(t, h, `{kind: service_call_node, metadata: {name: store}, dependencies: [], spec: {service: artifacts, method: store, input_mapping: {name: "'x'", value: "1"}}}`)
+	was := p.Run(t.Context(), nil, host.RunOptions{Durable: true})
+	if was.Status != engine.Suspended {
+		t.Fatal(was.Status, was.Err)
+	}
+	again := func() {
+		t.Helper()
+		d.policy(t, rules("artifacts.store", `{"effect": "approve", "reasons": []}`), `{}`)
+		r, err := d.replayer(t, host.ReplayOptions{Policies: []string{d.path("policies")}}).Run(t.Context(), was.RunID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Is != r.Was || len(r.Differences)+len(r.Nodes) > 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	again()
+	pending, err := h.Approvals().List(t.Context(), host.ApprovalPending)
+	if err != nil || len(pending) != 1 {
+		t.Fatal(pending, err)
+	}
+	if _, err := h.Approvals().Answer(t.Context(), pending[0].ID, "bob", true, ""); err != nil {
+		t.Fatal(err)
+	}
+	if results, err := h.Signal(t.Context(), kernel.ApprovalKey+pending[0].ID, nil, host.RunOptions{}); err != nil || results[0].Status != engine.Completed {
+		t.Fatal(results, err)
+	}
+	again()
+}
+
+// TestReplayHostile: a journal that somebody else has written is refused, whatever it says.
+func TestReplayHostile(t *testing.T) {
+	d, was := whatIf(t, toolbox(t))
+	whole := d.entries(t, was.RunID)
+	for name, change := range map[string]func(*journal.Entry) bool{
+		"an event that is none": func(e *journal.Entry) bool { e.Event = nil; return e.Kind == journal.Told },
+		"a stop without an event": func(e *journal.Entry) bool {
+			e.Event = nil
+			e.Status = "cancelled"
+			return e.Kind == journal.Told || e.Kind == journal.End
+		},
+		"a beginning of nothing":  func(e *journal.Entry) bool { e.Head = nil; return e.Kind == journal.Begin },
+		"no decision":             func(e *journal.Entry) bool { e.Decided = nil; return e.Kind == journal.Decision },
+		"failed without an error": func(e *journal.Entry) bool { e.State = journal.Failed; return e.Kind == journal.Done },
+		"another kind":            func(e *journal.Entry) bool { e.Kind = "other"; return true },
+		"a version that is a path": func(e *journal.Entry) bool {
+			if e.Kind == journal.Begin {
+				head := *e.Head
+				head.Version, e.Head = "../../../../outside", &head
+			}
+			return e.Kind == journal.Begin
+		},
+	} {
+		var list []*journal.Entry
+		for _, e := range whole {
+			changed := *e
+			if !change(&changed) {
+				changed = *e
+			}
+			list = append(list, &changed)
+		}
+		s := died(t, headOf(whole), list)
+		store := s.Open("blobs")
+		for file, digest := range whole[0].Head.Source {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := store.PutBlob(t.Context(), "default", digest, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.journals = s
+		for _, replay := range []host.ReplayOptions{{}, {From: "add"}} {
+			r, err := d.replayer(t, replay).Run(t.Context(), was.RunID)
+			if err == nil && r.Same {
+				t.Errorf("%s: it is the same", name)
+			}
+			if strings.Contains(name, "path") && kernel.CodeOf(err) != kernel.CodeJournal {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		known := list[:len(list)-1]
+		r, err := d.host(t, "second", &ledger{}, died(t, headOf(whole), known)).RecoverRun(t.Context(), was.RunID, host.RunOptions{})
+		if err == nil && r.Result == nil {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
