@@ -1,9 +1,12 @@
 package host_test
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
@@ -179,6 +182,37 @@ func TestReplayHostile(t *testing.T) {
 		r, err := d.host(t, "second", &ledger{}, died(t, headOf(whole), known)).RecoverRun(t.Context(), was.RunID, host.RunOptions{})
 		if err == nil && r.Result == nil {
 			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// binary is a hook in Go that replaces what a call answers by bytes that are no text.
+type binary struct{ kernel.PortHook }
+
+var noText = []byte{0xff, 0xfe, 0, 'x'}
+
+func (binary) BeforePort(context.Context, *kernel.PortCall) (kernel.Verdict, error) {
+	return kernel.Verdict{}, nil
+}
+
+func (binary) AfterPort(context.Context, *kernel.PortCall, *kernel.PortReply, error) (kernel.Verdict, error) {
+	return kernel.Verdict{Action: kernel.Replace, Value: map[string]any{}, Body: noText, Reason: "r", Delay: 1500 * time.Microsecond}, nil
+}
+
+// TestRecordedVerdict: what a hook in Go decides is in a durable run what it is in any.
+func TestRecordedVerdict(t *testing.T) {
+	run := &kernel.RunContext{RunID: "r"}
+	taken := &journal.Taken{}
+	hook := journal.PortHook("b", binary{})
+	want, _ := binary{}.AfterPort(t.Context(), nil, nil, nil)
+	for _, tape := range []func() *journal.Tape{
+		func() *journal.Tape { return journal.Record(run, taken) },
+		func() *journal.Tape { return journal.Resume(run, &journal.Taken{}, taken.Entries()) },
+	} {
+		ctx := journal.WithLane(t.Context(), tape().Lane("n"))
+		v, err := hook.AfterPort(ctx, nil, nil, nil)
+		if err != nil || !bytes.Equal(v.Body, noText) || v.Delay != want.Delay || v.Reason != want.Reason || v.Action != want.Action {
+			t.Errorf("%+v %v", v, err)
 		}
 	}
 }
