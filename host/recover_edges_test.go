@@ -256,3 +256,36 @@ func TestRecoverStopped(t *testing.T) {
 		t.Error(fmt.Sprint(r), err)
 	}
 }
+
+// TestRecoverPanicked: what a node does after a port of the program has panicked is recorded as all else.
+func TestRecoverPanicked(t *testing.T) {
+	d := newDurable(t, "  ports: {}\n")
+	times := 0
+	cfg, err := host.LoadConfig(d.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.State = t.TempDir()
+	h, err := host.New(t.Context(), cfg, host.Options{Journal: d.journals.Open("first"), Ports: []host.PortOp{{Name: "ledger.add", Func: func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) {
+		if times++; times == 1 {
+			panic("no")
+		}
+		return &kernel.PortReply{Value: "added"}, nil
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close(t.Context()) })
+	p := d.load(t, h, `{kind: service_call_node, metadata: {name: add}, dependencies: [], spec: {service: ledger, method: add, max_retries: 3, retry_delay: 0.001, input_mapping: {item: "'x'"}}}`)
+	r := p.Run(t.Context(), nil, host.RunOptions{Durable: true})
+	if r.Status != engine.Completed || times != 2 {
+		t.Fatal(r.Err, times)
+	}
+	entries := d.entries(t, r.RunID)
+	if !slices.ContainsFunc(entries, isDone("add")) || len(keysOf(t, entries)) != 2 || len(journal.UnderWay(entries)) > 0 {
+		t.Error(len(entries), keysOf(t, entries), journal.UnderWay(entries))
+	}
+	if again, err := d.replayer(t, host.ReplayOptions{}).Run(t.Context(), r.RunID); err != nil || !again.Same {
+		t.Errorf("%+v %v", again, err)
+	}
+}

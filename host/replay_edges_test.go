@@ -216,3 +216,43 @@ func TestRecordedVerdict(t *testing.T) {
 		}
 	}
 }
+
+// TestRecoverStoppedModule: what a module did before its time was up counts, though it is not called again: the calls that follow have
+// other keys, and the run has used what it used.
+func TestRecoverStoppedModule(t *testing.T) {
+	guest := journal.Guest{Module: "m", Point: "node_run"}
+	up := &kernel.Error{Code: kernel.CodeTimeout, What: "the time is up"}
+	calls := func(run *kernel.RunContext, tape *journal.Tape, model bool) string {
+		lane := tape.Lane("n")
+		ctx := journal.WithLane(kernel.WithRun(t.Context(), run), lane)
+		var key string
+		call := func(op string) {
+			r := &journal.Request{Op: op, Args: map[string]any{}, Changes: true, Repeatable: true}
+			_, _ = lane.Call(ctx, r, func(ctx context.Context) (*kernel.PortReply, error) {
+				key = kernel.IdempotencyKeyFrom(ctx)
+				if model {
+					tape.Charged(ctx, kernel.Charge{Model: "x", Input: 3})
+					run.Recharge(kernel.Charge{Model: "x", Input: 3})
+				}
+				return &kernel.PortReply{}, nil
+			})
+		}
+		if err := lane.Enter(guest); err == nil {
+			call("memory.set")
+			_ = lane.Leave(guest, 1, "error", up)
+		}
+		model = false
+		call("eventbus.publish")
+		return key
+	}
+	was, taken := &kernel.RunContext{RunID: "r"}, &journal.Taken{}
+	key := calls(was, journal.Record(was, taken), true)
+	known := taken.Entries()
+	is := &kernel.RunContext{RunID: "r"}
+	if again := calls(is, journal.Resume(is, &journal.Taken{}, known[:len(known)-2]), true); again != key || key == "" {
+		t.Errorf("%s, then %s", key, again)
+	}
+	if was.Used() != is.Used() || was.Used().InputTokens != 3 {
+		t.Errorf("%+v, then %+v", was.Used(), is.Used())
+	}
+}

@@ -83,9 +83,7 @@ func argsOf(args map[string]any) kernel.Value {
 
 // perform does a call, and takes down what it answered.
 func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
-	l.muted.Add(1)
-	reply, err := do(ctx)
-	l.muted.Add(-1)
+	reply, err := l.muffled(ctx, do)
 	e := Entry{Kind: Reply, Op: r.Op, Failed: failure(err), Charges: l.charged()}
 	e.Labels = kernel.FlowFrom(ctx).Labels() // what the call has learned; so has an error
 	if reply != nil {
@@ -103,6 +101,13 @@ func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context)
 		return nil, failed
 	}
 	return reply, err
+}
+
+// muffled does what is taken down as a whole. That it panics is what came of it.
+func (l *Lane) muffled(ctx context.Context, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
+	l.muted.Add(1)
+	defer l.muted.Add(-1)
+	return kernel.Guarded(func() (*kernel.PortReply, error) { return do(ctx) })
 }
 
 // recall answers a call that is known, as far as it is.
@@ -159,9 +164,8 @@ func (l *Lane) performAgain(ctx context.Context, r *Request, do func(context.Con
 	if l.Again() {
 		return l.perform(ctx, r, do)
 	}
-	l.muted.Add(1)
-	defer func() { l.muted.Add(-1); l.charged() }()
-	return do(ctx)
+	defer l.charged()
+	return l.muffled(ctx, do)
 }
 
 // ended reports whether the lane has ended what a call gave it.
@@ -223,9 +227,7 @@ func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.
 	case e == nil && l.tape.mode == Rehearsing && !l.tape.opts.Judge:
 		d.Effect = kernel.Allow // what is not recorded is not done
 	case e == nil || l.tape.opts.Judge:
-		l.muted.Add(1)
-		d, err = ask()
-		l.muted.Add(-1)
+		d, err = l.asked(ask)
 		if e != nil && e.Decided != nil {
 			l.compare(e, &d, op)
 			err = l.approved(e, &d, op, err)
@@ -248,6 +250,13 @@ func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.
 		l.write(now)
 	}
 	return d, e != nil || l.Again(), err
+}
+
+// asked has governance decide, whatever that does itself.
+func (l *Lane) asked(ask func() (kernel.Decision, error)) (kernel.Decision, error) {
+	l.muted.Add(1)
+	defer l.muted.Add(-1)
+	return ask()
 }
 
 // compare notes that other rules decide otherwise.
@@ -408,11 +417,21 @@ func (l *Lane) stopped() error {
 	return nil
 }
 
-// pass goes past known entries, up to an index, as they are.
+// pass goes past known entries, up to an index, as they are. What they count for they count for again.
 func (l *Lane) pass(to int) {
 	for l.next < to {
 		l.await()
 		e := l.consume()
+		switch e.Kind {
+		case Call:
+			l.calls++
+		case Decision:
+			l.tape.run.CountPort()
+		case Reply:
+			for _, c := range e.Charges {
+				l.tape.run.Recharge(c)
+			}
+		}
 		if l.Again() {
 			l.write(*e)
 		}
