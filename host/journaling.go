@@ -135,6 +135,14 @@ func (r *recording) end(ctx context.Context, result *Result) error {
 	return r.w.Close(context.WithoutCancel(ctx), driver.Status(result.Status))
 }
 
+// leave ends the writing of a run that does not go on now: it stays as it is.
+func (r *recording) leave(ctx context.Context) error {
+	if r == nil {
+		return nil
+	}
+	return r.w.Close(context.WithoutCancel(ctx), driver.Running)
+}
+
 func objectOf(fields map[string]kernel.Value) kernel.Value {
 	if len(fields) == 0 {
 		return nil

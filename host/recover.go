@@ -56,7 +56,7 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 		if ctx.Err() != nil {
 			return kernel.ContextError(ctx)
 		}
-		one, err := h.RecoverRun(ctx, r.ID, opts)
+		one, err := h.recoverRun(ctx, j, r.ID, opts)
 		if kernel.CodeOf(err) == kernel.CodeFenced { // another host was faster
 			continue
 		}
@@ -108,6 +108,40 @@ func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Re
 	if err != nil {
 		return nil, err
 	}
+	if err := h.endOrphansOf(ctx, j, run); err != nil {
+		return nil, err
+	}
+	return h.recoverRun(ctx, j, run, opts)
+}
+
+// endOrphansOf ends the runs that a run had started, before it begins them anew, and refuses to go on with one that is begun anew itself.
+func (h *Host) endOrphansOf(ctx context.Context, j *journals, run string) error {
+	free, err := j.store.Runs(ctx, h.tenant(), driver.Query{Free: true})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(free)
+	orphans, err := h.orphans(ctx, j, free)
+	if err != nil {
+		return err
+	}
+	within := map[string]bool{run: true}
+	for _, r := range orphans {
+		if r.ID == run {
+			return &kernel.Error{Code: kernel.CodeFenced, What: "the run does not go on by itself", Where: kernel.Where{Run: run}, Why: "run " + kernel.Quote(r.Parent) + " had started it, and begins it anew", Fix: "go on with that one: hexdag resume --crashed " + kernel.Quote(r.Parent)}
+		}
+		if !within[r.Parent] {
+			continue
+		}
+		within[r.ID] = true
+		if err := h.endOrphan(ctx, j, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Host) recoverRun(ctx context.Context, j *journals, run string, opts RunOptions) (*Recovered, error) {
 	head, err := j.store.Claim(ctx, h.tenant(), run, false)
 	if err != nil {
 		return nil, claimError(run, err)

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -193,6 +194,27 @@ func TestRecoverOrphans(t *testing.T) {
 		first.Time = first.Time.Add(time.Duration(i) * time.Second)
 		runs = append(runs, []*journal.Entry{&first})
 	}
+	l := &ledger{}
+	var recovered []string
+	err := d.host(t, "second", l, diedTogether(t, runs)).Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) { recovered = append(recovered, r.RunID) })
+	if err != nil || len(recovered) != 1 || recovered[0] != runs[0][0].Head.Run || len(l.items()) != 1 {
+		t.Error(err, recovered, l.items())
+	}
+	// So it is where one is named.
+	h = d.host(t, "third", l, diedTogether(t, runs))
+	_, err = h.RecoverRun(t.Context(), runs[1][0].Head.Run, host.RunOptions{})
+	wantError(t, err, kernel.CodeFenced, "the run does not go on by itself", runs[0][0].Head.Run)
+	if r, err := h.RecoverRun(t.Context(), runs[0][0].Head.Run, host.RunOptions{}); err != nil || r.Result.Status != engine.Completed {
+		t.Fatal(err)
+	}
+	if err := h.Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) { t.Errorf("%+v", r) }); err != nil || len(l.items()) != 2 {
+		t.Error(err, l.items())
+	}
+}
+
+// diedTogether returns journals of runs whose host died with all of them.
+func diedTogether(t *testing.T, runs [][]*journal.Entry) *memjournal.Server {
+	t.Helper()
 	s := memjournal.NewServer()
 	store := s.Open("dead")
 	w := journal.NewWriter(store, journal.WriterOptions{})
@@ -207,18 +229,10 @@ func TestRecoverOrphans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Close(t.Context()); err != nil {
+	if err := errors.Join(w.Close(t.Context()), store.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	l := &ledger{}
-	var recovered []string
-	err := d.host(t, "second", l, s).Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) { recovered = append(recovered, r.RunID) })
-	if err != nil || len(recovered) != 1 || recovered[0] != runs[0][0].Head.Run || len(l.items()) != 1 {
-		t.Error(err, recovered, l.items())
-	}
+	return s
 }
 
 // stopping is a store that is read while somebody stops the reader.
@@ -287,5 +301,28 @@ func TestRecoverPanicked(t *testing.T) {
 	}
 	if again, err := d.replayer(t, host.ReplayOptions{}).Run(t.Context(), r.RunID); err != nil || !again.Same {
 		t.Errorf("%+v %v", again, err)
+	}
+}
+
+// synced is a sink that says how many entries are on the disk.
+type synced struct {
+	journal.Taken
+	durable int
+}
+
+func (s *synced) Sync(context.Context) error {
+	s.durable = len(s.Entries())
+	return nil
+}
+
+// TestRecoverApproval: that an approval was used up is on the disk before the call that it was for.
+func TestRecoverApproval(t *testing.T) {
+	for effect, durable := range map[kernel.Effect]int{kernel.Approve: 1, kernel.Allow: 0} {
+		s := &synced{}
+		lane := journal.Record(&kernel.RunContext{RunID: "r"}, s).Lane("n")
+		_, _, err := lane.Decide(t.Context(), "memory.get", func() (kernel.Decision, error) { return kernel.Decision{Effect: effect}, nil })
+		if err != nil || s.durable != durable {
+			t.Error(effect, err, s.durable)
+		}
 	}
 }

@@ -95,7 +95,7 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		action = actionResume
 	}
 	if err := p.host.admit(ctx, run, action); err != nil {
-		result := refused(ctx, run, err)
+		result := refused(ctx, run, errors.Join(err, opts.recovered.leave(ctx)))
 		p.host.runEnded(ctx, run, result)
 		return result
 	}

@@ -215,7 +215,7 @@ func digest(args map[string]any, body []byte) string {
 }
 
 // Decide returns what governance decides of a call, or has decided. known says that it is on record.
-func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.Decision, known bool, err error) {
+func (l *Lane) Decide(ctx context.Context, op string, ask func() (kernel.Decision, error)) (d kernel.Decision, known bool, err error) {
 	if l.silent() {
 		d, err = ask()
 		return d, false, err
@@ -248,6 +248,9 @@ func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.
 			now.Value = map[string]any{"approval": needed.ID, "expires": needed.Expires.UTC().Format(time.RFC3339Nano)}
 		}
 		l.write(now)
+	}
+	if e == nil && !l.Again() && err == nil && approves(&d) { // it is used up: nobody is asked a second time
+		err = l.tape.sink.Sync(ctx)
 	}
 	return d, e != nil || l.Again(), err
 }
