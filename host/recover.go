@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -343,10 +344,15 @@ func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recove
 		}
 		rc.Recall(r.from.Reads)
 	}
+	return r.pipeline.recall(ctx, rc, journal.Over(r.entries))
+}
+
+// recall has a run have done what nodes did that do not work again, as far as that is the run's own: what these spent, counted and kept.
+func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.Seq[*journal.Entry]) error {
 	ctx = kernel.WithRun(ctx, rc)
 	type limited struct{ lane, op string }
 	limits := map[limited]int64{}
-	for call := range journal.Over(r.entries) {
+	for call := range over {
 		switch {
 		case (call.Kind == journal.Enter || call.Kind == journal.Ran) && call.Point == string(abi.ToolCall):
 			rc.Usage.ToolCalls.Add(1)
@@ -364,7 +370,7 @@ func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recove
 			}
 			args, _ := call.Args.(map[string]any)
 			again := &kernel.PortCall{Op: call.Op, Args: args, Labels: call.Labels}
-			if door := r.pipeline.plan.Door(); !call.Masked() {
+			if door := p.plan.Door(); !call.Masked() {
 				door.Redo(ctx, again)
 			} else if door.ChangesOwn(again) {
 				return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: call.Lane}, Why: "what it had kept with " + call.Op + " is nowhere: the policy masks it",

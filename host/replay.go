@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -178,7 +179,7 @@ func (r *Replayer) part(ctx context.Context, part *journal.Part, into *Replayed)
 	if observer := r.replay.Observer; observer != nil {
 		rc.Observer = observer
 	}
-	tape, taken, err := r.tape(rc, p, part)
+	tape, taken, err := r.tape(ctx, rc, p, part)
 	if err != nil {
 		return err
 	}
@@ -212,7 +213,7 @@ func (r *Replayer) admitted(ctx context.Context, h *Host, rc *kernel.RunContext,
 }
 
 // tape is what a part is done again on, and what takes down how it is now.
-func (r *Replayer) tape(rc *kernel.RunContext, p *Pipeline, part *journal.Part) (*journal.Tape, *journal.Taken, error) {
+func (r *Replayer) tape(ctx context.Context, rc *kernel.RunContext, p *Pipeline, part *journal.Part) (*journal.Tape, *journal.Taken, error) {
 	taken := &journal.Taken{}
 	if r.replay.faithful() {
 		return journal.Again(rc, journal.Replaying, taken, part.Comparable(), journal.Options{Silent: part.Recovered, Stopped: part.Stopped()}), taken, nil
@@ -224,8 +225,23 @@ func (r *Replayer) tape(rc *kernel.RunContext, p *Pipeline, part *journal.Part) 
 		}
 		after := p.After(from)
 		opts.Keep = func(node string) bool { return !after[node] }
+		if err := p.recall(ctx, rc, keptOf(part.Entries, opts.Keep)); err != nil {
+			return nil, nil, err
+		}
 	}
 	return journal.Again(rc, journal.Rehearsing, taken, part.Entries, opts), taken, nil
+}
+
+// keptOf returns the entries of the nodes at the top that are done and that keep says, and of what is inside of these.
+func keptOf(entries []*journal.Entry, keep func(node string) bool) iter.Seq[*journal.Entry] {
+	return func(yield func(*journal.Entry) bool) {
+		for e := range journal.Over(entries) {
+			node, _, _ := strings.Cut(e.Lane, "/")
+			if node != "" && keep(node) && !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // compare notes what is other than it was.
@@ -259,11 +275,18 @@ func (r *Replayer) compare(part *journal.Part, tape *journal.Tape, taken *journa
 		into.Was, into.Is = engine.Cancelled, engine.Cancelled
 	default:
 		into.Was = engine.Status(end.Status)
-		if !journal.Equal(end.Value, objectOf(result.Output)) {
-			into.Same = false
-		}
+		into.Differences = append(into.Differences, r.ending(end, result, into)...)
 	}
 	into.Same = into.Same && len(into.Nodes)+len(into.Differences) == 0 && into.Was == into.Is
+}
+
+// ending is what is other about the end of a run than its status, where no node says so.
+func (r *Replayer) ending(end *journal.Entry, result *Result, into *Replayed) []journal.Difference {
+	is := &journal.Entry{Kind: journal.End, Status: string(result.Status), Value: objectOf(result.Output), Failed: result.Error}
+	if len(into.Nodes) > 0 || is.Status != end.Status || is.Ended(end) {
+		return nil
+	}
+	return []journal.Difference{{Seq: end.Seq, What: "the run comes to something else", Was: end.Brief(), Is: is.Brief()}}
 }
 
 func brief(e *journal.Entry) string {

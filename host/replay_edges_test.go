@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -254,5 +256,50 @@ func TestRecoverStoppedModule(t *testing.T) {
 	}
 	if was.Used() != is.Used() || was.Used().InputTokens != 3 {
 		t.Errorf("%+v, then %+v", was.Used(), is.Used())
+	}
+}
+
+// TestReplayFromKept: what the nodes that are not done again had kept in the run is there for those that are.
+func TestReplayFromKept(t *testing.T) {
+	d := newDurable(t, "  ports: {}\n")
+	h := d.host(t, "first", &ledger{}, d.journals)
+	was := d.load(t, h,
+		`{kind: service_call_node, metadata: {name: kept}, dependencies: [], spec: {service: pipeline_memory, method: set, input_mapping: {key: "'k'", value: "'v'"}}}`,
+		`{kind: composite_node, metadata: {name: loop}, dependencies: [kept], spec: {mode: times, count: 2, body: [{kind: service_call_node, metadata: {name: set}, spec: {service: pipeline_memory, method: set, input_mapping: {key: "'n'", value: "$index"}}}]}}`,
+		`{kind: service_call_node, metadata: {name: again}, dependencies: [loop], spec: {service: pipeline_memory, method: snapshot}}`,
+	).Run(t.Context(), nil, host.RunOptions{Durable: true})
+	if was.Status != engine.Completed {
+		t.Fatal(was.Err)
+	}
+	r, err := d.replayer(t, host.ReplayOptions{From: "again"}).Run(t.Context(), was.RunID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Is != engine.Completed || len(r.Nodes)+len(r.Differences) > 0 || r.Result.Usage != was.Usage {
+		t.Errorf("%+v %+v, not %+v", r, r.Result.Usage, was.Usage)
+	}
+}
+
+// TestReplayEnding: a run that comes to something else is not counted among those that are as they were.
+func TestReplayEnding(t *testing.T) {
+	d, was := whatIf(t, toolbox(t))
+	whole := d.entries(t, was.RunID)
+	for name, change := range map[string]func(*journal.Entry){
+		"":           func(*journal.Entry) {},
+		"its output": func(e *journal.Entry) { e.Value = map[string]any{"other": true} },
+		"its error":  func(e *journal.Entry) { e.Failed = &kernel.Error{Code: kernel.CodeLimit, What: "no"} },
+	} {
+		list := slices.Clone(whole)
+		end := *list[len(list)-1]
+		change(&end)
+		list[len(list)-1] = &end
+		d.journals = died(t, headOf(whole), list)
+		impact, err := d.replayer(t, host.ReplayOptions{}).Impact(t.Context(), []*driver.Run{{ID: was.RunID}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (impact.Same == 1) != (name == "") {
+			t.Errorf("%s: %+v", name, impact)
+		}
 	}
 }

@@ -651,6 +651,11 @@ func same(a, b *Entry) bool {
 		a.Labels.String() == b.Labels.String()
 }
 
+// Ended reports whether two runs ended alike.
+func (e *Entry) Ended(other *Entry) bool {
+	return e.Status == other.Status && code(e.Failed) == code(other.Failed) && Equal(e.Value, other.Value)
+}
+
 // Equal reports whether two values are the same JSON.
 func Equal(a, b kernel.Value) bool {
 	x, errX := kernel.EncodeJSON(a)
@@ -663,8 +668,8 @@ func (e *Entry) Brief() string {
 	switch e.Kind {
 	case Told:
 		return briefEvent(e.Event)
-	case Done:
-		text := string(e.State)
+	case Done, End:
+		text := string(e.State) + e.Status // it has one of them
 		if e.Failed != nil {
 			return text + " (" + e.Failed.What + ")"
 		}
