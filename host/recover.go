@@ -17,6 +17,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
@@ -321,7 +322,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 	defer r.pipeline.Close(ctx)
 	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels, Fresh: r.head.Fresh, Durable: true})
 	rc.RunID, rc.ParentRunID, rc.Caps, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.Caps, r.head.InputLabels, r.began.Time
-	if err := h.recallState(ctx, rc, r); err != nil { // it stays as it is
+	if err := errors.Join(held(r.entries), h.recallState(ctx, rc, r)); err != nil { // it stays as it is
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	r.w.Append(journal.Entry{Kind: journal.Recover, Host: hostName(), InFlight: r.inFlight})
@@ -333,6 +334,44 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 	}
 	result := r.pipeline.run(ctx, rc, r.head.Input, from, opts)
 	return &Recovered{RunID: rc.RunID, Pipeline: r.head.Pipeline, InFlight: r.inFlight, Result: result}, nil
+}
+
+// held is the error of a run of which a node that is done had acquired a lock for those after it, or subscribed: that went with the
+// process that died.
+func held(entries []*journal.Entry) error {
+	type thing struct{ op, name string }
+	by := map[thing]*journal.Entry{}
+	text := func(v kernel.Value, name string) string {
+		fields, _ := v.(map[string]any)
+		text, _ := fields[name].(string)
+		return text
+	}
+	calls := map[string]*journal.Entry{} // the last of each lane
+	for e := range journal.Over(entries) {
+		switch call := calls[e.Lane]; {
+		case e.Kind == journal.Call:
+			calls[e.Lane] = e
+		case e.Kind != journal.Reply || e.Failed != nil || call == nil:
+		case e.Op == "lock.acquire" && call.Point != journal.Scope && ports.Acquired(e.Value):
+			by[thing{e.Op, text(call.Args, "name")}] = call
+		case e.Op == "eventbus.subscribe":
+			by[thing{e.Op, text(e.Value, "subscription")}] = call
+		}
+	}
+	for _, e := range entries {
+		switch {
+		case e.Kind != journal.Call:
+		case e.Op == "lock.release":
+			delete(by, thing{"lock.acquire", text(e.Args, "name")})
+		case e.Op == "eventbus.unsubscribe":
+			delete(by, thing{"eventbus.subscribe", text(e.Args, "subscription")})
+		}
+	}
+	for thing, call := range by {
+		return &kernel.Error{Code: kernel.CodeLockLost, What: "what " + thing.op + " had given is no longer there", Where: kernel.Where{Node: call.Lane}, Why: "the host that held it died before the run gave it back",
+			Fix: "run the pipeline anew; a lock in the spec of a node, or of the pipeline, is acquired again"}
+	}
+	return nil
 }
 
 // recallState gives a run back what was in the memory of the process that died: what it had spent, counted and

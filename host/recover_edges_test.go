@@ -326,3 +326,39 @@ func TestRecoverApproval(t *testing.T) {
 		}
 	}
 }
+
+// TestRecoverHeld: where a node that is done had acquired a lock for those after it, they do not go on without. What a node's spec locks
+// is acquired again, and so is nothing where nothing was acquired.
+func TestRecoverHeld(t *testing.T) {
+	d := newDurable(t, "  ports: {}\n")
+	acquire := `{kind: service_call_node, metadata: {name: held}, dependencies: [], spec: {service: lock, method: acquire, input_mapping: {name: "'orders'"}}}`
+	release := `{kind: service_call_node, metadata: {name: free}, dependencies: [add], spec: {service: lock, method: release, input_mapping: {name: "'orders'"}}}`
+	spec := `{kind: service_call_node, metadata: {name: held}, dependencies: [], spec: {service: ledger, method: add, lock: orders, input_mapping: {item: "'held'"}}}`
+	add := `{kind: service_call_node, metadata: {name: add}, dependencies: [held], spec: {service: ledger, method: add, input_mapping: {item: "'x'"}}}`
+	for name, tc := range map[string]struct {
+		nodes []string
+		last  string
+		lost  bool
+	}{
+		"held":     {[]string{acquire, add, release}, "held", true},
+		"released": {[]string{acquire, add, release, `{kind: expression_node, metadata: {name: end}, dependencies: [free], spec: {expressions: {n: "1"}}}`}, "free", false},
+		"a spec's": {[]string{spec, add}, "held", false},
+	} {
+		h := d.host(t, "first "+name, &ledger{}, d.journals)
+		whole := d.load(t, h, tc.nodes...).Run(t.Context(), nil, host.RunOptions{Durable: true})
+		if whole.Status != engine.Completed {
+			t.Fatal(name, whole.Err)
+		}
+		known := d.until(t, whole.RunID, isDone(tc.last))
+		l := &ledger{}
+		r, err := d.host(t, "second", l, died(t, headOf(known), known)).RecoverRun(t.Context(), whole.RunID, host.RunOptions{})
+		switch {
+		case tc.lost:
+			if kernel.CodeOf(err) != kernel.CodeLockLost || len(l.items()) > 0 {
+				t.Error(name, err, l.items())
+			}
+		case err != nil || r.Result.Status != engine.Completed:
+			t.Error(name, err, r)
+		}
+	}
+}

@@ -33,6 +33,10 @@ type Request struct {
 	// Ends, if set, says that the reply is of no use to another process, as a lock or something that is open, until a call ends
 	// that, which it recognises by its operation and its arguments.
 	Ends func(op string, args, reply kernel.Value) bool
+	// Gave says whether a reply gave anything; nil: each did.
+	Gave func(reply kernel.Value) bool
+	// Scoped says that whoever calls gives it back when its work ends, by no call: a lock in a spec.
+	Scoped bool
 	// Anew says that it is such, and that whoever calls does without the words of the reply: it is called again.
 	Anew bool
 }
@@ -65,7 +69,11 @@ func (l *Lane) Call(ctx context.Context, r *Request, perform func(context.Contex
 	case l.tape.Again() && !r.Own:
 		return nil, l.unrecorded(r)
 	}
-	l.write(Entry{Kind: Call, Op: r.Op, Key: key, Args: argsOf(r.Shown), Labels: r.Labels, request: r})
+	begun := Entry{Kind: Call, Op: r.Op, Key: key, Args: argsOf(r.Shown), Labels: r.Labels, request: r}
+	if r.Scoped {
+		begun.Point = Scope
+	}
+	l.write(begun)
 	if r.Changes && !r.Repeatable {
 		if err := l.tape.sink.Sync(ctx); err != nil {
 			return nil, err
@@ -170,6 +178,9 @@ func (l *Lane) performAgain(ctx context.Context, r *Request, do func(context.Con
 
 // ended reports whether the lane has ended what a call gave it.
 func (l *Lane) ended(r *Request, reply *Entry) bool {
+	if r.Gave != nil && !r.Gave(reply.Value) {
+		return true
+	}
 	for _, e := range l.known[l.next:] {
 		if e.Kind == Call && r.Ends(e.Op, e.Args, reply.Value) {
 			return true

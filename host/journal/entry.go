@@ -88,6 +88,9 @@ func (e *Entry) Masked() bool {
 	return e.Digest != "" && e.Digest != digest(args, nil)
 }
 
+// Scope is the Point of a call that whoever makes it ends with its own work.
+const Scope = "lock"
+
 // State is what became of a node.
 type State string
 

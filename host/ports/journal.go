@@ -27,9 +27,16 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 	}
 	switch p.op.Name {
 	case "lock.acquire":
-		r.Anew = len(call.Caller.Modules) == 0 // the engine's
+		r.Anew = len(call.Caller.Modules) == 0 // nobody has it by its id
+		r.Scoped, _ = ctx.Value(scopedKey{}).(bool)
+		r.Scoped = r.Scoped && r.Anew
+		r.Gave = func(reply kernel.Value) bool { return Acquired(reply) }
 		r.Ends = func(op string, args, _ kernel.Value) bool {
 			return op == "lock.release" && member(args, "name") == member(call.Args, "name")
+		}
+	case "eventbus.subscribe":
+		r.Ends = func(op string, args, reply kernel.Value) bool {
+			return op == "eventbus.unsubscribe" && member(args, "subscription") == member(reply, "subscription")
 		}
 	case "artifacts.open", "artifacts.create":
 		r.Ends = func(op string, args, reply kernel.Value) bool {
@@ -37,6 +44,19 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 		}
 	}
 	return lane.Call(ctx, r, do)
+}
+
+type scopedKey struct{}
+
+// WithScoped returns the context of a call that acquires a lock which is given back when the work ends that it is for.
+func WithScoped(ctx context.Context) context.Context {
+	return context.WithValue(ctx, scopedKey{}, true)
+}
+
+// Acquired reports whether an answer of lock.acquire is that the lock was acquired.
+func Acquired(reply kernel.Value) bool {
+	fields, _ := reply.(map[string]any)
+	return fields["acquired"] != false
 }
 
 // Redo has an operation on the run itself done again, as it was, and passes over any other.
