@@ -365,8 +365,22 @@ func (l *Lane) Enter(g Guest) error {
 			return err
 		}
 	}
-	l.entering = append(l.entering, e)
+	l.enter(e)
 	return nil
+}
+
+// enter has the lane be in one call of a module more, leave in so many.
+func (l *Lane) enter(e Entry) {
+	if l.entering = append(l.entering, e); len(l.entering) == 1 && l.tape.mode == Replaying {
+		l.tape.works(1)
+	}
+}
+
+func (l *Lane) leave(in int) {
+	if len(l.entering) > 0 && in == 0 && l.tape.mode == Replaying {
+		l.tape.works(-1)
+	}
+	l.entering = l.entering[:in]
 }
 
 // entered goes past what is known of the beginning of a module's call, and reports whether that is written already.
@@ -399,7 +413,7 @@ func (l *Lane) entered(e *Entry) (known bool, err error) {
 	if l.Again() {
 		l.write(*e)
 	}
-	l.entering = append(l.entering, Entry{}) // it is written
+	l.enter(Entry{}) // it is written
 	return true, nil
 }
 
@@ -462,7 +476,7 @@ func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
 	if begun := l.entering[last]; begun.Kind != "" { // it did nothing else
 		is.Kind, is.Digest, is.Usage = Ran, begun.Digest, begun.Usage
 	}
-	l.entering = l.entering[:last]
+	l.leave(last)
 	if l.tape.mode == Resuming || l.tape.mode == Replaying {
 		what := is.Brief()
 		e, err := l.expect(is.Kind, what, func(was *Entry) (string, bool) {
@@ -639,6 +653,7 @@ func (l *Lane) Done(e Entry) {
 		return
 	}
 	e.Kind = Done
+	l.leave(0) // what panicked did not
 	switch l.tape.mode {
 	case Replaying:
 		is := e.Brief()

@@ -47,6 +47,7 @@ type Tape struct {
 	all         []*Entry
 	next        int
 	turn        *sync.Cond
+	working     int  // lanes in which a module computes
 	apart       bool // it is no longer like the recording, and nobody waits for a turn
 	differences []Difference
 }
@@ -221,6 +222,10 @@ func (l *Lane) await() {
 	if t.apart || l.next >= len(l.known) || t.next == l.index[l.next] {
 		return
 	}
+	if len(l.entering) > 0 {
+		t.working--
+		defer func() { t.working++ }()
+	}
 	at := t.next
 	timer := time.AfterFunc(stalled, func() { t.stuck(at) })
 	defer func() { timer.Stop() }()
@@ -240,6 +245,13 @@ func (t *Tape) compares(e *kernel.Event) bool {
 	return !t.opts.Silent && !(t.opts.Stopped && e.Type == kernel.PipelineCompleted)
 }
 
+// works notes that a lane has begun to compute, or no longer does.
+func (t *Tape) works(more int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.working += more
+}
+
 func (t *Tape) parted() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -251,6 +263,10 @@ func (t *Tape) stuck(at int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.apart || t.next != at || at >= len(t.all) {
+		return
+	}
+	if t.working > 0 { // it may yet come about
+		time.AfterFunc(stalled, func() { t.stuck(at) })
 		return
 	}
 	e := t.all[at]
