@@ -203,6 +203,9 @@ func (l *Lane) inFlight(ctx context.Context, r *Request, call *Entry, do func(co
 		l.write(Entry{Kind: Reply, Op: r.Op, Failed: err})
 		return nil, err
 	}
+	if r.Changes && r.Repeatable && call.Key != "" { // what was offered then
+		ctx = kernel.WithIdempotencyKey(ctx, call.Key)
+	}
 	return l.perform(ctx, r, do)
 }
 

@@ -30,7 +30,7 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 		r.Anew = len(call.Caller.Modules) == 0 // nobody has it by its id
 		r.Scoped, _ = ctx.Value(scopedKey{}).(bool)
 		r.Scoped = r.Scoped && r.Anew
-		r.Gave = func(reply kernel.Value) bool { return Acquired(reply) }
+		r.Gave = Acquired
 		r.Ends = func(op string, args, _ kernel.Value) bool {
 			return op == "lock.release" && member(args, "name") == member(call.Args, "name")
 		}
