@@ -110,6 +110,9 @@ func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Re
 	if err != nil {
 		return nil, err
 	}
+	if ofNode(run) {
+		return nil, &kernel.Error{Code: kernel.CodeUnsupported, What: "one node cannot go on by itself", Where: kernel.Where{Run: run}, Why: "the journal is of a node that a worker did for a run on an executor", Fix: "leave it to the executor, which has another worker go on with it"}
+	}
 	if err := h.endOrphansOf(ctx, j, run); err != nil {
 		return nil, err
 	}
@@ -206,9 +209,20 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 		r.ended = driver.Status(r.entries[last].Status)
 		return r, nil
 	}
+	if err := isOf(r.head, head); err != nil {
+		return nil, err
+	}
 	r.inFlight = journal.UnderWay(r.entries)
 	r.from, err = continuationOf(r.head)
 	return r, err
+}
+
+// isOf refuses what a journal says that it is of another run than the store has it as.
+func isOf(head *journal.Head, run *driver.Run) error {
+	if head.Run == run.ID && head.Tenant == run.Tenant {
+		return nil
+	}
+	return &kernel.Error{Code: kernel.CodeJournal, What: "the journal is of another run", Where: kernel.Where{Run: run.ID}, Why: "it begins as that of run " + kernel.Quote(head.Run) + " of tenant " + kernel.Quote(head.Tenant), Fix: "see who writes to the store of the journals"}
 }
 
 // errNeverBegan is the cause of neverBegan: that somebody stops the recovery has the same code.

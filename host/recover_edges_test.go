@@ -16,6 +16,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/journal/memjournal"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/eventbus"
 )
 
 // until returns a run's entries up to the first that is the last of those that its host lived to write.
@@ -360,5 +361,39 @@ func TestRecoverHeld(t *testing.T) {
 		case err != nil || r.Result.Status != engine.Completed:
 			t.Error(name, err, r)
 		}
+	}
+}
+
+// TestRecoverFenced: a host that another has taken a run from does not tell that the run has ended.
+func TestRecoverFenced(t *testing.T) {
+	d := newDurable(t, "  ports: {}\n")
+	cfg, err := host.LoadConfig(d.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.State = t.TempDir()
+	other := d.journals.Open("other")
+	defer other.Close()
+	h, err := host.New(t.Context(), cfg, host.Options{Journal: d.journals.Open("first"), Ports: []host.PortOp{{Name: "ledger.add", Func: func(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error) {
+		_, err := other.Claim(ctx, "default", kernel.RunFrom(ctx).RunID, true)
+		return &kernel.PortReply{}, err
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close(t.Context()) })
+	p := d.load(t, h, `{kind: service_call_node, metadata: {name: add}, dependencies: [], spec: {service: ledger, method: add, input_mapping: {item: "'x'"}}}`)
+	r := p.Run(t.Context(), nil, host.RunOptions{Durable: true})
+	wantError(t, r.Err, kernel.CodeFenced)
+	events, err := h.Bus().Read(t.Context(), h.Tenant(), []string{"hexdag.pipeline.>"}, eventbus.Start{Beginning: true}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, e := range events {
+		told = append(told, e.Topic)
+	}
+	if !slices.Equal(told, []string{"hexdag.pipeline.test.started"}) {
+		t.Errorf("%q", told)
 	}
 }

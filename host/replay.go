@@ -139,6 +139,9 @@ func (r *Replayer) Run(ctx context.Context, run string) (*Replayed, error) {
 		replayed.Notes = append(replayed.Notes, fmt.Sprintf("%d entries were redacted: what is made of their values is not what it was", redacted))
 	}
 	for _, part := range parts {
+		if err := isOf(part.Head, read.Head); err != nil {
+			return nil, err
+		}
 		if err := r.part(ctx, part, replayed); err != nil {
 			return nil, kernel.At(err, kernel.Where{Run: run})
 		}

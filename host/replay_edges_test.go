@@ -143,6 +143,13 @@ func TestReplayHostile(t *testing.T) {
 		"no decision":             func(e *journal.Entry) bool { e.Decided = nil; return e.Kind == journal.Decision },
 		"failed without an error": func(e *journal.Entry) bool { e.State = journal.Failed; return e.Kind == journal.Done },
 		"another kind":            func(e *journal.Entry) bool { e.Kind = "other"; return true },
+		"a run that is a path": func(e *journal.Entry) bool {
+			if e.Kind == journal.Begin {
+				head := *e.Head
+				head.Run, e.Head = "../../outside", &head
+			}
+			return e.Kind == journal.Begin
+		},
 		"a version that is a path": func(e *journal.Entry) bool {
 			if e.Kind == journal.Begin {
 				head := *e.Head
@@ -182,6 +189,9 @@ func TestReplayHostile(t *testing.T) {
 		}
 		known := list[:len(list)-1]
 		r, err := d.host(t, "second", &ledger{}, died(t, headOf(whole), known)).RecoverRun(t.Context(), was.RunID, host.RunOptions{})
+		if strings.HasPrefix(name, "a run") && kernel.CodeOf(err) != kernel.CodeJournal {
+			t.Errorf("%s: %v", name, err)
+		}
 		if err == nil && r.Result == nil {
 			t.Errorf("%s: %+v", name, r)
 		}
