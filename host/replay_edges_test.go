@@ -313,3 +313,27 @@ func TestReplayEnding(t *testing.T) {
 		}
 	}
 }
+
+// TestReplayCached: a node whose answer was taken from the cache has it, whatever else is other.
+func TestReplayCached(t *testing.T) {
+	d := newDurable(t, "  ports: {artifacts: {adapter: memory}, llm: {adapter: mock, config: {responses: [\"one\"]}}}\n")
+	h := d.host(t, "first", &ledger{}, d.journals)
+	p := d.load(t, h, `{kind: llm_node, metadata: {name: ask}, dependencies: [], spec: {cache: true, human_message: "how many?"}}`,
+		`{kind: expression_node, metadata: {name: end}, dependencies: [ask], spec: {expressions: {n: "ask"}}}`)
+	d.policy(t, rules("nothing", `{"effect": "allow", "reasons": []}`), `{}`)
+	for cached := range 2 {
+		was := p.Run(t.Context(), nil, host.RunOptions{Durable: true})
+		if was.Status != engine.Completed || len(was.Cached) != cached {
+			t.Fatal(was.Err, was.Cached)
+		}
+		for _, replay := range []host.ReplayOptions{{}, {Policies: []string{d.path("policies")}}, {From: "ask"}} {
+			r, err := d.replayer(t, replay).Run(t.Context(), was.RunID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Is != engine.Completed || len(r.Nodes)+len(r.Differences) > 0 {
+				t.Errorf("%d, %+v: %+v", cached, replay, r)
+			}
+		}
+	}
+}

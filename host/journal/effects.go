@@ -564,7 +564,14 @@ func (l *Lane) Answer() *Entry {
 	if l.silent() || l.tape.mode == Recording {
 		return nil
 	}
-	if l.tape.mode == Resuming {
+	switch {
+	case l.tape.mode == Rehearsing:
+		e := l.search(Answer, func(*Entry) (string, bool) { return "", true })
+		if e != nil {
+			l.write(*e)
+		}
+		return e
+	case l.tape.mode == Resuming, l.tape.parted():
 		l.skipEvents()
 	}
 	l.Warnings()
