@@ -96,11 +96,19 @@ func OpenReplayer(ctx context.Context, cfg *Config, opts Options, replay ReplayO
 
 // Close closes what was opened.
 func (r *Replayer) Close(ctx context.Context) error {
+	return errors.Join(r.closeHosts(ctx), r.closers.close(ctx))
+}
+
+// maxHosts is how many sets of modules are kept open at once.
+const maxHosts = 8
+
+func (r *Replayer) closeHosts(ctx context.Context) error {
 	var problems []error
 	for _, h := range r.hosts {
-		problems = append(problems, h.Close(ctx))
+		problems = append(problems, h.Close(ctx), os.RemoveAll(h.state))
 	}
-	return errors.Join(append(problems, r.closers.close(ctx))...)
+	clear(r.hosts)
+	return errors.Join(problems...)
 }
 
 // Runs returns the runs that can be done again, the latest first.
@@ -324,6 +332,11 @@ func (r *Replayer) host(ctx context.Context, head *journal.Head, into *Replayed)
 	}
 	if h := r.hosts[key]; h != nil {
 		return h, nil
+	}
+	if len(r.hosts) >= maxHosts {
+		if err := r.closeHosts(ctx); err != nil {
+			return nil, err
+		}
 	}
 	cfg := *r.config
 	cfg.State = filepath.Join(r.dir, journal.Short(key))

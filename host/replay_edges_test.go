@@ -3,7 +3,9 @@ package host_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -335,5 +337,30 @@ func TestReplayCached(t *testing.T) {
 				t.Errorf("%d, %+v: %+v", cached, replay, r)
 			}
 		}
+	}
+}
+
+// TestReplayMany: runs of many sets of modules are done again in bounded room.
+func TestReplayMany(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	d := newDurable(t, "  ports: {}\n")
+	was := d.load(t, d.host(t, "first", &ledger{}, d.journals), `{kind: expression_node, metadata: {name: a}, dependencies: [], spec: {expressions: {n: "1"}}}`).Run(t.Context(), nil, host.RunOptions{Durable: true})
+	whole := d.entries(t, was.RunID)
+	var runs [][]*journal.Entry
+	for i := range 20 {
+		first, head := *whole[0], *whole[0].Head
+		head.Run, head.Modules, first.Head = fmt.Sprint("r", i), map[string]string{fmt.Sprint("m", i): "gone"}, &head
+		runs = append(runs, []*journal.Entry{&first})
+	}
+	d.journals = diedTogether(t, runs)
+	r := d.replayer(t, host.ReplayOptions{})
+	for _, entries := range runs {
+		if _, err := r.Run(t.Context(), entries[0].Head.Run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	states, err := filepath.Glob(filepath.Join(os.TempDir(), "hexdag-replay-*", "*"))
+	if err != nil || len(states) == 0 || len(states) > 8 {
+		t.Error(len(states), err)
 	}
 }
