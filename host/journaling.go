@@ -135,6 +135,14 @@ func (r *recording) end(ctx context.Context, result *Result) error {
 	return r.w.Close(context.WithoutCancel(ctx), driver.Status(result.Status))
 }
 
+// leave ends the writing of a run that does not go on now: it stays as it is.
+func (r *recording) leave(ctx context.Context) error {
+	if r == nil {
+		return nil
+	}
+	return r.w.Close(context.WithoutCancel(ctx), driver.Running)
+}
+
 func objectOf(fields map[string]kernel.Value) kernel.Value {
 	if len(fields) == 0 {
 		return nil
@@ -163,13 +171,21 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 	if err != nil {
 		return ctx, nil, err
 	}
-	w.Append(journal.Entry{Kind: journal.Begin, Time: run.Started, Head: head})
+	began := w.Append(journal.Entry{Kind: journal.Begin, Time: run.Started, Head: head})
 	if err := w.Sync(ctx); err != nil { // a run that nobody could go on with has not begun
 		return ctx, nil, err
 	}
 	r := &recording{w: w}
-	run.Journal = journal.Record(run, w)
+	run.Journal = journal.Record(run, w).Named(partName(run.RunID, began))
 	return r.start(ctx), r, nil
+}
+
+// partName names what a run does from entry began on.
+func partName(run string, began uint64) string {
+	if began <= 1 {
+		return run
+	}
+	return fmt.Sprintf("%s@%d", run, began)
 }
 
 // begin makes the journal of a run, or goes on with that of one that was suspended.

@@ -2,8 +2,11 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -14,6 +17,8 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/obligation"
 )
 
 // Recovered is a durable run that goes on after its host has died.
@@ -37,20 +42,23 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 		return err
 	}
 	slices.Reverse(free) // the oldest first
+	orphans, err := h.orphans(ctx, j, free)
+	if err != nil {
+		return err
+	}
+	for _, r := range orphans { // all of them, before a run that is to begin one anew has ended
+		if err := h.endOrphan(ctx, j, r); err != nil {
+			each(&Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err})
+		}
+	}
 	for _, r := range free {
-		if ofNode(r.ID) { // its executor has another worker go on with it
+		if ofNode(r.ID) || slices.Contains(orphans, r) { // of a node: its executor has another worker go on with it
 			continue
 		}
 		if ctx.Err() != nil {
 			return kernel.ContextError(ctx)
 		}
-		if orphan, err := h.orphaned(ctx, j, r); orphan || err != nil {
-			if err != nil {
-				each(&Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err})
-			}
-			continue
-		}
-		one, err := h.RecoverRun(ctx, r.ID, opts)
+		one, err := h.recoverRun(ctx, j, r.ID, opts)
 		if kernel.CodeOf(err) == kernel.CodeFenced { // another host was faster
 			continue
 		}
@@ -62,23 +70,37 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 	return nil
 }
 
-// orphaned ends a run whose host has died with that of the run that started it: that one begins it anew.
-func (h *Host) orphaned(ctx context.Context, j *journals, r *driver.Run) (bool, error) {
-	if r.Parent == "" {
-		return false, nil
+// orphans returns the runs whose hosts have died with that of the run that started them, which begins them anew. free are in the
+// order in which they began.
+func (h *Host) orphans(ctx context.Context, j *journals, free []*driver.Run) ([]*driver.Run, error) {
+	var orphans []*driver.Run
+	for _, r := range free {
+		if r.Parent == "" || ofNode(r.ID) {
+			continue
+		}
+		if slices.ContainsFunc(orphans, func(o *driver.Run) bool { return o.ID == r.Parent }) { // nobody goes on with that one, either
+			orphans = append(orphans, r)
+			continue
+		}
+		parent, err := j.store.Get(ctx, r.Tenant, r.Parent)
+		switch {
+		case errors.Is(err, driver.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case parent.Status == driver.Running:
+			orphans = append(orphans, r)
+		}
 	}
-	parent, err := j.store.Get(ctx, r.Tenant, r.Parent)
-	switch {
-	case errors.Is(err, driver.ErrNotFound), err == nil && parent.Status != driver.Running:
-		return false, nil
-	case err != nil:
-		return false, err
-	}
+	return orphans, nil
+}
+
+// endOrphan ends a run that is begun anew.
+func (h *Host) endOrphan(ctx context.Context, j *journals, r *driver.Run) error {
 	head, err := j.store.Claim(ctx, r.Tenant, r.ID, false)
 	if err != nil {
-		return true, claimError(r.ID, err)
+		return claimError(r.ID, err)
 	}
-	return true, j.writer.Run(head, head.Entries+1).Close(ctx, driver.Status(engine.Cancelled))
+	return j.writer.Run(head, head.Entries+1).Close(ctx, driver.Status(engine.Cancelled))
 }
 
 // RecoverRun goes on with a durable run whose host has died. What it had done it does not do again. CodeFenced where a host works on
@@ -88,6 +110,43 @@ func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Re
 	if err != nil {
 		return nil, err
 	}
+	if ofNode(run) {
+		return nil, &kernel.Error{Code: kernel.CodeUnsupported, What: "one node cannot go on by itself", Where: kernel.Where{Run: run}, Why: "the journal is of a node that a worker did for a run on an executor", Fix: "leave it to the executor, which has another worker go on with it"}
+	}
+	if err := h.endOrphansOf(ctx, j, run); err != nil {
+		return nil, err
+	}
+	return h.recoverRun(ctx, j, run, opts)
+}
+
+// endOrphansOf ends the runs that a run had started, before it begins them anew, and refuses to go on with one that is begun anew itself.
+func (h *Host) endOrphansOf(ctx context.Context, j *journals, run string) error {
+	free, err := j.store.Runs(ctx, h.tenant(), driver.Query{Free: true})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(free)
+	orphans, err := h.orphans(ctx, j, free)
+	if err != nil {
+		return err
+	}
+	within := map[string]bool{run: true}
+	for _, r := range orphans {
+		if r.ID == run {
+			return &kernel.Error{Code: kernel.CodeFenced, What: "the run does not go on by itself", Where: kernel.Where{Run: run}, Why: "run " + kernel.Quote(r.Parent) + " had started it, and begins it anew", Fix: "go on with that one: hexdag resume --crashed " + kernel.Quote(r.Parent)}
+		}
+		if !within[r.Parent] {
+			continue
+		}
+		within[r.ID] = true
+		if err := h.endOrphan(ctx, j, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Host) recoverRun(ctx context.Context, j *journals, run string, opts RunOptions) (*Recovered, error) {
 	head, err := j.store.Claim(ctx, h.tenant(), run, false)
 	if err != nil {
 		return nil, claimError(run, err)
@@ -96,7 +155,7 @@ func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Re
 	if err == nil && r.ended == "" {
 		err = h.check(ctx, r)
 	}
-	if kernel.CodeOf(err) == kernel.CodeCanceled {
+	if errors.Is(err, errNeverBegan) {
 		return nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Failed)))
 	}
 	if err != nil { // it stays as it is
@@ -150,13 +209,27 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 		r.ended = driver.Status(r.entries[last].Status)
 		return r, nil
 	}
+	if err := isOf(r.head, head); err != nil {
+		return nil, err
+	}
 	r.inFlight = journal.UnderWay(r.entries)
 	r.from, err = continuationOf(r.head)
 	return r, err
 }
 
+// isOf refuses what a journal says that it is of another run than the store has it as.
+func isOf(head *journal.Head, run *driver.Run) error {
+	if head.Run == run.ID && head.Tenant == run.Tenant {
+		return nil
+	}
+	return &kernel.Error{Code: kernel.CodeJournal, What: "the journal is of another run", Where: kernel.Where{Run: run.ID}, Why: "it begins as that of run " + kernel.Quote(head.Run) + " of tenant " + kernel.Quote(head.Tenant), Fix: "see who writes to the store of the journals"}
+}
+
+// errNeverBegan is the cause of neverBegan: that somebody stops the recovery has the same code.
+var errNeverBegan = errors.New("it had done nothing")
+
 func neverBegan(run string) error {
-	return &kernel.Error{Code: kernel.CodeCanceled, What: "the run had not begun", Where: kernel.Where{Run: run}, Why: "its host died before what it was to begin with was on the disk; it had done nothing", Fix: "run the pipeline anew"}
+	return &kernel.Error{Err: errNeverBegan, Code: kernel.CodeCanceled, What: "the run had not begun", Where: kernel.Where{Run: run}, Why: "its host died before what it was to begin with was on the disk; it had done nothing", Fix: "run the pipeline anew"}
 }
 
 // check loads the run's pipeline, and refuses what is not as it began.
@@ -205,6 +278,9 @@ func (h *Host) loadSource(ctx context.Context, store driver.Store, head *journal
 
 // materialize writes a pipeline's files below the state folder, as the journal keeps them, and returns the path of its own.
 func (h *Host) materialize(ctx context.Context, store driver.Store, head *journal.Head) (string, error) {
+	if !isDigest(head.Version) {
+		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which version the pipeline is of", Where: kernel.Where{Run: head.Run}, Why: kernel.Quote(head.Version) + " is no digest", Fix: "restore the pipeline as it was"}
+	}
 	dir := filepath.Join(h.state, "versions", strings.TrimPrefix(head.Version, "sha256:"))
 	root := commonDir(slices.Collect(maps.Keys(head.Source)))
 	for path, digest := range head.Source {
@@ -228,6 +304,12 @@ func (h *Host) materialize(ctx context.Context, store driver.Store, head *journa
 		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which file the pipeline is", Where: kernel.Where{Run: head.Run}, Fix: "restore the pipeline as it was"}
 	}
 	return filepath.Join(dir, rel), nil
+}
+
+// isDigest reports whether text is one: a journal can be anybody's, and names of files are made of it.
+func isDigest(text string) bool {
+	sum, err := hex.DecodeString(strings.TrimPrefix(text, "sha256:"))
+	return err == nil && len(sum) == sha256.Size && strings.HasPrefix(text, "sha256:")
 }
 
 // commonDir returns the innermost folder that all files are below.
@@ -254,11 +336,11 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 	defer r.pipeline.Close(ctx)
 	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels, Fresh: r.head.Fresh, Durable: true})
 	rc.RunID, rc.ParentRunID, rc.Caps, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.Caps, r.head.InputLabels, r.began.Time
-	if err := h.recallState(ctx, rc, r); err != nil {
-		return nil, err
+	if err := errors.Join(held(r.entries), h.recallState(ctx, rc, r)); err != nil { // it stays as it is
+		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	r.w.Append(journal.Entry{Kind: journal.Recover, Host: hostName(), InFlight: r.inFlight})
-	rc.Journal = journal.Resume(rc, r.w, r.entries)
+	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
 	opts.recovered = &recording{w: r.w}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
@@ -266,6 +348,44 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 	}
 	result := r.pipeline.run(ctx, rc, r.head.Input, from, opts)
 	return &Recovered{RunID: rc.RunID, Pipeline: r.head.Pipeline, InFlight: r.inFlight, Result: result}, nil
+}
+
+// held is the error of a run of which a node that is done had acquired a lock for those after it, or subscribed: that went with the
+// process that died.
+func held(entries []*journal.Entry) error {
+	type thing struct{ op, name string }
+	by := map[thing]*journal.Entry{}
+	text := func(v kernel.Value, name string) string {
+		fields, _ := v.(map[string]any)
+		text, _ := fields[name].(string)
+		return text
+	}
+	calls := map[string]*journal.Entry{} // the last of each lane
+	for e := range journal.Over(entries) {
+		switch call := calls[e.Lane]; {
+		case e.Kind == journal.Call:
+			calls[e.Lane] = e
+		case e.Kind != journal.Reply || e.Failed != nil || call == nil:
+		case e.Op == "lock.acquire" && call.Point != journal.Scope && ports.Acquired(e.Value):
+			by[thing{e.Op, text(call.Args, "name")}] = call
+		case e.Op == "eventbus.subscribe":
+			by[thing{e.Op, text(e.Value, "subscription")}] = call
+		}
+	}
+	for _, e := range entries {
+		switch {
+		case e.Kind != journal.Call:
+		case e.Op == "lock.release":
+			delete(by, thing{"lock.acquire", text(e.Args, "name")})
+		case e.Op == "eventbus.unsubscribe":
+			delete(by, thing{"eventbus.subscribe", text(e.Args, "subscription")})
+		}
+	}
+	for thing, call := range by {
+		return &kernel.Error{Code: kernel.CodeLockLost, What: "what " + thing.op + " had given is no longer there", Where: kernel.Where{Node: call.Lane}, Why: "the host that held it died before the run gave it back",
+			Fix: "run the pipeline anew; a lock in the spec of a node, or of the pipeline, is acquired again"}
+	}
+	return nil
 }
 
 // recallState gives a run back what was in the memory of the process that died: what it had spent, counted and
@@ -277,16 +397,38 @@ func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recove
 		}
 		rc.Recall(r.from.Reads)
 	}
+	return r.pipeline.recall(ctx, rc, journal.Over(r.entries))
+}
+
+// recall has a run have done what nodes did that do not work again, as far as that is the run's own: what these spent, counted and kept.
+func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.Seq[*journal.Entry]) error {
 	ctx = kernel.WithRun(ctx, rc)
-	for call := range journal.Over(r.entries) {
+	type limited struct{ lane, op string }
+	limits := map[limited]int64{}
+	for call := range over {
 		switch {
 		case (call.Kind == journal.Enter || call.Kind == journal.Ran) && call.Point == string(abi.ToolCall):
 			rc.Usage.ToolCalls.Add(1)
 		case call.Kind == journal.Decision:
 			rc.CountPort()
+			if call.Decided == nil {
+				continue
+			}
+			if duties, err := obligation.Parse(call.Decided.Obligations); err == nil {
+				limits[limited{call.Lane, call.Op}] = duties.Calls
+			}
 		case call.Kind == journal.Call:
+			if limit := limits[limited{call.Lane, call.Op}]; limit > 0 {
+				rc.CountCall(call.Op, limit)
+			}
 			args, _ := call.Args.(map[string]any)
-			r.pipeline.plan.Door().Redo(ctx, &kernel.PortCall{Op: call.Op, Args: args, Labels: call.Labels})
+			again := &kernel.PortCall{Op: call.Op, Args: args, Labels: call.Labels}
+			if door := p.plan.Door(); !call.Masked() {
+				door.Redo(ctx, again)
+			} else if door.ChangesOwn(again) {
+				return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: call.Lane}, Why: "what it had kept with " + call.Op + " is nowhere: the policy masks it",
+					Fix: "run the pipeline anew; let the policy mask no arguments of " + call.Op + " where runs are to survive their host"}
+			}
 		case call.Kind == journal.Reply:
 			for _, c := range call.Charges {
 				rc.Recharge(c)

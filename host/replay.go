@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -95,11 +96,19 @@ func OpenReplayer(ctx context.Context, cfg *Config, opts Options, replay ReplayO
 
 // Close closes what was opened.
 func (r *Replayer) Close(ctx context.Context) error {
+	return errors.Join(r.closeHosts(ctx), r.closers.close(ctx))
+}
+
+// maxHosts is how many sets of modules are kept open at once.
+const maxHosts = 8
+
+func (r *Replayer) closeHosts(ctx context.Context) error {
 	var problems []error
 	for _, h := range r.hosts {
-		problems = append(problems, h.Close(ctx))
+		problems = append(problems, h.Close(ctx), os.RemoveAll(h.state))
 	}
-	return errors.Join(append(problems, r.closers.close(ctx))...)
+	clear(r.hosts)
+	return errors.Join(problems...)
 }
 
 // Runs returns the runs that can be done again, the latest first.
@@ -141,6 +150,9 @@ func (r *Replayer) Run(ctx context.Context, run string) (*Replayed, error) {
 		replayed.Notes = append(replayed.Notes, fmt.Sprintf("%d entries were redacted: what is made of their values is not what it was", redacted))
 	}
 	for _, part := range parts {
+		if err := isOf(part.Head, read.Head); err != nil {
+			return nil, err
+		}
 		if err := r.part(ctx, part, replayed); err != nil {
 			return nil, kernel.At(err, kernel.Where{Run: run})
 		}
@@ -181,21 +193,41 @@ func (r *Replayer) part(ctx context.Context, part *journal.Part, into *Replayed)
 	if observer := r.replay.Observer; observer != nil {
 		rc.Observer = observer
 	}
-	tape, taken, err := r.tape(rc, p, part)
+	tape, taken, err := r.tape(ctx, rc, p, part)
 	if err != nil {
 		return err
 	}
 	rc.Journal = tape
 	begun := time.Now()
-	result := p.plan.Run(ctx, rc, head.Input, from.resumption())
+	result := r.admitted(ctx, h, rc, from != nil, into)
+	if result == nil {
+		result = p.plan.Run(ctx, rc, head.Input, from.resumption())
+	}
 	into.Took += time.Since(begun)
 	into.TookThen += part.Last.Sub(part.Began)
 	r.compare(part, tape, taken, result, into)
 	return nil
 }
 
+// admitted returns nil where the rules that decide in place of those of the run let it begin, or go on, as those did.
+func (r *Replayer) admitted(ctx context.Context, h *Host, rc *kernel.RunContext, again bool, into *Replayed) *Result {
+	if len(r.replay.Policies) == 0 {
+		return nil
+	}
+	action := actionRun
+	if again {
+		action = actionResume
+	}
+	err := h.admit(ctx, rc, action)
+	if err == nil {
+		return nil
+	}
+	into.Differences = append(into.Differences, journal.Difference{What: "governance decides otherwise about " + action, Was: string(kernel.Allow), Is: string(kernel.Forbid)})
+	return refused(ctx, rc, err)
+}
+
 // tape is what a part is done again on, and what takes down how it is now.
-func (r *Replayer) tape(rc *kernel.RunContext, p *Pipeline, part *journal.Part) (*journal.Tape, *journal.Taken, error) {
+func (r *Replayer) tape(ctx context.Context, rc *kernel.RunContext, p *Pipeline, part *journal.Part) (*journal.Tape, *journal.Taken, error) {
 	taken := &journal.Taken{}
 	if r.replay.faithful() {
 		return journal.Again(rc, journal.Replaying, taken, part.Comparable(), journal.Options{Silent: part.Recovered, Stopped: part.Stopped()}), taken, nil
@@ -207,8 +239,23 @@ func (r *Replayer) tape(rc *kernel.RunContext, p *Pipeline, part *journal.Part) 
 		}
 		after := p.After(from)
 		opts.Keep = func(node string) bool { return !after[node] }
+		if err := p.recall(ctx, rc, keptOf(part.Entries, opts.Keep)); err != nil {
+			return nil, nil, err
+		}
 	}
 	return journal.Again(rc, journal.Rehearsing, taken, part.Entries, opts), taken, nil
+}
+
+// keptOf returns the entries of the nodes at the top that are done and that keep says, and of what is inside of these.
+func keptOf(entries []*journal.Entry, keep func(node string) bool) iter.Seq[*journal.Entry] {
+	return func(yield func(*journal.Entry) bool) {
+		for e := range journal.Over(entries) {
+			node, _, _ := strings.Cut(e.Lane, "/")
+			if node != "" && keep(node) && !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // compare notes what is other than it was.
@@ -240,11 +287,18 @@ func (r *Replayer) compare(part *journal.Part, tape *journal.Tape, taken *journa
 		into.Was, into.Is = engine.Cancelled, engine.Cancelled
 	default:
 		into.Was = engine.Status(end.Status)
-		if !journal.Equal(end.Value, objectOf(result.Output)) {
-			into.Same = false
-		}
+		into.Differences = append(into.Differences, r.ending(end, result, into)...)
 	}
 	into.Same = into.Same && len(into.Nodes)+len(into.Differences) == 0 && into.Was == into.Is
+}
+
+// ending is what is other about the end of a run than its status, where no node says so.
+func (r *Replayer) ending(end *journal.Entry, result *Result, into *Replayed) []journal.Difference {
+	is := &journal.Entry{Kind: journal.End, Status: string(result.Status), Value: objectOf(result.Output), Failed: result.Error}
+	if len(into.Nodes) > 0 || is.Status != end.Status || is.Ended(end) {
+		return nil
+	}
+	return []journal.Difference{{Seq: end.Seq, What: "the run comes to something else", Was: end.Brief(), Is: is.Brief()}}
 }
 
 func brief(e *journal.Entry) string {
@@ -280,9 +334,14 @@ func (r *Replayer) host(ctx context.Context, head *journal.Head, into *Replayed)
 	if h := r.hosts[key]; h != nil {
 		return h, nil
 	}
+	if len(r.hosts) >= maxHosts {
+		if err := r.closeHosts(ctx); err != nil {
+			return nil, err
+		}
+	}
 	cfg := *r.config
 	cfg.State = filepath.Join(r.dir, journal.Short(key))
-	cfg.Modules, cfg.Triggers, cfg.Subscriptions = nil, nil, nil
+	cfg.Modules, cfg.Triggers, cfg.Subscriptions, cfg.Executor, cfg.TenantLimits = nil, nil, nil, pipeline.ExecutorSpec{}, pipeline.TenantLimits{}
 	cfg.Ports = maps.Clone(cfg.Ports)
 	delete(cfg.Ports, "governance")
 	if len(r.replay.Policies) > 0 {
@@ -316,7 +375,7 @@ func (r *Replayer) host(ctx context.Context, head *journal.Head, into *Replayed)
 		return nil, err
 	}
 	opts := r.opts
-	opts.recorded, opts.Journal, opts.Memory, opts.Ports = true, nil, nil, nil
+	opts.recorded, opts.Journal, opts.Memory, opts.Ports, opts.State, opts.RecordCases = true, nil, nil, nil, "", ""
 	opts.KeyFile = filepath.Join(cfg.State, "audit.key") // nothing of this is the host's own log
 	h, err := New(ctx, &cfg, opts)
 	if err != nil {
@@ -349,6 +408,9 @@ func (r *Replayer) module(ctx context.Context, head *journal.Head, spec pipeline
 		return spec.Path, nil
 	}
 	wasm, err := r.store.Blob(ctx, head.Tenant, digest)
+	if err == nil && sha256Of(wasm) != digest {
+		err = fmt.Errorf("what it keeps as %s has another digest", kernel.Quote(digest))
+	}
 	if err != nil {
 		return "", &kernel.Error{Code: kernel.CodeModuleNotFound, What: "module " + kernel.Quote(spec.Name) + " is not there as the run had it", Where: kernel.Where{Module: spec.Name + "@" + digest}, Why: "the file has changed since, and the journal does not hold " + digest, Fix: "restore that file, or name another: --module " + spec.Name + "=FILE", Err: err}
 	}

@@ -95,8 +95,10 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		action = actionResume
 	}
 	if err := p.host.admit(ctx, run, action); err != nil {
-		result := refused(ctx, run, err)
-		p.host.runEnded(ctx, run, result)
+		result := refused(ctx, run, errors.Join(err, opts.recovered.leave(ctx)))
+		if opts.recovered == nil { // else it stays as it is
+			p.host.runEnded(ctx, run, result)
+		}
 		return result
 	}
 	if deadline := p.host.config.RunLimits.Deadline; deadline > 0 {
@@ -117,14 +119,17 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}
+	goesOn := false                                   // elsewhere, or when its journal is there again
 	if err := recorded.end(ctx, result); err != nil { // behind what a run that waits goes on with
 		fail(result, err)
+		code := kernel.CodeOf(err)
+		goesOn = code == kernel.CodeFenced || code == kernel.CodeUnavailable
 	}
 	ended := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.end", Resource: run.PipelineName, Result: string(result.Status)}
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
 		fail(result, err)
 	}
-	if p.host.executor == nil { // else a worker says so, whatever becomes of this process
+	if p.host.executor == nil && !goesOn { // with an executor a worker says so, whatever becomes of this process
 		p.host.runEnded(ctx, run, result)
 	}
 	return result

@@ -37,7 +37,7 @@ func (e *elsewhere) record(ctx context.Context, o *site, task *executor.Task) (c
 	of := &driver.Run{ID: id, Parent: run.RunID, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
 	switch err := j.store.Create(ctx, of); {
 	case errors.Is(err, driver.ErrExists):
-		return h.recordAgain(ctx, j, run, id)
+		return h.recordAgain(ctx, j, run, id, pieceName(run, task, id))
 	case err != nil:
 		return ctx, nil, err
 	}
@@ -47,13 +47,13 @@ func (e *elsewhere) record(ctx context.Context, o *site, task *executor.Task) (c
 		Format: journal.Version, Run: id, Parent: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Pipeline: run.PipelineName, Version: run.PipelineVersion, Host: hostName(), Labels: run.Labels,
 		InputLabels: run.InputLabels, Caps: run.Caps, Input: o.input, Source: map[string]string{}, Modules: map[string]string{},
 	}})
-	run.Journal = journal.Record(run, w)
+	run.Journal = journal.Record(run, w).Named(pieceName(run, task, id))
 	r := &recording{w: w}
 	return r.start(ctx), r, nil
 }
 
 // recordAgain goes on with what another worker has done for a node.
-func (h *Host) recordAgain(ctx context.Context, j *journals, run *kernel.RunContext, id string) (context.Context, *recording, error) {
+func (h *Host) recordAgain(ctx context.Context, j *journals, run *kernel.RunContext, id, name string) (context.Context, *recording, error) {
 	head, err := j.store.Claim(ctx, run.Tenant, id, true)
 	var over *driver.Over
 	if errors.As(err, &over) { // it had ended, and nobody was told
@@ -61,24 +61,32 @@ func (h *Host) recordAgain(ctx context.Context, j *journals, run *kernel.RunCont
 		if err != nil {
 			return ctx, nil, err
 		}
-		run.Journal = journal.Resume(run, &journal.Taken{}, entries)
+		run.Journal = journal.Resume(run, &journal.Taken{}, entries).Named(name)
 		return ctx, nil, nil
 	}
 	if err != nil {
 		return ctx, nil, claimError(id, err)
 	}
 	r, err := h.recovery(ctx, j, head)
-	if err != nil && kernel.CodeOf(err) != kernel.CodeCanceled { // one that had done nothing begins
+	if err != nil && !errors.Is(err, errNeverBegan) { // one that had done nothing begins
 		return ctx, nil, err
 	}
 	if r.ended != "" {
-		run.Journal = journal.Resume(run, &journal.Taken{}, r.entries)
+		run.Journal = journal.Resume(run, &journal.Taken{}, r.entries).Named(name)
 		return ctx, nil, r.w.Close(ctx, r.ended)
 	}
 	r.w.Append(journal.Entry{Kind: journal.Recover, Host: hostName(), InFlight: r.inFlight})
-	run.Journal = journal.Resume(run, r.w, r.entries)
+	run.Journal = journal.Resume(run, r.w, r.entries).Named(name)
 	recorded := &recording{w: r.w}
 	return recorded.start(ctx), recorded, nil
+}
+
+// pieceName names what is done for a node: as the run, or, after the node waited, as that piece of work.
+func pieceName(run *kernel.RunContext, task *executor.Task, id string) string {
+	if task.Before == nil {
+		return run.RunID
+	}
+	return id
 }
 
 // entries are what a node's journal holds.

@@ -157,7 +157,7 @@ func (w *worker) answer(ctx context.Context, call *kernel.NodeCall) (kernel.Valu
 		w.flow.Join(was.Labels)
 		return was.Value, nil
 	}
-	if w.lane.Again() || w.lane.Knows() { // it worked, whatever is kept now
+	if w.lane.Again() || w.lane.KnowsInside() { // it worked, whatever is kept now
 		defer w.lane.Warnings()
 		return w.placed(ctx, call)
 	}

@@ -50,7 +50,7 @@ func (r *run) acquireLock(ctx context.Context, door *ports.Door, spec *pipeline.
 	if spec.Permits > 0 {
 		args["permits"] = kernel.Number(int64(spec.Permits))
 	}
-	reply, err := door.Call(ctx, &kernel.PortCall{Op: opAcquire, Args: args, Node: node, Labels: labels, Caller: kernel.Caller{Principal: r.context.Principal}})
+	reply, err := door.Call(ports.WithScoped(ctx), &kernel.PortCall{Op: opAcquire, Args: args, Node: node, Labels: labels, Caller: kernel.Caller{Principal: r.context.Principal}})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,9 +28,15 @@ type Request struct {
 	Dear bool
 	// Own says that what it does is to the run itself, in this process: it is done again in any case.
 	Own bool
+	// Decides says that governance itself answers, by its rules.
+	Decides bool
 	// Ends, if set, says that the reply is of no use to another process, as a lock or something that is open, until a call ends
 	// that, which it recognises by its operation and its arguments.
 	Ends func(op string, args, reply kernel.Value) bool
+	// Gave says whether a reply gave anything; nil: each did.
+	Gave func(reply kernel.Value) bool
+	// Scoped says that whoever calls gives it back when its work ends, by no call: a lock in a spec.
+	Scoped bool
 	// Anew says that it is such, and that whoever calls does without the words of the reply: it is called again.
 	Anew bool
 }
@@ -55,12 +62,18 @@ func (l *Lane) Call(ctx context.Context, r *Request, perform func(context.Contex
 	switch {
 	case err != nil:
 		return nil, err
+	case r.Decides && l.tape.mode == Rehearsing && l.tape.opts.Judge:
+		return l.judgeAgain(ctx, r, key, known != nil, perform)
 	case known != nil:
 		return l.recall(ctx, r, known, perform)
 	case l.tape.Again() && !r.Own:
 		return nil, l.unrecorded(r)
 	}
-	l.write(Entry{Kind: Call, Op: r.Op, Key: key, Args: argsOf(r.Shown), Labels: r.Labels, request: r})
+	begun := Entry{Kind: Call, Op: r.Op, Key: key, Args: argsOf(r.Shown), Labels: r.Labels, request: r}
+	if r.Scoped {
+		begun.Point = Scope
+	}
+	l.write(begun)
 	if r.Changes && !r.Repeatable {
 		if err := l.tape.sink.Sync(ctx); err != nil {
 			return nil, err
@@ -78,9 +91,7 @@ func argsOf(args map[string]any) kernel.Value {
 
 // perform does a call, and takes down what it answered.
 func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
-	l.muted.Add(1)
-	reply, err := do(ctx)
-	l.muted.Add(-1)
+	reply, err := l.muffled(ctx, do)
 	e := Entry{Kind: Reply, Op: r.Op, Failed: failure(err), Charges: l.charged()}
 	e.Labels = kernel.FlowFrom(ctx).Labels() // what the call has learned; so has an error
 	if reply != nil {
@@ -98,6 +109,13 @@ func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context)
 		return nil, failed
 	}
 	return reply, err
+}
+
+// muffled does what is taken down as a whole. That it panics is what came of it.
+func (l *Lane) muffled(ctx context.Context, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
+	l.muted.Add(1)
+	defer l.muted.Add(-1)
+	return kernel.Guarded(func() (*kernel.PortReply, error) { return do(ctx) })
 }
 
 // recall answers a call that is known, as far as it is.
@@ -154,13 +172,15 @@ func (l *Lane) performAgain(ctx context.Context, r *Request, do func(context.Con
 	if l.Again() {
 		return l.perform(ctx, r, do)
 	}
-	l.muted.Add(1)
-	defer func() { l.muted.Add(-1); l.charged() }()
-	return do(ctx)
+	defer l.charged()
+	return l.muffled(ctx, do)
 }
 
 // ended reports whether the lane has ended what a call gave it.
 func (l *Lane) ended(r *Request, reply *Entry) bool {
+	if r.Gave != nil && !r.Gave(reply.Value) {
+		return true
+	}
 	for _, e := range l.known[l.next:] {
 		if e.Kind == Call && r.Ends(e.Op, e.Args, reply.Value) {
 			return true
@@ -182,6 +202,9 @@ func (l *Lane) inFlight(ctx context.Context, r *Request, do func(context.Context
 			Fix: "find out, and run the pipeline anew from there"}
 		l.write(Entry{Kind: Reply, Op: r.Op, Failed: err})
 		return nil, err
+	}
+	if r.Changes && r.Repeatable && call.Key != "" { // what was offered then
+		ctx = kernel.WithIdempotencyKey(ctx, call.Key)
 	}
 	return l.perform(ctx, r, do)
 }
@@ -206,7 +229,7 @@ func digest(args map[string]any, body []byte) string {
 }
 
 // Decide returns what governance decides of a call, or has decided. known says that it is on record.
-func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.Decision, known bool, err error) {
+func (l *Lane) Decide(ctx context.Context, op string, ask func() (kernel.Decision, error)) (d kernel.Decision, known bool, err error) {
 	if l.silent() {
 		d, err = ask()
 		return d, false, err
@@ -218,14 +241,10 @@ func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.
 	case e == nil && l.tape.mode == Rehearsing && !l.tape.opts.Judge:
 		d.Effect = kernel.Allow // what is not recorded is not done
 	case e == nil || l.tape.opts.Judge:
-		l.muted.Add(1)
-		d, err = ask()
-		l.muted.Add(-1)
+		d, err = l.asked(ask)
 		if e != nil && e.Decided != nil {
 			l.compare(e, &d, op)
-			if e.Failed == nil && d.Effect == e.Decided.Effect {
-				err = nil // what had to be approved was
-			}
+			err = l.approved(e, &d, op, err)
 		}
 	default:
 		if e.Decided != nil {
@@ -244,15 +263,74 @@ func (l *Lane) Decide(op string, ask func() (kernel.Decision, error)) (d kernel.
 		}
 		l.write(now)
 	}
+	if e == nil && !l.Again() && err == nil && approves(&d) { // it is used up: nobody is asked a second time
+		err = l.tape.sink.Sync(ctx)
+	}
 	return d, e != nil || l.Again(), err
+}
+
+// asked has governance decide, whatever that does itself.
+func (l *Lane) asked(ask func() (kernel.Decision, error)) (kernel.Decision, error) {
+	l.muted.Add(1)
+	defer l.muted.Add(-1)
+	return ask()
 }
 
 // compare notes that other rules decide otherwise.
 func (l *Lane) compare(was *Entry, is *kernel.Decision, op string) {
-	if was.Decided.Effect == is.Effect {
+	if was.Decided.Effect == is.Effect && approves(was.Decided) == approves(is) {
 		return
 	}
 	l.tape.note(Difference{Lane: l.path, Seq: was.Seq, What: "governance decides otherwise about " + op, Was: briefDecision(was.Decided), Is: briefDecision(is), Decision: true})
+}
+
+// approves reports whether a call needs an approval.
+func approves(d *kernel.Decision) bool {
+	return d.Effect == kernel.Approve || d.Effect == kernel.Allow && slices.ContainsFunc(d.Obligations, func(o map[string]any) bool { return o["type"] == "approval" })
+}
+
+// approved is the error of a decision that is made anew, which was err. What needs an approval has what came of it then; what did not need
+// one waits for it.
+func (l *Lane) approved(was *Entry, is *kernel.Decision, op string, err error) error {
+	switch {
+	case !approves(is):
+		return err
+	case approves(was.Decided):
+		return recalled(was)
+	}
+	needed := &kernel.ApprovalNeeded{ID: "replay", Expires: l.tape.run.Started.Add(24 * time.Hour)}
+	return &kernel.Error{Code: kernel.CodeApproval, What: op + " needs an approval", Why: "it needed none when the run was recorded", Fix: "allow it in the policy, if nobody is to be asked", Err: needed}
+}
+
+// judgeAgain has governance answer a question of the run anew.
+func (l *Lane) judgeAgain(ctx context.Context, r *Request, key string, known bool, perform func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
+	var was *Entry
+	for ; known && l.next < len(l.known); l.next++ {
+		if e := l.known[l.next]; e.Kind == Reply && e.Op == r.Op {
+			was = e
+		} else if e.Kind != Told {
+			break
+		}
+	}
+	l.write(Entry{Kind: Call, Op: r.Op, Key: key, Args: argsOf(r.Shown), Labels: r.Labels, request: r})
+	return l.perform(ctx, r, func(ctx context.Context) (*kernel.PortReply, error) {
+		reply, err := perform(ctx)
+		var then, now kernel.Decision
+		if was == nil || err != nil || kernel.FromValue(was.Value, &then) != nil || kernel.FromValue(reply.Value, &now) != nil || then.Effect == "" {
+			return reply, err
+		}
+		about, _ := r.Args["action"].(string)
+		l.compare(&Entry{Seq: was.Seq, Decided: &then}, &now, kernel.Quote(about))
+		if then.Effect == now.Effect && Equal(obligationsOf(&then), obligationsOf(&now)) {
+			reply = &kernel.PortReply{Value: was.Value, Labels: reply.Labels} // why, and by which rules, is no difference
+		}
+		return reply, nil
+	})
+}
+
+func obligationsOf(d *kernel.Decision) kernel.Value {
+	v, _ := kernel.ToValue(d.Obligations) // what was decided is JSON
+	return v
 }
 
 // recalled is the error of a decision, with the approval that it waits for.
@@ -290,8 +368,22 @@ func (l *Lane) Enter(g Guest) error {
 			return err
 		}
 	}
-	l.entering = append(l.entering, e)
+	l.enter(e)
 	return nil
+}
+
+// enter has the lane be in one call of a module more, leave in so many.
+func (l *Lane) enter(e Entry) {
+	if l.entering = append(l.entering, e); len(l.entering) == 1 && l.tape.mode == Replaying {
+		l.tape.works(1)
+	}
+}
+
+func (l *Lane) leave(in int) {
+	if len(l.entering) > 0 && in == 0 && l.tape.mode == Replaying {
+		l.tape.works(-1)
+	}
+	l.entering = l.entering[:in]
 }
 
 // entered goes past what is known of the beginning of a module's call, and reports whether that is written already.
@@ -324,7 +416,7 @@ func (l *Lane) entered(e *Entry) (known bool, err error) {
 	if l.Again() {
 		l.write(*e)
 	}
-	l.entering = append(l.entering, Entry{}) // it is written
+	l.enter(Entry{}) // it is written
 	return true, nil
 }
 
@@ -356,11 +448,21 @@ func (l *Lane) stopped() error {
 	return nil
 }
 
-// pass goes past known entries, up to an index, as they are.
+// pass goes past known entries, up to an index, as they are. What they count for they count for again.
 func (l *Lane) pass(to int) {
 	for l.next < to {
 		l.await()
 		e := l.consume()
+		switch e.Kind {
+		case Call:
+			l.calls++
+		case Decision:
+			l.tape.run.CountPort()
+		case Reply:
+			for _, c := range e.Charges {
+				l.tape.run.Recharge(c)
+			}
+		}
 		if l.Again() {
 			l.write(*e)
 		}
@@ -377,7 +479,7 @@ func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
 	if begun := l.entering[last]; begun.Kind != "" { // it did nothing else
 		is.Kind, is.Digest, is.Usage = Ran, begun.Digest, begun.Usage
 	}
-	l.entering = l.entering[:last]
+	l.leave(last)
 	if l.tape.mode == Resuming || l.tape.mode == Replaying {
 		what := is.Brief()
 		e, err := l.expect(is.Kind, what, func(was *Entry) (string, bool) {
@@ -462,7 +564,14 @@ func (l *Lane) Answer() *Entry {
 	if l.silent() || l.tape.mode == Recording {
 		return nil
 	}
-	if l.tape.mode == Resuming {
+	switch {
+	case l.tape.mode == Rehearsing:
+		e := l.search(Answer, func(*Entry) (string, bool) { return "", true })
+		if e != nil {
+			l.write(*e)
+		}
+		return e
+	case l.tape.mode == Resuming, l.tape.parted():
 		l.skipEvents()
 	}
 	l.Warnings()
@@ -554,6 +663,7 @@ func (l *Lane) Done(e Entry) {
 		return
 	}
 	e.Kind = Done
+	l.leave(0) // what panicked did not
 	switch l.tape.mode {
 	case Replaying:
 		is := e.Brief()
@@ -577,6 +687,11 @@ func same(a, b *Entry) bool {
 		a.Labels.String() == b.Labels.String()
 }
 
+// Ended reports whether two runs ended alike.
+func (e *Entry) Ended(other *Entry) bool {
+	return e.Status == other.Status && code(e.Failed) == code(other.Failed) && Equal(e.Value, other.Value)
+}
+
 // Equal reports whether two values are the same JSON.
 func Equal(a, b kernel.Value) bool {
 	x, errX := kernel.EncodeJSON(a)
@@ -589,8 +704,8 @@ func (e *Entry) Brief() string {
 	switch e.Kind {
 	case Told:
 		return briefEvent(e.Event)
-	case Done:
-		text := string(e.State)
+	case Done, End:
+		text := string(e.State) + e.Status // it has one of them
 		if e.Failed != nil {
 			return text + " (" + e.Failed.What + ")"
 		}

@@ -82,6 +82,15 @@ func (e *Entry) Seal() {
 	}
 }
 
+// Masked reports whether the arguments of a call are not as they were: those that governance does not let be seen are not there.
+func (e *Entry) Masked() bool {
+	args, _ := e.Args.(map[string]any)
+	return e.Digest != "" && e.Digest != digest(args, nil)
+}
+
+// Scope is the Point of a call that whoever makes it ends with its own work.
+const Scope = "lock"
+
 // State is what became of a node.
 type State string
 

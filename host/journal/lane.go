@@ -78,6 +78,14 @@ func (l *Lane) Knows() bool {
 	return false
 }
 
+// KnowsInside is Knows of the lane, or of a part of it.
+func (l *Lane) KnowsInside() bool {
+	if l.silent() || l.tape.mode == Recording {
+		return false
+	}
+	return l.Knows() || l.tape.knowsBelow(l.path+"/")
+}
+
 // expect returns the next known entry, if it is of a kind and fits; nil where the lane goes on by itself. An
 // error is why it cannot.
 func (l *Lane) expect(kind Kind, what string, fits func(*Entry) (is string, ok bool)) (*Entry, error) {
@@ -212,7 +220,7 @@ func (l *Lane) append(e Entry) {
 // key is the idempotency key of the next call.
 func (l *Lane) key() string {
 	l.calls++
-	return l.tape.run.RunID + "/" + l.path + "#" + strconv.Itoa(l.calls)
+	return l.tape.name + "/" + l.path + "#" + strconv.Itoa(l.calls)
 }
 
 // Usage returns what a module is told that the run has used: what it has, or what it had then.

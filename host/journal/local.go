@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"time"
 
@@ -70,38 +71,34 @@ func judged(ctx context.Context, name string, decide func() (kernel.Verdict, err
 	return verdictOf(v)
 }
 
-// verdictValue is a verdict as an entry has it: {action, value?, body?, reason?, delay_ms?}.
+// verdictValue is a verdict as an entry has it: {action, value?, body? (base64), reason?, delay_ns?}.
 func verdictValue(v kernel.Verdict) kernel.Value {
 	fields := map[string]any{"action": kernel.Number(int64(v.Action))}
 	if v.Value != nil {
 		fields["value"] = v.Value
 	}
 	if v.Body != nil {
-		fields["body"] = string(v.Body)
+		fields["body"] = base64.StdEncoding.EncodeToString(v.Body)
 	}
 	if v.Reason != "" {
 		fields["reason"] = v.Reason
 	}
 	if v.Delay > 0 {
-		fields["delay_ms"] = kernel.Number(v.Delay.Milliseconds())
+		fields["delay_ns"] = kernel.Number(v.Delay.Nanoseconds())
 	}
 	return fields
 }
 
 func verdictOf(v kernel.Value) (kernel.Verdict, error) {
 	var fields struct {
-		Action  kernel.Action `json:"action"`
-		Value   kernel.Value  `json:"value"`
-		Body    *string       `json:"body"`
-		Reason  string        `json:"reason"`
-		DelayMS int64         `json:"delay_ms"`
+		Action kernel.Action `json:"action"`
+		Value  kernel.Value  `json:"value"`
+		Body   []byte        `json:"body"`
+		Reason string        `json:"reason"`
+		Delay  time.Duration `json:"delay_ns"`
 	}
 	if err := kernel.FromValue(v, &fields); err != nil {
 		return kernel.Verdict{}, &kernel.Error{Code: kernel.CodeDiverged, What: "what a hook decided cannot be read", Why: fmt.Sprint(err), Err: err}
 	}
-	verdict := kernel.Verdict{Action: fields.Action, Value: fields.Value, Reason: fields.Reason, Delay: time.Duration(fields.DelayMS) * time.Millisecond}
-	if fields.Body != nil {
-		verdict.Body = []byte(*fields.Body)
-	}
-	return verdict, nil
+	return kernel.Verdict{Action: fields.Action, Value: fields.Value, Body: fields.Body, Reason: fields.Reason, Delay: fields.Delay}, nil
 }

@@ -154,6 +154,23 @@ func decode(c *driver.Chunk, next uint64) ([]*Entry, error) {
 	return decodeLines(lines, first)
 }
 
+// whole reports whether an entry has what its kind is nothing without.
+func (e *Entry) whole() bool {
+	switch e.Kind {
+	case "":
+		return false
+	case Begin:
+		return e.Head != nil
+	case Told:
+		return e.Event != nil
+	case Decision:
+		return e.Decided != nil || e.Failed != nil
+	case Done:
+		return e.State != Failed || e.Failed != nil
+	}
+	return true
+}
+
 // decodeLines reads entries as appendEntry has written them, one on a line.
 func decodeLines(lines []byte, first uint64) ([]*Entry, error) {
 	var entries []*Entry
@@ -165,7 +182,7 @@ func decodeLines(lines []byte, first uint64) ([]*Entry, error) {
 			return nil, fmt.Errorf("entry %d cannot be read: %w", first+uint64(len(entries)), err)
 		}
 		at += bytes.IndexByte(lines[at:], '\n') + 1
-		if dec.InputOffset() != int64(at-1) || e.Kind == "" || e.Seq != first+uint64(len(entries)) {
+		if dec.InputOffset() != int64(at-1) || !e.whole() || e.Seq != first+uint64(len(entries)) {
 			return nil, fmt.Errorf("entry %d is none", first+uint64(len(entries)))
 		}
 		entries = append(entries, e)

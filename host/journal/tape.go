@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ const (
 // Tape is what a run's effects are taken down on, and known from. It is a kernel.Journal.
 type Tape struct {
 	run  *kernel.RunContext
+	name string // that idempotency keys begin with
 	mode Mode
 	sink Sink
 	opts Options
@@ -45,6 +47,7 @@ type Tape struct {
 	all         []*Entry
 	next        int
 	turn        *sync.Cond
+	working     int  // lanes in which a module computes
 	apart       bool // it is no longer like the recording, and nobody waits for a turn
 	differences []Difference
 }
@@ -73,7 +76,14 @@ type Difference struct {
 
 // Record returns the tape of a run that begins.
 func Record(run *kernel.RunContext, sink Sink) *Tape {
-	return &Tape{run: run, mode: Recording, sink: sink, lanes: map[string]*Lane{}}
+	return &Tape{run: run, name: run.RunID, mode: Recording, sink: sink, lanes: map[string]*Lane{}}
+}
+
+// Named has idempotency keys begin with a name other than the run's: what a run does after it was suspended is counted anew, and is
+// no repetition of what it did before.
+func (t *Tape) Named(name string) *Tape {
+	t.name = name
+	return t
 }
 
 // Resume returns the tape of a run that goes on after known, the entries of its journal since it began, or went on after it was suspended.
@@ -124,6 +134,16 @@ func (t *Tape) lane(path string) *Lane {
 		t.lanes[path] = l
 	}
 	return l
+}
+
+// knowsBelow reports whether anything was known of the lanes below a path. Those of a run that goes on are all there from its beginning.
+func (t *Tape) knowsBelow(path string) bool {
+	for _, e := range t.all {
+		if e.Kind != Told && strings.HasPrefix(e.Lane, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // Again reports whether the run is done again without the world, so that nothing is waited for.
@@ -203,6 +223,10 @@ func (l *Lane) await() {
 	if t.apart || l.next >= len(l.known) || t.next == l.index[l.next] {
 		return
 	}
+	if len(l.entering) > 0 {
+		t.working--
+		defer func() { t.working++ }()
+	}
 	at := t.next
 	timer := time.AfterFunc(stalled, func() { t.stuck(at) })
 	defer func() { timer.Stop() }()
@@ -222,6 +246,13 @@ func (t *Tape) compares(e *kernel.Event) bool {
 	return !t.opts.Silent && (!t.opts.Stopped || e.Type != kernel.PipelineCompleted)
 }
 
+// works notes that a lane has begun to compute, or no longer does.
+func (t *Tape) works(more int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.working += more
+}
+
 func (t *Tape) parted() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -233,6 +264,10 @@ func (t *Tape) stuck(at int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.apart || t.next != at || at >= len(t.all) {
+		return
+	}
+	if t.working > 0 { // it may yet come about
+		time.AfterFunc(stalled, func() { t.stuck(at) })
 		return
 	}
 	e := t.all[at]

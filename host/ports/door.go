@@ -276,7 +276,7 @@ func (p *passage) decide(ctx context.Context, guarded map[string]string) (reason
 	if p.op.Decides {
 		return nil, nil
 	}
-	decision, known, err := journal.LaneFrom(ctx).Decide(p.op.Name, func() (d kernel.Decision, err error) {
+	decision, known, err := journal.LaneFrom(ctx).Decide(ctx, p.op.Name, func() (d kernel.Decision, err error) {
 		d, reasons, err = p.judge(ctx, guarded)
 		return d, err
 	})

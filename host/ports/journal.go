@@ -23,12 +23,20 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 	r := &journal.Request{
 		Op: p.op.Name, Args: call.Args, Body: call.Body, Shown: p.duties.Args(call.Args), Labels: call.Labels, Node: call.Node,
 		Changes: effect == changes, Repeatable: p.repeatable != nil && p.repeatable(p.op.Name, call.Args), Own: p.op.Own, Dear: p.op.Port() == "llm",
+		Decides: p.op.Decides || p.op.Name == "governance.list_permissions",
 	}
 	switch p.op.Name {
 	case "lock.acquire":
-		r.Anew = len(call.Caller.Modules) == 0 // the engine's
+		r.Anew = len(call.Caller.Modules) == 0 // nobody has it by its id
+		r.Scoped, _ = ctx.Value(scopedKey{}).(bool)
+		r.Scoped = r.Scoped && r.Anew
+		r.Gave = Acquired
 		r.Ends = func(op string, args, _ kernel.Value) bool {
 			return op == "lock.release" && member(args, "name") == member(call.Args, "name")
+		}
+	case "eventbus.subscribe":
+		r.Ends = func(op string, args, reply kernel.Value) bool {
+			return op == "eventbus.unsubscribe" && member(args, "subscription") == member(reply, "subscription")
 		}
 	case "artifacts.open", "artifacts.create":
 		r.Ends = func(op string, args, reply kernel.Value) bool {
@@ -38,11 +46,30 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 	return lane.Call(ctx, r, do)
 }
 
+type scopedKey struct{}
+
+// WithScoped returns the context of a call that acquires a lock which is given back when the work ends that it is for.
+func WithScoped(ctx context.Context) context.Context {
+	return context.WithValue(ctx, scopedKey{}, true)
+}
+
+// Acquired reports whether an answer of lock.acquire is that the lock was acquired.
+func Acquired(reply kernel.Value) bool {
+	fields, _ := reply.(map[string]any)
+	return fields["acquired"] != false
+}
+
 // Redo has an operation on the run itself done again, as it was, and passes over any other.
 func (d *Door) Redo(ctx context.Context, call *kernel.PortCall) {
 	if op, ok := d.ops[call.Op]; ok && op.Own {
 		_, _ = op.Func(ctx, call) // it answers as it did then
 	}
+}
+
+// ChangesOwn reports whether a call is of an operation on the run itself that keeps something in it.
+func (d *Door) ChangesOwn(call *kernel.PortCall) bool {
+	op, ok := d.ops[call.Op]
+	return ok && op.Own && (call.Op == "metrics.count" || effectOf(call.Op, call.Args) == changes)
 }
 
 func member(v kernel.Value, name string) kernel.Value {
