@@ -350,7 +350,7 @@ func TestReplayMany(t *testing.T) {
 	for i := range 20 {
 		first, head := *whole[0], *whole[0].Head
 		head.Run, head.Modules, first.Head = fmt.Sprint("r", i), map[string]string{fmt.Sprint("m", i): "gone"}, &head
-		runs = append(runs, []*journal.Entry{&first})
+		runs = append(runs, append([]*journal.Entry{&first}, whole[1:]...))
 	}
 	d.journals = diedTogether(t, runs)
 	r := d.replayer(t, host.ReplayOptions{})

@@ -142,7 +142,7 @@ func (l *Lane) recall(ctx context.Context, r *Request, call *Entry, perform func
 	case reply == nil && l.Again() && !r.Own:
 		return nil, l.unrecorded(r)
 	case reply == nil:
-		return l.inFlight(ctx, r, perform)
+		return l.inFlight(ctx, r, call, perform)
 	case r.Own:
 		return l.performAgain(ctx, r, perform)
 	case r.Anew && l.tape.mode == Resuming && reply.Failed == nil:
@@ -196,7 +196,7 @@ func gone(r *Request, path string) error {
 }
 
 // inFlight goes on with a call of which nobody knows whether it was done.
-func (l *Lane) inFlight(ctx context.Context, r *Request, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
+func (l *Lane) inFlight(ctx context.Context, r *Request, call *Entry, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
 	if r.Changes && !r.Repeatable && r.Ends == nil && !r.Anew {
 		err := &kernel.Error{Code: kernel.CodeInFlight, What: "nobody knows whether " + r.Op + " was done", Why: "it was under way when the host died, and its port cannot tell a repetition",
 			Fix: "find out, and run the pipeline anew from there"}
