@@ -225,7 +225,9 @@ func diedTogether(t *testing.T, runs [][]*journal.Entry) *memjournal.Server {
 			t.Fatal(err)
 		}
 		r := w.Run(head, 1)
-		r.Append(*entries[0])
+		for _, e := range entries {
+			r.Append(*e)
+		}
 		if err := r.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
