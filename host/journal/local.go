@@ -102,3 +102,59 @@ func verdictOf(v kernel.Value) (kernel.Verdict, error) {
 	}
 	return kernel.Verdict{Action: fields.Action, Value: fields.Value, Body: fields.Body, Reason: fields.Reason, Delay: fields.Delay}, nil
 }
+
+// Local has Go code of the embedding program do something, or answers what it did before, which is not done again.
+func (l *Lane) Local(ctx context.Context, name string, do func() (kernel.Value, error)) (kernel.Value, error) {
+	if l.silent() {
+		return do()
+	}
+	flow := kernel.FlowFrom(ctx)
+	e, begun, err := l.local(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case e != nil:
+		flow.Join(e.Labels)
+		return e.Value, recalled(e)
+	}
+	if l.Again() {
+		l.tape.differ(Difference{Lane: l.path, What: "Go code that is not there now; it was not run", Is: name, Unrecorded: true})
+		return nil, &kernel.Error{Code: kernel.CodeUnrecorded, What: kernel.Quote(name) + " was not run", Why: "the recording of the run does not hold what it answers", Fix: "run the pipeline anew to see what comes of it"}
+	}
+	if !begun {
+		l.write(Entry{Kind: Enter, Op: name})
+	}
+	v, err := kernel.Guarded(do)
+	l.write(Entry{Kind: Local, Op: name, Value: v, Labels: flow.Labels(), Failed: failure(err)})
+	return v, err
+}
+
+// local goes past what Go code did then, if it is known to its end. begun says that it is known to have begun.
+func (l *Lane) local(name string) (end *Entry, begun bool, err error) {
+	if l.tape.mode == Rehearsing {
+		if end = l.search(Local, func(was *Entry) (string, bool) { return "", was.Op == name }); end != nil {
+			l.write(*end)
+		}
+		return end, false, nil
+	}
+	begin, err := l.expect(Enter, kernel.Quote(name), func(was *Entry) (string, bool) { return kernel.Quote(name), was.Op == name })
+	if begin == nil {
+		return nil, false, err
+	}
+	if l.Again() {
+		l.write(*begin)
+	}
+	depth := 1
+	for i := l.next; i < len(l.known); i++ {
+		switch e := l.known[i]; {
+		case e.Kind == Enter && e.Op != "":
+			depth++
+		case e.Kind == Local:
+			if depth--; depth == 0 {
+				l.pass(i + 1)
+				return e, true, nil
+			}
+		}
+	}
+	return nil, true, nil
+}

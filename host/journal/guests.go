@@ -1,0 +1,158 @@
+package journal
+
+import (
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// Guest is a call of a module.
+type Guest struct {
+	Module, Digest, Point string
+}
+
+// Enter notes that a module is called. An error is why that was stopped then: how far a module comes in its time is
+// not the same twice. That it was called is written once it does something itself; else, all at once in the end.
+func (l *Lane) Enter(g Guest) error {
+	if l.silent() {
+		return nil
+	}
+	e := Entry{Kind: Enter, Module: g.Module, Digest: g.Digest, Point: g.Point, Usage: l.usage}
+	if l.tape.mode == Resuming || l.tape.mode == Replaying {
+		known, err := l.entered(&e)
+		if err != nil || known {
+			return err
+		}
+	}
+	l.enter(e)
+	return nil
+}
+
+// enter has the lane be in one call of a module more, leave in so many.
+func (l *Lane) enter(e Entry) {
+	if l.entering = append(l.entering, e); len(l.entering) == 1 && l.tape.mode == Replaying {
+		l.tape.works(1)
+	}
+}
+
+func (l *Lane) leave(in int) {
+	if len(l.entering) > 0 && in == 0 && l.tape.mode == Replaying {
+		l.tape.works(-1)
+	}
+	l.entering = l.entering[:in]
+}
+
+// entered goes past what is known of the beginning of a module's call, and reports whether that is written already.
+func (l *Lane) entered(e *Entry) (known bool, err error) {
+	if l.tape.mode == Resuming {
+		l.skipEvents()
+	}
+	if l.next < len(l.known) && l.known[l.next].Kind == Ran && l.known[l.next].Module == e.Module && l.known[l.next].Point == e.Point {
+		l.await()
+		if was := l.known[l.next]; was.Failed != nil && unlike(was.Failed) {
+			l.pass(l.next + 1)
+			return true, was.Failed
+		}
+		return false, nil
+	}
+	what := e.Module + "." + e.Point
+	was, err := l.expect(Enter, what, func(was *Entry) (string, bool) {
+		return what, was.Op == "" && was.Module == e.Module && was.Point == e.Point
+	})
+	if was == nil {
+		return false, err
+	}
+	e.Usage = was.Usage
+	if left := l.stopped(); left != nil {
+		if l.Again() {
+			l.write(*e)
+		}
+		return true, left
+	}
+	if l.Again() {
+		l.write(*e)
+	}
+	l.enter(Entry{}) // it is written
+	return true, nil
+}
+
+// unlike reports whether a module's call failed for what is not the same twice: its time, or a limit, which can be one of all that
+// its tenant does.
+func unlike(e *kernel.Error) bool { return ended(e) || e.Code == kernel.CodeLimit }
+
+// stopped returns the failure of the module's call that has just begun, if its time was up, and goes past all
+// that it did.
+func (l *Lane) stopped() error {
+	depth := 0
+	for i, e := range l.known[l.next:] {
+		switch e.Kind {
+		case Enter:
+			if e.Op == "" {
+				depth++
+			}
+		case Leave:
+			if depth--; depth >= 0 {
+				continue
+			}
+			if e.Failed == nil || !unlike(e.Failed) {
+				return nil
+			}
+			l.pass(l.next + i + 1)
+			return e.Failed
+		}
+	}
+	return nil
+}
+
+// pass goes past known entries, up to an index, as they are. What they count for they count for again.
+func (l *Lane) pass(to int) {
+	for l.next < to {
+		l.await()
+		e := l.consume()
+		switch e.Kind {
+		case Call:
+			l.calls++
+		case Decision:
+			l.tape.run.CountPort()
+		case Reply:
+			for _, c := range e.Charges {
+				l.tape.run.Recharge(c)
+			}
+		}
+		if l.Again() {
+			l.write(*e)
+		}
+	}
+}
+
+// Leave notes that a module has returned.
+func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
+	if l.silent() {
+		return failed
+	}
+	is := Entry{Kind: Leave, Module: g.Module, Point: g.Point, Fuel: fuel, Verdict: verdict, Failed: failure(failed)}
+	last := len(l.entering) - 1
+	if begun := l.entering[last]; begun.Kind != "" { // it did nothing else
+		is.Kind, is.Digest, is.Usage = Ran, begun.Digest, begun.Usage
+	}
+	l.leave(last)
+	if l.tape.mode == Resuming || l.tape.mode == Replaying {
+		what := is.Brief()
+		e, err := l.expect(is.Kind, what, func(was *Entry) (string, bool) {
+			return what, was.Module == g.Module && was.Fuel == fuel && was.Verdict == verdict && code(was.Failed) == code(is.Failed)
+		})
+		if err != nil {
+			return err
+		}
+		if e != nil && !l.Again() {
+			return failed
+		}
+	}
+	l.append(is)
+	return failed
+}
+
+func code(e *kernel.Error) kernel.Code {
+	if e == nil {
+		return ""
+	}
+	return e.Code
+}
