@@ -17,9 +17,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/natsstream"
 	"github.com/hexdag/hexdag/host/ports/artifacts/driver"
 	"github.com/hexdag/hexdag/host/ports/artifacts/spool"
@@ -71,6 +73,16 @@ func NewBucket(ctx context.Context, js jetstream.JetStream, opts Options) (*Buck
 	return &Bucket{Sharing: driver.Sharing{Others: opts.Lock}, objects: objects, tempDir: opts.TempDir}, nil
 }
 
+// patience is for how long a server that does not answer is asked again: a cluster that has lost its leader has another by then.
+const patience = 20 * time.Second
+
+// ask does what may be done twice, again where no answer came.
+func ask(ctx context.Context, do func(context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return problem(ctx, natsstream.Insist(within, func() error { return do(natsstream.EachRequest(ctx)) }))
+}
+
 // problem makes of a client's error one that the driver's contract names.
 func problem(ctx context.Context, err error) error {
 	switch {
@@ -78,6 +90,8 @@ func problem(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	case err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()):
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case err != nil && natsstream.Passing(err):
+		return &kernel.Error{Code: kernel.CodeUnavailable, What: "the artifacts' JetStream does not answer", Why: kernel.Quote(err.Error()), Fix: "see whether it runs, and a cluster has a majority of its servers", Err: err}
 	}
 	return err
 }
@@ -88,9 +102,12 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, *driver.O
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	result, err := b.objects.Get(ctx, key)
-	if err != nil {
-		return nil, nil, problem(ctx, err)
+	var result jetstream.ObjectResult
+	if err := ask(ctx, func(ctx context.Context) (err error) {
+		result, err = b.objects.Get(ctx, key)
+		return err
+	}); err != nil {
+		return nil, nil, err
 	}
 	info, err := result.Info()
 	if err != nil {
@@ -124,11 +141,15 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]d
 }
 
 func (b *Bucket) all(ctx context.Context) ([]*jetstream.ObjectInfo, error) {
-	all, err := b.objects.List(ctx)
+	var all []*jetstream.ObjectInfo
+	err := ask(ctx, func(ctx context.Context) (err error) {
+		all, err = b.objects.List(ctx)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrNoObjectsFound) {
 		return nil, nil
 	}
-	return all, problem(ctx, err)
+	return all, err
 }
 
 // Walk implements driver.Bucket.
@@ -154,10 +175,14 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := b.objects.GetInfo(ctx, key); err != nil { // Delete of what was deleted is no error
-		return problem(ctx, err)
+	err := ask(ctx, func(ctx context.Context) error { // Delete of what was deleted is no error
+		_, err := b.objects.GetInfo(ctx, key)
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	return problem(ctx, b.objects.Delete(ctx, key))
+	return ask(ctx, func(ctx context.Context) error { return b.objects.Delete(ctx, key) })
 }
 
 // NewWriter implements driver.Bucket.
@@ -175,24 +200,31 @@ func (w *writer) Commit(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	turn := &w.bucket.commits[crc32.ChecksumIEEE([]byte(key))%uint32(len(w.bucket.commits))]
+	turn.Lock()
+	defer turn.Unlock()
+	if err := ask(ctx, func(ctx context.Context) error { return w.put(ctx, key) }); err != nil {
+		return err
+	}
+	w.Close()
+	return nil
+}
+
+// put stores what was written, unless it is there.
+func (w *writer) put(ctx context.Context, key string) error {
 	data, err := w.Reader()
 	if err != nil {
 		return err
 	}
-	turn := &w.bucket.commits[crc32.ChecksumIEEE([]byte(key))%uint32(len(w.bucket.commits))]
-	turn.Lock()
-	defer turn.Unlock()
 	same, err := w.bucket.touch(ctx, key, data)
-	if err == nil && !same {
-		if data, err = w.Reader(); err == nil {
-			_, err = w.bucket.objects.Put(ctx, jetstream.ObjectMeta{Name: key}, data)
-		}
+	if err != nil || same {
+		return err
 	}
-	if err != nil {
-		return problem(ctx, err)
+	if data, err = w.Reader(); err != nil {
+		return err
 	}
-	w.Close()
-	return nil
+	_, err = w.bucket.objects.Put(ctx, jetstream.ObjectMeta{Name: key}, data)
+	return err
 }
 
 // touch makes an object that has these bytes already one that was written now, and reports

@@ -22,6 +22,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/natsserver"
+	"github.com/hexdag/hexdag/host/natsstream"
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
 )
 
@@ -164,21 +165,13 @@ func (b *Bus) unavailable(err error) error {
 	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the event bus on NATS does not answer as it should", Why: why, Fix: "see whether NATS runs, has a majority of its nodes, and room on its disk; one that ran out of room has to be started again", Err: err}
 }
 
-// insist does what fails until it does not, for as long as another attempt may help.
+// insist does what fails until it does not, each attempt within its time.
 func insist(ctx context.Context, do func(context.Context) error) error {
-	for {
+	return natsstream.Insist(ctx, func() error {
 		try, cancel := context.WithTimeout(ctx, attempt)
-		err := do(try)
-		cancel()
-		if err == nil || !passing(err) || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+		defer cancel()
+		return do(try)
+	})
 }
 
 // attempt is how long one attempt to publish may take before another is made: a cluster
@@ -213,20 +206,6 @@ func (b *Bus) Publish(ctx context.Context, e *driver.Event) (driver.Receipt, err
 	}
 	return driver.Receipt{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
-
-// passing reports whether an error may be gone with the next attempt.
-func passing(err error) bool {
-	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting, jetstream.ErrNoStreamResponse} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.Code == 503 || api.ErrorCode == inProcess) // no leader yet
-}
-
-// inProcess is the code of an id whose event is not kept yet, and may never be: its leader has changed.
-const inProcess = 10158
 
 // event reads a message.
 func event(msg jetstream.Msg) (*driver.Event, uint64, error) {

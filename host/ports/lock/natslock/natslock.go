@@ -404,7 +404,7 @@ func (h *held) Renew(ctx context.Context) error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
 	from := time.Now()
-	err := h.change(ctx, func(revision uint64) error {
+	err := h.change(ctx, func(ctx context.Context, revision uint64) error {
 		ack, err := h.publish(ctx, h.request.EncodeRenewed(h.id, h.fence), revision)
 		if err == nil {
 			h.revision = ack.Sequence
@@ -424,18 +424,19 @@ func (h *held) Renew(ctx context.Context) error {
 func (h *held) Release(ctx context.Context) error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
-	return h.change(ctx, func(revision uint64) error {
+	return h.change(ctx, func(ctx context.Context, revision uint64) error {
 		return h.store.kv.Purge(ctx, h.key, jetstream.LastRevision(revision), jetstream.PurgeTTL(markerTTL))
 	})
 }
 
 // change writes if the key is still this permit's, or returns ErrLost. A renewal whose answer did not come may have
 // been done: then the revision is another, and the value this permit's.
-func (h *held) change(ctx context.Context, write func(revision uint64) error) error {
+func (h *held) change(ctx context.Context, write func(ctx context.Context, revision uint64) error) error {
 	if h.store.closed.Load() {
 		return errClosed
 	}
-	err := write(h.revision)
+	ctx = natsstream.EachRequest(ctx)
+	err := write(ctx, h.revision)
 	if !isConflict(err) {
 		return lost(ctx, err)
 	}
@@ -449,7 +450,7 @@ func (h *held) change(ctx context.Context, write func(revision uint64) error) er
 		return driver.ErrLost
 	}
 	h.revision = entry.Revision()
-	return lost(ctx, write(h.revision))
+	return lost(ctx, write(ctx, h.revision))
 }
 
 func lost(ctx context.Context, err error) error {
