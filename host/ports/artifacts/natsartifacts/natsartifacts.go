@@ -42,6 +42,8 @@ type Options struct {
 type Bucket struct {
 	driver.Sharing
 	objects jetstream.ObjectStore
+	stream  jetstream.Stream // below the objects
+	chunks  string           // the subject of an object's chunks, but for its id
 	tempDir string
 	// commits has one commit of an object at a time, so that the second of the same bytes finds the
 	// first's: replacing it would take it away from those who read it. By the key's hash.
@@ -70,7 +72,11 @@ func NewBucket(ctx context.Context, js jetstream.JetStream, opts Options) (*Buck
 	if err != nil {
 		return nil, err
 	}
-	return &Bucket{Sharing: driver.Sharing{Others: opts.Lock}, objects: objects, tempDir: opts.TempDir}, nil
+	stream, err := js.Stream(ctx, "OBJ_"+config.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	return &Bucket{Sharing: driver.Sharing{Others: opts.Lock}, objects: objects, stream: stream, chunks: "$O." + config.Bucket + ".C.", tempDir: opts.TempDir}, nil
 }
 
 // patience is for how long a server that does not answer is asked again: a cluster that has lost its leader has another by then.
@@ -244,11 +250,28 @@ func (b *Bucket) touch(ctx context.Context, key string, data io.Reader) (bool, e
 	if info.Digest != jetstream.GetObjectDigestValue(digest) {
 		return false, nil
 	}
+	if whole, err := b.whole(ctx, info); err != nil || !whole {
+		return false, err
+	}
 	err = b.objects.UpdateMeta(ctx, key, jetstream.ObjectMeta{Name: key})
 	if errors.Is(err, jetstream.ErrUpdateMetaDeleted) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// whole reports whether an object has all of its chunks. A client that did not hear that an object is there removes its chunks, and
+// leaves the object.
+func (b *Bucket) whole(ctx context.Context, info *jetstream.ObjectInfo) (bool, error) {
+	if info.Chunks == 0 {
+		return true, nil
+	}
+	subject := b.chunks + info.NUID
+	state, err := b.stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return false, err
+	}
+	return state.State.Subjects[subject] == uint64(info.Chunks), nil
 }
 
 // Abort implements driver.Writer.
