@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testenv"
 )
 
 // replayer opens what does the site's runs again.
@@ -211,4 +213,48 @@ func TestReplayBadInput(t *testing.T) {
 	wantError(t, err, kernel.CodeModuleNotFound, `module box is not there as the run had it`, "--module box=FILE", was.RunID)
 	_, err = d.replayer(t, host.ReplayOptions{Modules: map[string]string{"nobody": puppet(t)}}).Run(t.Context(), was.RunID)
 	wantError(t, err, kernel.CodeModuleNotFound)
+}
+
+// TestReplayThousand: a thousand runs are asked what other rules would have made of them, and the answer is summed up.
+func TestReplayThousand(t *testing.T) {
+	runs := 1000
+	if testing.Short() || testenv.Race {
+		runs = 50
+	}
+	d := newDurable(t, "  ports: {}\n")
+	l := &ledger{}
+	h := d.host(t, "first", l, d.journals)
+	p := d.load(t, h,
+		`{kind: expression_node, metadata: {name: item}, dependencies: [], spec: {expressions: {id: "$input.id"}}}`,
+		`{kind: service_call_node, metadata: {name: add}, dependencies: [item], spec: {service: ledger, method: add, input_mapping: {item: item.id}}}`)
+	for i := range runs {
+		if r := p.Run(t.Context(), map[string]any{"id": fmt.Sprint(i % 10)}, host.RunOptions{Durable: true}); r.Status != engine.Completed {
+			t.Fatal(r.Err)
+		}
+	}
+	d.policy(t, `package hexdag.authz
+
+# METADATA
+# entrypoint: true
+decision := {"effect": effect, "reasons": [{"id": "sevens", "msg": "m"}]}
+
+default effect := "allow"
+
+effect := "deny" if input.action.args.item == "7"
+`, `{}`)
+	r := d.replayer(t, host.ReplayOptions{Policies: []string{d.path("policies")}})
+	all, err := r.Runs(t.Context(), driver.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	impact, err := r.Impact(t.Context(), all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if impact.Runs != runs || impact.Same != runs-runs/10 || impact.Denied() != runs/10 || len(impact.Unreplayed) > 0 || len(impact.Decisions) != 1 || impact.Decisions[0].Count != runs/10 || impact.Decisions[0].Is != "deny by sevens" {
+		t.Errorf("%+v", impact)
+	}
+	if len(l.items()) != runs {
+		t.Error("something was called")
+	}
 }

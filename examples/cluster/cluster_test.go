@@ -53,13 +53,16 @@ type cluster struct {
 // TestCluster has the hosts do runs, kills one of each in turn, and says what was lost and how long it took to go on. How many runs is
 // HEXDAG_CLUSTER_RUNS: 'make cluster' has 10,000.
 func TestCluster(t *testing.T) {
-	text, set := os.LookupEnv("HEXDAG_CLUSTER_RUNS")
-	if !set {
-		t.Skip("it starts a cluster, for minutes: make cluster")
+	if testing.Short() {
+		t.Skip("it starts a cluster")
 	}
-	runs, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
+	runs := 60
+	if text, set := os.LookupEnv("HEXDAG_CLUSTER_RUNS"); set {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = n
 	}
 	c := &cluster{t: t, dir: t.TempDir()}
 	c.build()

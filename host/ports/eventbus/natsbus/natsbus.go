@@ -284,7 +284,7 @@ func (b *Bus) Topics(ctx context.Context, tenant string, patterns []string) ([]d
 		return nil, err
 	}
 	found := map[string]*driver.Topic{}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(s.prefix+">"))
+	info, err := s.Info(natsstream.EachRequest(ctx), jetstream.WithSubjectFilter(s.prefix+">"))
 	if err != nil {
 		return nil, b.unavailable(err)
 	}

@@ -159,8 +159,11 @@ func (h *held) attempt(ctx context.Context) (driver.Held, error) {
 
 // watch returns a channel that gets something when a permit of a lock may be free, until the context ends.
 func (s *Store) watch(ctx context.Context, k driver.Key) (<-chan struct{}, error) {
-	w, err := s.kv.Watch(ctx, driver.Escape(k.Tenant)+"."+driver.Escape(k.Name)+".*", jetstream.UpdatesOnly(), jetstream.MetaOnly())
-	if err != nil {
+	var w jetstream.KeyWatcher
+	if err := natsstream.Insist(ctx, func() (err error) {
+		w, err = s.kv.Watch(natsstream.EachRequest(ctx), driver.Escape(k.Tenant)+"."+driver.Escape(k.Name)+".*", jetstream.UpdatesOnly(), jetstream.MetaOnly())
+		return err
+	}); err != nil {
 		return nil, failed(ctx, err)
 	}
 	wake := make(chan struct{}, 1)
