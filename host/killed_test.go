@@ -83,6 +83,7 @@ func mortalHost(s site, batch string) (err error) {
 			}
 			defer f.Close()
 			_, err = f.WriteString(note + "\n")
+			fmt.Println("did", file)
 			return &kernel.PortReply{Value: v}, err
 		}
 	}
@@ -150,9 +151,14 @@ func (s site) live(t *testing.T, task string) (*exec.Cmd, *bufio.Scanner) {
 	return cmd, lines
 }
 
-// die kills a process after some time, and waits until it is gone.
-func die(t *testing.T, cmd *exec.Cmd, after time.Duration) {
+// die kills a process some time after it has said some lines, and waits until it is gone. It may have come to its end before.
+func die(t *testing.T, cmd *exec.Cmd, said *bufio.Scanner, lines int, after time.Duration) {
 	t.Helper()
+	for range lines {
+		if !said.Scan() {
+			break
+		}
+	}
 	time.Sleep(after)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -181,24 +187,21 @@ func TestKilled(t *testing.T) {
 	}
 	s := newSite(t, mortalConfig)
 	s.write(t, "pipeline.yaml", "kind: Pipeline\nmetadata: {name: test}\nspec:\n  nodes:\n    - "+strings.Join(mortalNodes(), "\n    - ")+"\n")
-	began := time.Now()
-	cmd, lines := s.live(t, "whole")
-	ended(t, cmd, lines)
-	whole := time.Since(began)
 	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	kills := 200 / mortalRuns
 	if testenv.Race {
 		kills = 5
 	}
+	const calls = mortalRuns * 7 // of a batch, to the ports that say a line
 	for i := range kills {
-		cmd, _ := s.live(t, fmt.Sprintf("b%d", i))
-		die(t, cmd, time.Duration(random.Int64N(int64(whole))))
+		cmd, said := s.live(t, fmt.Sprintf("b%d", i))
+		die(t, cmd, said, random.IntN(calls), time.Duration(random.Int64N(int64(20*time.Millisecond))))
 		for random.IntN(2) == 0 { // whoever goes on dies, too
-			cmd, _ := s.live(t, "")
-			die(t, cmd, time.Duration(random.Int64N(int64(whole/2))))
+			cmd, said := s.live(t, "")
+			die(t, cmd, said, random.IntN(calls/2), time.Duration(random.Int64N(int64(20*time.Millisecond))))
 		}
 	}
-	cmd, lines = s.live(t, "")
+	cmd, lines := s.live(t, "")
 	ended(t, cmd, lines)
 	s.account(t)
 }

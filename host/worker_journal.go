@@ -76,6 +76,9 @@ func (h *Host) recordAgain(ctx context.Context, j *journals, run *kernel.RunCont
 		return ctx, nil, r.w.Close(ctx, r.ended)
 	}
 	r.w.Append(journal.Entry{Kind: journal.Recover, Host: hostName(), InFlight: r.inFlight})
+	if err := r.w.Sync(ctx); err != nil {
+		return ctx, nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Running))
+	}
 	run.Journal = journal.Resume(run, r.w, r.entries).Named(name)
 	recorded := &recording{w: r.w}
 	return recorded.start(ctx), recorded, nil

@@ -142,21 +142,29 @@ func FencesFrom(ctx context.Context) ([]Fence, error) {
 	}
 	var fences []Fence
 	for l := &run.Leases; l != nil; l = l.parent {
-		l.mu.Lock()
-		held := slices.Clone(l.held)
-		l.mu.Unlock()
-		for _, h := range held {
-			f := h.Fence()
-			if f.Lock == "" {
-				continue
-			}
-			if !h.Valid() {
-				return nil, LockLost(h.Name(), "its lease was not renewed in time")
-			}
-			fences = append(fences, f)
+		var err error
+		if fences, err = l.appendFences(fences); err != nil {
+			return nil, err
 		}
 	}
 	slices.SortFunc(fences, func(a, b Fence) int { return cmp.Or(cmp.Compare(a.Lock, b.Lock), cmp.Compare(a.Token, b.Token)) })
+	return fences, nil
+}
+
+// appendFences looks at all leases at one moment: who gives one back removes it first, and what is given back meanwhile is not lost.
+func (l *Leases) appendFences(fences []Fence) ([]Fence, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.held {
+		f := h.Fence()
+		if f.Lock == "" {
+			continue
+		}
+		if !h.Valid() {
+			return nil, LockLost(h.Name(), "its lease was not renewed in time")
+		}
+		fences = append(fences, f)
+	}
 	return fences, nil
 }
 
