@@ -45,6 +45,8 @@ func opCalls() map[string]opCall {
 		"entity_state.get_history": {args: `{entity: order, entity_id: "2"}`, ends: kernel.CodeNotFound, guard: "entity"},
 		"governance.authorize":     {args: `{action: a.b}`, guard: "action"}, "governance.audit": {args: `{action: a.b}`, guard: "action"}, "governance.list_permissions": {args: `{}`},
 		"llm.complete": {args: `{messages: [{role: user, content: hi}]}`, guard: "model", meter: func(u kernel.UsageSnapshot) bool { return u.LLMCalls == 1 && u.InputTokens > 0 && u.OutputTokens > 0 }},
+		"llm.batch":    {args: `{requests: [{messages: [{role: user, content: hi}]}]}`, guard: "model", meter: func(u kernel.UsageSnapshot) bool { return u.LLMCalls == 1 && u.InputTokens > 0 && u.OutputTokens > 0 }},
+		"llm.embed":    {args: `{texts: [hi]}`, guard: "model", meter: func(u kernel.UsageSnapshot) bool { return u.LLMCalls == 1 && u.InputTokens > 0 }},
 		"memory.get":   {args: `{key: k}`, guard: "key"}, "memory.set": {args: `{key: k, value: 1}`, guard: "key"}, "memory.delete": {args: `{key: k}`, guard: "key"},
 		"memory.exists": {args: `{key: k}`, guard: "key"}, "memory.list_keys": {args: `{}`, guard: "prefix"}, "memory.compare_and_swap": {args: `{key: k2, value: 1}`, guard: "key"},
 		"memory.query":      {args: `{where: {a: 1}}`, guard: "prefix"},
@@ -69,7 +71,7 @@ func TestOperationsThatOnlyAsk(t *testing.T) {
 	asks := []string{
 		"api_call.get", "api_call.request", "artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "database.describe_table", "database.list_tables", "database.query",
 		"entity_state.get_history", "entity_state.get_state", "eventbus.replay", "eventbus.topics", "file_storage.list", "file_storage.read", "file_storage.stat", "governance.authorize", "governance.list_permissions",
-		"http.request", "llm.complete", "lock.holder", "lock.is_locked", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot",
+		"http.request", "llm.batch", "llm.complete", "llm.embed", "lock.holder", "lock.is_locked", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot",
 		"secret.get", "secret.use", "vector_search.describe", "vector_search.search",
 	}
 	ofRun := []string{"artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot"}

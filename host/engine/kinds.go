@@ -203,7 +203,15 @@ func (w *worker) complete(ctx context.Context, b *pipeline.LLM, call *kernel.Nod
 	if w.n.Output != nil {
 		args["schema"] = w.n.Output.JSONSchema()
 	}
-	reply, err := w.call(ctx, opComplete, args)
+	told := false
+	ask := &kernel.PortCall{Op: opComplete, Args: args, Node: w.n.Name, Caller: w.caller()}
+	if b.Stream && w.n.Output == nil {
+		ask.Tell = func(piece string) {
+			told = true
+			w.streamed(ctx, piece)
+		}
+	}
+	reply, err := w.door.Call(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -211,10 +219,14 @@ func (w *worker) complete(ctx context.Context, b *pipeline.LLM, call *kernel.Nod
 	if w.n.Output != nil {
 		return answer["parsed"], nil
 	}
-	if content, ok := answer["content"].(string); ok && b.Stream {
-		kernel.Emit(ctx, &kernel.Event{Type: kernel.LLMTokenStreamed, Node: w.n.Name, Result: content})
+	if content, ok := answer["content"].(string); ok && b.Stream && !told { // it was known, or hooks had their say
+		w.streamed(ctx, content)
 	}
 	return answer["content"], nil
+}
+
+func (w *worker) streamed(ctx context.Context, piece string) {
+	kernel.Emit(ctx, &kernel.Event{Type: kernel.LLMTokenStreamed, Node: w.n.Name, Result: piece})
 }
 
 func (w *worker) messages(b *pipeline.LLM, call *kernel.NodeCall) ([]any, error) {

@@ -181,6 +181,8 @@ func place(path string) string {
 // told takes an event down, and answers whether observers are to be told.
 func (l *Lane) told(e *kernel.Event) bool {
 	switch {
+	case e.Type == kernel.LLMTokenStreamed: // in pieces of any size; the reply has the whole
+		return l.tape.mode != Resuming || l.muted.Load() > 0 || !l.Knows()
 	case l.tape.mode == Resuming && l.muted.Load() == 0 && l.Knows():
 		return false // they were told of it then
 	case l.tape.mode == Replaying && l.muted.Load() == 0 && l.tape.compares(e):

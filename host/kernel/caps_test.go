@@ -36,7 +36,7 @@ func TestCapSets(t *testing.T) {
 // Every operation of a port that hexDAG has a capability for takes it.
 func TestCapabilityOf(t *testing.T) {
 	for op, want := range map[string]Capability{
-		"llm.complete": CapLLM, "database.query": CapDataStore, "entity_state.transition": CapTransition, "entity_state.get_state": "",
+		"llm.complete": CapLLM, "llm.embed": CapLLM, "llm.batch": CapLLM, "database.query": CapDataStore, "entity_state.transition": CapTransition, "entity_state.get_state": "",
 		"memory.get": CapReadMemory, "memory.query": CapReadMemory, "vector_search.search": CapDataStore, "file_storage.read": CapReadArtifacts, "file_storage.write": CapWriteArtifacts, "file_storage.delete": CapWriteArtifacts, "file_storage.list": CapListArtifacts, "file_storage.stat": CapStatArtifacts, "memory.set": CapWriteMemory, "memory.compare_and_swap": CapWriteMemory, "pipeline_memory.snapshot": CapReadMemory,
 		"artifacts.store": CapWriteArtifacts, "artifacts.retrieve": CapReadArtifacts, "artifacts.list": CapListArtifacts, "artifacts.delete": CapWriteArtifacts, "metrics.count": "",
 	} {

@@ -109,9 +109,9 @@ func TestLimitsUnderConcurrency(t *testing.T) {
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
-			done, err := run.StartLLM(t.Context(), 0)
+			admitted, err := run.StartLLM(t.Context(), LLMCall{})
 			if err == nil {
-				err = done("m", 1, 1)
+				err = admitted.Settle("m", 1, 1)
 				mu.Lock()
 				llm++
 				mu.Unlock()
@@ -129,38 +129,6 @@ func TestLimitsUnderConcurrency(t *testing.T) {
 	all.Wait()
 	if llm != 7 || tools != 7 || run.Usage.LLMCalls.Load() != 7 {
 		t.Errorf("%d calls of models, %d of tools, %d counted", llm, tools, run.Usage.LLMCalls.Load())
-	}
-}
-
-// Tokens that calls under way may take are reserved.
-func TestTokensAreReserved(t *testing.T) {
-	limit := 100.0
-	run := &RunContext{}
-	run.Spending.Limits = Limits{Tokens: &limit}
-	done, err := run.StartLLM(t.Context(), 80)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := run.StartLLM(t.Context(), 30); CodeOf(err) != CodeLimit {
-		t.Errorf("80 and 30 of 100: %v", err)
-	}
-	if err := done("m", 10, 10); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := run.StartLLM(t.Context(), 80); err != nil {
-		t.Errorf("20 used and 80 of 100: %v", err)
-	}
-	price := 1.0
-	run.Spending.Limits = Limits{CostUSD: &price}
-	run.Spending.Price = func(string) (Price, bool) { return Price{InputPerMillion: 1e6, OutputPerMillion: 2e6}, true }
-	if done, err = run.StartLLM(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := done("m", 1, 1); err != nil || run.Spending.Cost() != 3 {
-		t.Errorf("cost %v, %v", run.Spending.Cost(), err)
-	}
-	if _, err := run.StartLLM(t.Context(), 0); CodeOf(err) != CodeLimit || !strings.Contains(err.Error(), "max_cost_usd") {
-		t.Errorf("%v", err)
 	}
 }
 
@@ -185,9 +153,9 @@ func TestPartsStayWithinTheRun(t *testing.T) {
 		t.Errorf("%+v", part)
 	}
 	for i, r := range []*RunContext{run, part} {
-		done, err := r.StartLLM(t.Context(), 0)
+		admitted, err := r.StartLLM(t.Context(), LLMCall{})
 		if err == nil {
-			err = errors.Join(done("m", 10, 0), r.StartTool(t.Context()))
+			err = errors.Join(admitted.Settle("m", 10, 0), r.StartTool(t.Context()))
 		}
 		if r.CountPort(); err != nil || !r.CountCall("op", 2) {
 			t.Errorf("%d: %v", i, err)
@@ -195,7 +163,7 @@ func TestPartsStayWithinTheRun(t *testing.T) {
 		r.Count("c", 1)
 	}
 	for _, r := range []*RunContext{run, part} {
-		if _, err := r.StartLLM(t.Context(), 0); CodeOf(err) != CodeLimit {
+		if _, err := r.StartLLM(t.Context(), LLMCall{}); CodeOf(err) != CodeLimit {
 			t.Errorf("a third call of a model: %v", err)
 		}
 		if err := r.StartTool(t.Context()); CodeOf(err) != CodeLimit {

@@ -39,7 +39,7 @@ func (r *RunContext) Charge(s Spent) {
 	r.Usage.ToolCalls.Add(s.Usage.ToolCalls)
 	r.Usage.PortCalls.Add(s.Usage.PortCalls)
 	r.counters.value, r.calls.value = maps.Clone(s.Counters), maps.Clone(s.Calls)
-	r.Spending.calls, r.Spending.cost = s.LLMCalls, s.CostUSD
+	r.Spending.calls, r.Spending.cost, r.Spending.tokens = s.LLMCalls, s.CostUSD, float64(s.Usage.InputTokens+s.Usage.OutputTokens)
 	for b, n := range map[*Budget]int64{r.Fuel: s.Fuel, r.HostCalls: s.Host, r.LogLines: s.Lines, r.BytesIn: s.BytesIn, r.BytesOut: s.BytesOut} {
 		if b != nil {
 			b.spent.Add(n)

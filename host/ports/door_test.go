@@ -359,7 +359,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"database.describe_table": middleware.Cacheable, "database.insert": middleware.Once, "database.list_tables": middleware.Cacheable, "database.query": middleware.Cacheable,
 		"entity_state.get_history": middleware.Repeatable, "entity_state.get_state": middleware.Repeatable, "entity_state.register": middleware.Once, "entity_state.transition": middleware.Once,
 		"eventbus.publish": middleware.Once, "eventbus.replay": middleware.Repeatable, "eventbus.subscribe": middleware.Once, "eventbus.topics": middleware.Repeatable, "eventbus.unsubscribe": middleware.Repeatable,
-		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "metrics.count": middleware.Once,
+		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "llm.embed": middleware.Cacheable, "llm.batch": middleware.Repeatable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
 		"lock.acquire": middleware.Once, "lock.holder": middleware.Repeatable, "lock.is_locked": middleware.Repeatable, "lock.release": middleware.Once, "lock.renew": middleware.Repeatable,
 		"vector_search.upsert": middleware.Repeatable, "vector_search.search": middleware.Repeatable, "vector_search.delete": middleware.Repeatable, "vector_search.describe": middleware.Repeatable,

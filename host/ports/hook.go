@@ -3,6 +3,7 @@ package ports
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,9 +153,13 @@ func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kern
 	ctx, cancel := p.withTimeout(ctx)
 	defer cancel()
 	call := p.call
-	if labels := p.labels(); labels != call.Labels {
+	labels, heard := p.labels(), call.Tell != nil && !p.untouched()
+	if labels != call.Labels || heard {
 		carrying := *call
 		carrying.Labels = labels
+		if heard {
+			carrying.Tell = nil
+		}
 		call = &carrying
 	}
 	p.note(ctx, call)
@@ -177,6 +182,13 @@ func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kern
 		return nil, err
 	}
 	return reply, nil
+}
+
+// untouched reports whether the reply reaches whoever calls as the port gives it: no hook is around it, and no
+// obligation takes anything off it.
+func (p *passage) untouched() bool {
+	hooked := slices.ContainsFunc(p.hooks, func(r Registration) bool { return r.Match(p.op.Name) })
+	return !hooked && (p.duties == nil || len(p.duties.Reply) == 0 && p.duties.ReplyBytes == 0)
 }
 
 // note has whoever would take the answer again know what the call is.

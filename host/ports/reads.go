@@ -15,7 +15,7 @@ const (
 // effectOf says what a call is.
 func effectOf(op string, args map[string]any) effect {
 	switch op {
-	case "llm.complete",
+	case "llm.complete", "llm.embed", "llm.batch",
 		"api_call.get",
 		"database.query", "database.describe_table", "database.list_tables",
 		"entity_state.get_state", "entity_state.get_history",

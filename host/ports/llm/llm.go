@@ -1,16 +1,16 @@
 // Package llm is the port to language models. A model is asked with messages and
-// answers with one, as text or, if the request brings a JSON Schema, as a JSON
-// value that was checked against it. Backends are the packages below this one;
+// answers with one, as text, as calls of tools or, if the request brings a JSON Schema,
+// as a JSON value that was checked against it. Backends are the packages below this one;
 // they implement package driver.
 package llm
 
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/llm/driver"
-	"github.com/hexdag/hexdag/host/schema"
 )
 
 type (
@@ -22,47 +22,117 @@ type (
 	Response = driver.Response
 	// Usage is what that took.
 	Usage = driver.Usage
+	// EmbedRequest asks for texts as vectors.
+	EmbedRequest = driver.EmbedRequest
+	// Embeddings are these.
+	Embeddings = driver.Embeddings
 )
 
 // Port is a language model. It may be used by several goroutines.
-type Port struct{ driver driver.LLM }
+type Port struct {
+	driver          driver.LLM
+	complete, embed string // the models that answer where none is named; "" is not known
+}
 
 // New returns the port to the model behind d. Closing the port closes d.
-func New(d driver.LLM) *Port { return &Port{driver: d} }
+func New(d driver.LLM) *Port {
+	p := &Port{driver: d}
+	if named, ok := d.(driver.Named); ok {
+		p.complete, p.embed = named.DefaultModels()
+	}
+	return p
+}
 
 // Close releases what the backend holds.
 func (p *Port) Close() error { return p.driver.Close() }
 
-// Complete asks the model for the next turn. An answer that breaks the request's
-// schema is CodeFailed; the other codes are those of [driver.LLM], with
-// CodeTimeout and CodeCanceled for a context that ended and CodeArguments for a
-// request that cannot be sent.
+// Complete asks the model for the next turn. A call of a tool in the answer that cannot
+// be made says why. An answer that breaks the request's schema is CodeFailed; a model that cannot be
+// held to one is asked by words, and again, up to three times. The other codes are those
+// of [driver.LLM], with CodeTimeout and CodeCanceled for a context that ended,
+// CodeArguments for a request that cannot be sent, and CodeLimit for one that goes past
+// what the run, or its tenant, may spend: it is not sent.
 //
-// A model that answered has been paid: an answer of no use comes with its error,
-// so that it can be charged.
+// The run of the context is charged for every answer. One of no use comes with its error.
 func (p *Port) Complete(ctx context.Context, req *Request) (*Response, error) {
+	return p.Stream(ctx, req, nil)
+}
+
+// Stream is Complete, and tells of the text of the answer as it comes; of a backend that
+// cannot, as a whole. Nothing is told of an answer that is held to a schema. After an error, what was
+// told is of no use.
+func (p *Port) Stream(ctx context.Context, req *Request, tell func(piece string)) (*Response, error) {
 	if err := checkRequest(req); err != nil {
 		return nil, err
 	}
-	var answer *schema.Schema
-	if req.Schema != nil {
-		var err error
-		if answer, err = compileSchema(req.Schema); err != nil {
-			return nil, err
-		}
-	}
-	resp, err := p.driver.Complete(ctx, req)
-	if err != nil {
-		return nil, portError(ctx, err)
-	}
-	if answer != nil {
-		parsed, err := parseAnswer(answer, resp.Content)
+	if req.Schema == nil {
+		resp, err := p.ask(ctx, req, tell)
 		if err != nil {
 			return resp, err
 		}
-		resp.Parsed = parsed
+		return resp, checkCalls(req, resp)
 	}
-	return resp, nil
+	answer, err := compileSchema(req.Schema)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.ask(ctx, req, nil)
+	switch {
+	case kernel.CodeOf(err) == kernel.CodeUnsupported:
+		return p.askByWords(ctx, req, answer)
+	case err != nil:
+		return resp, err
+	case len(resp.ToolCalls) > 0: // the answer is yet to come
+		return resp, checkCalls(req, resp)
+	}
+	resp.Parsed, err = parseAnswer(answer, resp.Content)
+	return resp, err
+}
+
+// ask has the model answer once, at the run's expense.
+func (p *Port) ask(ctx context.Context, req *Request, tell func(piece string)) (resp *Response, err error) {
+	model := req.Model
+	if model == "" {
+		model = p.complete
+	}
+	call := kernel.LLMCall{Model: model, Input: promptTokens(req), Output: int64(req.MaxTokens)}
+	err = charge(ctx, call, func(ctx context.Context, output int64) (string, Usage, error) {
+		bounded := *req
+		bounded.MaxTokens = int(min(output, maxTokens))
+		if resp, err = p.send(ctx, &bounded, tell); err != nil {
+			return model, Usage{}, portError(ctx, err)
+		}
+		return resp.Model, resp.Usage, checkSize(resp)
+	})
+	return resp, err
+}
+
+func (p *Port) send(ctx context.Context, req *Request, tell func(piece string)) (*Response, error) {
+	if tell == nil {
+		return p.driver.Complete(ctx, req)
+	}
+	if streamer, ok := p.driver.(driver.Streamer); ok {
+		return streamer.Stream(ctx, req, tell)
+	}
+	resp, err := p.driver.Complete(ctx, req)
+	if err == nil && resp.Content != "" {
+		tell(resp.Content)
+	}
+	return resp, err
+}
+
+// maxAnswerBytes bounds an answer, with its calls of tools.
+const maxAnswerBytes = 8 << 20
+
+func checkSize(resp *Response) error {
+	size := len(resp.Content)
+	for _, c := range resp.ToolCalls {
+		size += len(c.Name) + len(c.Arguments) + len(c.Signature)
+	}
+	if size > maxAnswerBytes {
+		return &kernel.Error{Code: kernel.CodeLimit, What: "the model's answer is too large", Why: fmt.Sprintf("it has %d bytes, the limit is %d", size, maxAnswerBytes), Fix: "have it answer less, for example with max_tokens"}
+	}
+	return nil
 }
 
 // portError gives a driver's error a code. The context's end wins over what the
@@ -76,4 +146,24 @@ func portError(ctx context.Context, err error) error {
 		return err
 	}
 	return &kernel.Error{Code: kernel.CodeFailed, What: "the model's call failed", Why: kernel.Quote(err.Error()), Err: err}
+}
+
+// promptTokens estimates what of a request the model reads.
+func promptTokens(req *Request) int64 {
+	n := driver.PromptTokens(req.Messages)
+	for _, t := range req.Tools {
+		n += driver.TextTokens(t.Name) + driver.TextTokens(t.Description) + jsonTokens(t.Parameters)
+	}
+	return n + jsonTokens(req.Schema)
+}
+
+func jsonTokens(doc map[string]any) int64 {
+	if doc == nil {
+		return 0
+	}
+	text, err := kernel.EncodeJSON(doc)
+	if err != nil {
+		return 0
+	}
+	return driver.TextTokens(string(text))
 }

@@ -54,7 +54,7 @@ func call(ctx context.Context, t *testing.T, f *fake, args string) (*kernel.Port
 func complete(t *testing.T, f *fake) ports.Op {
 	t.Helper()
 	ops := llm.New(f).Ops()
-	if len(ops) != 1 || ops[0].Name != "llm.complete" {
+	if len(ops) != 3 || ops[0].Name != "llm.complete" {
 		t.Fatalf("ops %+v, want llm.complete", ops)
 	}
 	return ops[0]
@@ -269,7 +269,7 @@ func TestLimitsOfRuns(t *testing.T) {
 		"none":              {kernel.Limits{}, 5, ""},
 		"no calls at all":   {kernel.Limits{LLMCalls: limit(0)}, 0, "limits.max_llm_calls is 0"},
 		"calls":             {kernel.Limits{LLMCalls: limit(2)}, 2, "limits.max_llm_calls is 2, and 2 of it is used"},
-		"tokens":            {kernel.Limits{Tokens: limit(31)}, 3, "limits.max_total_tokens is 31, and 45 of it is used"},
+		"tokens":            {kernel.Limits{Tokens: limit(31)}, 2, "limits.max_total_tokens is 31, and 30 of it is used"},
 		"money":             {kernel.Limits{CostUSD: limit(3)}, 2, "limits.max_cost_usd is 3, and 4 of it is used"},
 		"no money whatever": {kernel.Limits{CostUSD: limit(0)}, 0, "limits.max_cost_usd is 0"},
 	} {

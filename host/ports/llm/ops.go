@@ -2,7 +2,6 @@ package llm
 
 import (
 	"context"
-	"sync/atomic"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
@@ -10,17 +9,27 @@ import (
 
 // Ops returns the port's methods for the door:
 //
-//	llm.complete {messages: [{role, content}], model?, max_tokens?, temperature?, schema?}
-//	  -> {content, finish_reason, model, usage: {input_tokens, output_tokens, total_tokens, estimated?}, parsed?}
+//	llm.complete {messages: [{role, content, tool_calls?, tool_call_id?}], model?, max_tokens?, temperature?, schema?,
+//	  tools?: [{name, description?, parameters?}], tool_choice?: auto | none | required | {name}}
+//	  -> {content, finish_reason, model, usage: {input_tokens, output_tokens, total_tokens, estimated?}, parsed?,
+//	  tool_calls?: [{id, name, arguments, signature?, error?}]}
+//	llm.embed {texts: [text], model?, dimensions?} -> {embeddings: [[number]], model, usage}
+//	llm.batch {requests: [what llm.complete takes, without a model], model?}
+//	  -> {items: [{index, status: ok | error, error?: {code, message}, what llm.complete answers}], usage}
 //
 // A capability can restrict model. usage.estimated is there, and true, if the
-// model did not count; parsed is there if a schema was given. Every answer is
+// model did not count; parsed is there if a schema was given. A call of a tool whose error is
+// there cannot be made: the model is to be told of it. Every answer is
 // charged to the run, also one that the schema refuses.
 func (p *Port) Ops() []ports.Op {
-	return []ports.Op{{Name: "llm.complete", Guards: []string{"model"}, Func: p.complete}}
+	return []ports.Op{
+		{Name: "llm.complete", Guards: []string{"model"}, Func: p.completeOp},
+		{Name: "llm.embed", Guards: []string{"model"}, Func: p.embedOp},
+		{Name: "llm.batch", Guards: []string{"model"}, Func: p.batchOp},
+	}
 }
 
-func (p *Port) complete(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+func (p *Port) completeOp(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	if len(call.Body) > 0 {
 		return nil, argument("it takes no body")
 	}
@@ -28,78 +37,35 @@ func (p *Port) complete(ctx context.Context, call *kernel.PortCall) (*kernel.Por
 	if err != nil {
 		return nil, err
 	}
-	run := kernel.RunFrom(ctx)
-	if run == nil {
-		resp, err := p.Complete(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		return &kernel.PortReply{Value: replyValue(req, resp)}, nil
-	}
-	settle, err := run.StartLLM(ctx, int64(req.MaxTokens))
-	if err != nil {
-		return nil, err
-	}
-	outer := chargedIn(ctx)
-	inner := &charged{}
-	resp, err := p.Complete(context.WithValue(ctx, chargedKey{}, inner), req)
-	var used Usage
-	model := req.Model
-	if resp != nil { // also an answer of no use was paid
-		used, model = resp.Usage, resp.Model
-	}
-	input, output := inner.beyond(used)
-	outer.add(used, inner)
-	if serr := settle(model, input, output); err == nil {
-		err = serr
-	}
+	resp, err := p.Stream(ctx, req, call.Tell)
 	if err != nil {
 		return nil, err
 	}
 	return &kernel.PortReply{Value: replyValue(req, resp)}, nil
 }
 
-// charged is what the calls of a model have been charged for that were made in the
-// course of another one: a module that is the model asks another for its answer.
-type charged struct{ input, output atomic.Int64 }
-
-type chargedKey struct{}
-
-func chargedIn(ctx context.Context) *charged {
-	c, _ := ctx.Value(chargedKey{}).(*charged)
-	return c
-}
-
-// beyond is what of an answer's usage has not been charged: what a module says that
-// it used comes on top of nothing that it did use.
-func (c *charged) beyond(used Usage) (input, output int64) {
-	return max(0, used.InputTokens-c.input.Load()), max(0, used.OutputTokens-c.output.Load())
-}
-
-// add adds a call, with those in its course, to those of the call that it is in.
-func (c *charged) add(used Usage, inner *charged) {
-	if c != nil {
-		c.input.Add(max(used.InputTokens, inner.input.Load()))
-		c.output.Add(max(used.OutputTokens, inner.output.Load()))
+func usageValue(u Usage) map[string]any {
+	usage := map[string]any{
+		"input_tokens":  kernel.Number(u.InputTokens),
+		"output_tokens": kernel.Number(u.OutputTokens),
+		"total_tokens":  kernel.Number(u.TotalTokens),
 	}
+	if u.Estimated {
+		usage["estimated"] = true
+	}
+	return usage
 }
 
 func replyValue(req *Request, resp *Response) map[string]any {
-	usage := map[string]any{
-		"input_tokens":  kernel.Number(resp.Usage.InputTokens),
-		"output_tokens": kernel.Number(resp.Usage.OutputTokens),
-		"total_tokens":  kernel.Number(resp.Usage.TotalTokens),
-	}
-	if resp.Usage.Estimated {
-		usage["estimated"] = true
-	}
 	value := map[string]any{
 		"content":       resp.Content,
 		"finish_reason": resp.FinishReason,
 		"model":         resp.Model,
-		"usage":         usage,
+		"usage":         usageValue(resp.Usage),
 	}
-	if req.Schema != nil {
+	if len(resp.ToolCalls) > 0 {
+		value["tool_calls"] = callValues(resp.ToolCalls)
+	} else if req.Schema != nil {
 		value["parsed"] = resp.Parsed
 	}
 	return value

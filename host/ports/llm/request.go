@@ -16,6 +16,9 @@ const (
 	maxPromptBytes = 8 << 20
 )
 
+// maxTokens is the most that an answer can be bounded to.
+const maxTokens = 1<<31 - 1
+
 // maxTemperature is the highest that any known model takes.
 const maxTemperature = 2
 
@@ -31,11 +34,14 @@ func checkRequest(req *Request) error {
 	size := 0
 	for i, m := range req.Messages {
 		switch m.Role {
-		case driver.System, driver.User, driver.Assistant:
+		case driver.System, driver.User, driver.Assistant, driver.Tool:
 		default:
-			return argument("messages[%d].role is %q; it is one of system, user, assistant", i, kernel.Quote(string(m.Role)))
+			return argument("messages[%d].role is %q; it is one of system, user, assistant, tool", i, kernel.Quote(string(m.Role)))
 		}
 		size += len(m.Content)
+		for _, c := range m.ToolCalls {
+			size += len(c.Name) + len(c.Arguments)
+		}
 	}
 	if len(req.Messages) > maxMessages || size > maxPromptBytes {
 		return &kernel.Error{
@@ -50,7 +56,7 @@ func checkRequest(req *Request) error {
 	if t := req.Temperature; t != nil && !(*t >= 0 && *t <= maxTemperature) {
 		return argument("temperature is %v; it is from 0 to %d", *t, maxTemperature)
 	}
-	return nil
+	return checkTools(req)
 }
 
 // parseRequest reads the arguments of llm.complete.
@@ -69,8 +75,12 @@ func parseRequest(args map[string]any) (*Request, error) {
 			req.Temperature, err = parseTemperature(value)
 		case "schema":
 			req.Schema, err = parseSchema(value)
+		case "tools":
+			req.Tools, err = parseTools(value)
+		case "tool_choice":
+			req.ToolChoice, err = parseToolChoice(value)
 		default:
-			err = argument("unknown argument %q; it takes messages, model, max_tokens, temperature, schema", kernel.Quote(name))
+			err = argument("unknown argument %q; it takes messages, model, max_tokens, temperature, schema, tools, tool_choice", kernel.Quote(name))
 		}
 		if err != nil {
 			return nil, err
@@ -93,19 +103,43 @@ func parseMessages(value any) ([]Message, error) {
 		if !ok {
 			return nil, argument("messages[%d] must be an object {role, content}", i)
 		}
-		role, isRole := m["role"].(string)
-		content, isContent := m["content"].(string)
-		if !isRole || !isContent {
-			return nil, argument("messages[%d] must have a role and a content, both strings", i)
+		message, err := parseMessage(i, m)
+		if err != nil {
+			return nil, err
 		}
-		for name := range m {
-			if name != "role" && name != "content" {
-				return nil, argument("messages[%d] has an unknown member %q; it takes role and content", i, kernel.Quote(name))
-			}
-		}
-		messages[i] = Message{Role: parseRole(role), Content: content}
+		messages[i] = message
 	}
 	return messages, nil
+}
+
+func parseMessage(i int, m map[string]any) (Message, error) {
+	role, isRole := m["role"].(string)
+	content, isContent := m["content"].(string)
+	if m["content"] == nil && m["tool_calls"] != nil { // as OpenAI has it
+		isContent = true
+	}
+	if !isRole || !isContent {
+		return Message{}, argument("messages[%d] must have a role and a content, both strings", i)
+	}
+	message := Message{Role: parseRole(role), Content: content}
+	for name, v := range m {
+		switch name {
+		case "role", "content":
+		case "tool_calls":
+			var err error
+			if message.ToolCalls, err = parseToolCalls(i, v); err != nil {
+				return message, err
+			}
+		case "tool_call_id":
+			var ok bool
+			if message.CallID, ok = v.(string); !ok {
+				return message, argument("messages[%d].tool_call_id must be a string", i)
+			}
+		default:
+			return message, argument("messages[%d] has an unknown member %q; it takes role, content, tool_calls and tool_call_id", i, kernel.Quote(name))
+		}
+	}
+	return message, nil
 }
 
 // parseRole knows hexDAG's other names for two of the roles.

@@ -1,8 +1,8 @@
 // Package guest is a backend of the llm port: whoever does its one operation, which a
 // module is by exporting port_call:
 //
-//	llm.complete {messages: [{role, content}], model?, max_tokens?, temperature?, schema?}
-//	  -> {content, finish_reason?, model?, usage?: {input_tokens, output_tokens}}
+//	llm.complete {messages: [{role, content, tool_calls?, tool_call_id?}], model?, max_tokens?, temperature?, schema?, tools?, tool_choice?}
+//	  -> {content, finish_reason?, model?, usage?: {input_tokens, output_tokens}, tool_calls?: [{id?, name, arguments}]}
 //
 // The host has seen to it that the request is one, and holds the answer to the schema.
 // finish_reason is stop where it is left out, and usage is estimated. An answer may also
@@ -39,7 +39,18 @@ func New(name string, do kernel.PortFunc) *Model { return &Model{name: name, do:
 func arguments(req *driver.Request) map[string]any {
 	messages := make([]any, len(req.Messages))
 	for i, m := range req.Messages {
-		messages[i] = map[string]any{"role": string(m.Role), "content": m.Content}
+		message := map[string]any{"role": string(m.Role), "content": m.Content}
+		if len(m.ToolCalls) > 0 {
+			calls := make([]any, len(m.ToolCalls))
+			for j, c := range m.ToolCalls {
+				calls[j] = callOf(c)
+			}
+			message["tool_calls"] = calls
+		}
+		if m.CallID != "" {
+			message["tool_call_id"] = m.CallID
+		}
+		messages[i] = message
 	}
 	args := map[string]any{"messages": messages}
 	if req.Model != "" {
@@ -54,7 +65,38 @@ func arguments(req *driver.Request) map[string]any {
 	if req.Schema != nil {
 		args["schema"] = req.Schema
 	}
+	if len(req.Tools) > 0 {
+		tools := make([]any, len(req.Tools))
+		for i, t := range req.Tools {
+			tool := map[string]any{"name": t.Name, "description": t.Description}
+			if t.Parameters != nil {
+				tool["parameters"] = t.Parameters
+			}
+			tools[i] = tool
+		}
+		args["tools"] = tools
+	}
+	switch c := req.ToolChoice; {
+	case c.Name != "":
+		args["tool_choice"] = map[string]any{"name": c.Name}
+	case c.Mode != "":
+		args["tool_choice"] = string(c.Mode)
+	}
 	return args
+}
+
+// callOf is a call as llm.complete answers it: with its arguments as an object, where they are one.
+func callOf(c driver.ToolCall) map[string]any {
+	call := map[string]any{"id": c.ID, "name": c.Name, "arguments": c.Arguments}
+	if args, err := kernel.DecodeJSON([]byte(c.Arguments)); err == nil {
+		if _, ok := args.(map[string]any); ok {
+			call["arguments"] = args
+		}
+	}
+	if c.Signature != "" {
+		call["signature"] = c.Signature
+	}
+	return call
 }
 
 // Complete implements [driver.LLM].
@@ -73,15 +115,22 @@ func (m *Model) Complete(ctx context.Context, req *driver.Request) (*driver.Resp
 			Total     json.RawMessage `json:"total_tokens"` // the host adds up by itself
 			Estimated bool            `json:"estimated"`
 		} `json:"usage"`
-		Parsed json.RawMessage `json:"parsed"` // and parses
+		Parsed    json.RawMessage `json:"parsed"` // and parses
+		ToolCalls []toolCall      `json:"tool_calls"`
 	}
 	if err := kernel.FromValue(reply.Value, &answer); err != nil {
 		return nil, broken(err.Error())
 	}
+	if answer.Content == nil && len(answer.ToolCalls) > 0 {
+		answer.Content = new(string)
+	}
 	if answer.Content == nil {
 		return nil, broken("it has no content")
 	}
-	resp := &driver.Response{Content: *answer.Content, FinishReason: cmp.Or(answer.FinishReason, "stop"), Model: cmp.Or(answer.Model, req.Model, m.name)}
+	resp := &driver.Response{Content: *answer.Content, FinishReason: cmp.Or(answer.FinishReason, driver.Stop), Model: cmp.Or(answer.Model, req.Model, m.name)}
+	for _, c := range answer.ToolCalls {
+		resp.ToolCalls = append(resp.ToolCalls, c.call())
+	}
 	if u := answer.Usage; u == nil {
 		resp.Usage = driver.Estimate(req.Messages, resp.Content)
 	} else if u.Input < 0 || u.Output < 0 || u.Input > maxTokens || u.Output > maxTokens {
@@ -90,6 +139,23 @@ func (m *Model) Complete(ctx context.Context, req *driver.Request) (*driver.Resp
 		resp.Usage = driver.Usage{InputTokens: u.Input, OutputTokens: u.Output, TotalTokens: u.Input + u.Output, Estimated: u.Estimated}
 	}
 	return resp, nil
+}
+
+// toolCall is a call in an answer. Error is what the host made of it before.
+type toolCall struct {
+	ID        string          `json:"id"`
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"`
+	Signature string          `json:"signature"`
+	Error     string          `json:"error"`
+}
+
+func (c *toolCall) call() driver.ToolCall {
+	text := string(c.Arguments)
+	if unquoted := ""; json.Unmarshal(c.Arguments, &unquoted) == nil { // a text, or null
+		text = unquoted
+	}
+	return driver.ToolCall{ID: c.ID, Name: c.Name, Arguments: text, Signature: c.Signature}
 }
 
 func broken(why string) error {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
@@ -99,7 +100,7 @@ func TestRequestAndAnswer(t *testing.T) {
 		Messages: []driver.Message{{Role: driver.System, Content: "s"}, {Role: driver.User, Content: "u"}},
 		Model:    "big", MaxTokens: 9, Temperature: &warm, Schema: map[string]any{"type": "object"},
 	})
-	if err != nil || *resp != (driver.Response{Content: "yes", FinishReason: "length", Model: "own", Usage: driver.Usage{InputTokens: 7, OutputTokens: 2, TotalTokens: 9}}) {
+	if err != nil || !cmp.Equal(*resp, driver.Response{Content: "yes", FinishReason: "length", Model: "own", Usage: driver.Usage{InputTokens: 7, OutputTokens: 2, TotalTokens: 9}}) {
 		t.Errorf("%+v, %v", resp, err)
 	}
 	want := `{"max_tokens":9,"messages":[{"content":"s","role":"system"},{"content":"u","role":"user"}],"model":"big","schema":{"type":"object"},"temperature":0.25}`

@@ -9,6 +9,7 @@ package mockllm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,8 @@ import (
 // Config is the script. Without responses, rules and a default, every answer is
 // {"result": "Mock response"}, as hexDAG's.
 type Config struct {
-	// Responses are strings, or values that are answered as JSON.
+	// Responses are strings, or values that are answered as JSON. Where the request has tools, an object {tool_calls:
+	// [{name, arguments}], content} is answered as calls of them; so it is in rules and Default.
 	Responses []any  `json:"responses"`
 	Rules     []Rule `json:"rules"`
 	// Default answers what no rule matches: a string, or a value that is answered
@@ -40,16 +42,18 @@ type Rule struct {
 	// Reply is a string, or a value that is answered as JSON. In its strings,
 	// ${name} is what the expressions' group of that name captured.
 	Reply any `json:"reply"`
+	// After has the rule match only where the last message is the result of the tool of this name.
+	After string `json:"after"`
 }
 
 // model is safe for concurrent use: next is its only state.
 type model struct {
 	name      string
 	delay     time.Duration
-	responses []string
+	responses []reply
 	next      atomic.Int64
 	rules     []rule
-	fallback  *string
+	fallback  *reply
 	source    string // of the rules, for errors
 }
 
@@ -99,11 +103,11 @@ func build(cfg Config) (*model, error) {
 
 func (m *model) script(cfg Config) error {
 	for i, r := range cfg.Responses {
-		text, err := encode(r)
+		said, err := encode(r)
 		if err != nil {
 			return fmt.Errorf("responses[%d]: %w", i, err)
 		}
-		m.responses = append(m.responses, text)
+		m.responses = append(m.responses, said)
 	}
 	for i, r := range cfg.Rules {
 		compiled, err := compile(r)
@@ -113,21 +117,60 @@ func (m *model) script(cfg Config) error {
 		m.rules = append(m.rules, compiled)
 	}
 	if cfg.Default != nil {
-		text, err := encode(cfg.Default)
+		said, err := encode(cfg.Default)
 		if err != nil {
 			return fmt.Errorf("default: %w", err)
 		}
-		m.fallback = &text
+		m.fallback = &said
 	}
 	return nil
 }
 
-// encode returns an answer's text: a string as it is, anything else as JSON.
-func encode(answer any) (string, error) {
+// reply is an answer made ready.
+type reply struct {
+	text    string
+	content string            // with calls
+	calls   []driver.ToolCall // where it has any, and the request tools
+}
+
+// encode returns an answer: a string as it is, anything else as JSON.
+func encode(answer any) (reply, error) {
 	if text, ok := answer.(string); ok {
-		return text, nil
+		return reply{text: text}, nil
 	}
 	text, err := kernel.EncodeJSON(answer)
+	if err != nil {
+		return reply{}, err
+	}
+	r := reply{text: string(text)}
+	fields, _ := answer.(map[string]any)
+	list, _ := fields["tool_calls"].([]any)
+	for i, item := range list {
+		c, _ := item.(map[string]any)
+		name, ok := c["name"].(string)
+		if !ok {
+			return r, fmt.Errorf("tool_calls[%d] must be {name, arguments}", i)
+		}
+		args, err := argumentsOf(c["arguments"])
+		if err != nil {
+			return r, fmt.Errorf("tool_calls[%d]: %w", i, err)
+		}
+		r.calls = append(r.calls, driver.ToolCall{Name: name, Arguments: args})
+	}
+	r.content, _ = fields["content"].(string)
+	return r, nil
+}
+
+// argumentsOf returns the text of a call's arguments: a string as it is, so that a script can have
+// a model write what is no JSON.
+func argumentsOf(v any) (string, error) {
+	switch v := v.(type) {
+	case nil:
+		return "{}", nil
+	case string:
+		return v, nil
+	}
+	text, err := kernel.EncodeJSON(v)
 	return string(text), err
 }
 
@@ -141,40 +184,75 @@ func (m *model) Complete(ctx context.Context, req *driver.Request) (*driver.Resp
 	if err != nil {
 		return nil, err
 	}
-	name := m.name
+	r := &driver.Response{Content: answer.text, FinishReason: driver.Stop, Model: m.name}
 	if req.Model != "" {
-		name = req.Model
+		r.Model = req.Model
 	}
-	return &driver.Response{
-		Content:      answer,
-		FinishReason: "stop",
-		Model:        name,
-		Usage:        driver.Estimate(req.Messages, answer),
-	}, nil
+	if len(req.Tools) > 0 && len(answer.calls) > 0 {
+		r.Content, r.FinishReason, r.ToolCalls = answer.content, driver.ToolUse, slices.Clone(answer.calls)
+		for i := range r.ToolCalls {
+			r.ToolCalls[i].ID = fmt.Sprintf("call_%d_%d", len(req.Messages), i)
+		}
+	}
+	r.Usage = driver.Estimate(req.Messages, answer.text)
+	return r, nil
 }
+
+// Stream implements driver.Streamer: word by word.
+func (m *model) Stream(ctx context.Context, req *driver.Request, tell func(string)) (*driver.Response, error) {
+	r, err := m.Complete(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	for piece := range strings.SplitAfterSeq(r.Content, " ") {
+		if piece != "" {
+			tell(piece)
+		}
+	}
+	return r, nil
+}
+
+// DefaultModels implements driver.Named.
+func (m *model) DefaultModels() (complete, embed string) { return m.name, m.name }
 
 // Close does nothing.
 func (m *model) Close() error { return nil }
 
-func (m *model) answer(messages []driver.Message) (string, error) {
+func (m *model) answer(messages []driver.Message) (reply, error) {
 	if n := int64(len(m.responses)); n > 0 {
 		return m.responses[min(m.next.Add(1), n)-1], nil
 	}
 	text := userText(messages)
 	for _, r := range m.rules {
-		if groups, ok := r.match(text); ok {
+		if groups, ok := r.match(text); ok && (r.after == "" || r.after == answered(messages)) {
 			return encode(expand(r.reply, groups))
 		}
 	}
 	if m.fallback != nil {
 		return *m.fallback, nil
 	}
-	return "", &kernel.Error{
+	return reply{}, &kernel.Error{
 		Code: kernel.CodeFailed,
 		What: fmt.Sprintf("the mock model has no answer to %q", kernel.Quote(text)),
 		Why:  fmt.Sprintf("none of the %d rules of %s matches", len(m.rules), kernel.Quote(m.source)),
 		Fix:  "add a rule, or a default",
 	}
+}
+
+// answered returns the tool whose result the last message is; "" where it is something else.
+func answered(messages []driver.Message) string {
+	if len(messages) == 0 || messages[len(messages)-1].Role != driver.Tool {
+		return ""
+	}
+	id := messages[len(messages)-1].CallID
+	for _, m := range slices.Backward(messages) {
+		for _, c := range m.ToolCalls {
+			if c.ID == id {
+				return c.Name
+			}
+		}
+	}
+	return ""
 }
 
 func userText(messages []driver.Message) string {

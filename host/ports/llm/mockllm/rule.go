@@ -32,10 +32,11 @@ var placeholder = regexp.MustCompile(`\$\{(\w+)\}`)
 type rule struct {
 	patterns []*regexp.Regexp
 	reply    any
+	after    string
 }
 
 func compile(r Rule) (rule, error) {
-	out := rule{reply: r.Reply}
+	out := rule{reply: r.Reply, after: r.After}
 	if len(r.Match) == 0 || r.Reply == nil {
 		return out, fmt.Errorf("it must have match and reply")
 	}

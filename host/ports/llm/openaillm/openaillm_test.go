@@ -15,6 +15,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/llm"
 	"github.com/hexdag/hexdag/host/ports/llm/driver"
+	"github.com/hexdag/hexdag/host/ports/llm/endpoint"
 	"github.com/hexdag/hexdag/host/ports/llm/llmtest"
 	"github.com/hexdag/hexdag/host/ports/llm/openaillm"
 	"go.uber.org/goleak"
@@ -166,7 +167,8 @@ func TestErrors(t *testing.T) {
 		{"401", status(401, "invalid_api_key", "Incorrect API key provided: sk-te*****ghij"), kernel.CodeUnavailable, "the environment variable TEST_LLM_KEY"},
 		{"403", status(403, "", "no"), kernel.CodeUnavailable, "the environment variable TEST_LLM_KEY"},
 		{"404", status(404, "model_not_found", "The model `x` does not exist"), kernel.CodeNotFound, "The model `x` does not exist"},
-		{"400", status(400, "context_length_exceeded", "too long\x1b[2J"), kernel.CodeFailed, `too long\x1b[2J`},
+		{"400", status(400, "", "bad\x1b[2J"), kernel.CodeArguments, `bad\x1b[2J`},
+		{"too long", status(400, "context_length_exceeded", "it has 9000 tokens"), kernel.CodeLimit, "the conversation is too long for the model: 400 it has 9000 tokens"},
 		{"quota", status(429, "insufficient_quota", "You exceeded your current quota"), kernel.CodeUnavailable, "used up"},
 		{"500", status(500, "", "The server had an error"), kernel.CodeUnavailable, "The server had an error"},
 		{"502 of a proxy", raw(502, "text/html", "<html>Bad Gateway</html>"), kernel.CodeUnavailable, "502"},
@@ -369,7 +371,7 @@ func TestBadConfig(t *testing.T) {
 }
 
 func TestSecretHidesItself(t *testing.T) {
-	cfg := openaillm.Config{APIKey: testKey}
+	cfg := openaillm.Config{Config: endpoint.Config{APIKey: testKey}}
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)

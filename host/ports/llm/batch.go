@@ -1,0 +1,135 @@
+package llm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// The bounds of a batch.
+const (
+	maxBatch   = 256
+	batchAtOne = 8 // requests at once
+)
+
+// BatchItem is what came of one request of a batch.
+type BatchItem struct {
+	Response *Response
+	Err      error
+}
+
+func batchArgument(format string, args ...any) error {
+	return &kernel.Error{Code: kernel.CodeArguments, What: "llm.batch: " + fmt.Sprintf(format, args...)}
+}
+
+// Batch is Complete for each of the requests, several at once; what came of them is in their order. One that
+// fails fails alone, also for want of money. The error is of CodeArguments, or that of a context that ended.
+func (p *Port) Batch(ctx context.Context, reqs []*Request) ([]BatchItem, error) {
+	if len(reqs) == 0 || len(reqs) > maxBatch {
+		return nil, batchArgument("requests has %d items; it has from 1 to %d", len(reqs), maxBatch)
+	}
+	items := make([]BatchItem, len(reqs))
+	places := make(chan struct{}, batchAtOne)
+	var all sync.WaitGroup
+	for i, req := range reqs {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			items[i].Response, items[i].Err = kernel.Guarded(func() (*Response, error) { return p.Complete(ctx, req) })
+		})
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return items, kernel.ContextError(ctx)
+	}
+	return items, nil
+}
+
+func (p *Port) batchOp(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	if len(call.Body) > 0 {
+		return nil, batchArgument("it takes no body")
+	}
+	reqs, err := parseBatch(call.Args)
+	if err != nil {
+		return nil, err
+	}
+	items, err := p.Batch(ctx, reqs)
+	if err != nil {
+		return nil, err
+	}
+	var total Usage
+	values := make([]any, len(items))
+	for i, item := range items {
+		v := map[string]any{"status": "ok"}
+		if item.Response != nil {
+			total = sum(total, item.Response.Usage)
+		}
+		if item.Err != nil {
+			v["status"], v["error"] = "error", errorValue(item.Err)
+			if item.Response != nil {
+				v["usage"] = usageValue(item.Response.Usage)
+			}
+		} else {
+			for name, member := range replyValue(reqs[i], item.Response) {
+				v[name] = member
+			}
+		}
+		v["index"] = kernel.Number(int64(i))
+		values[i] = v
+	}
+	return &kernel.PortReply{Value: map[string]any{"items": values, "usage": usageValue(total)}}, nil
+}
+
+func errorValue(err error) map[string]any {
+	v := map[string]any{"code": string(kernel.CodeOf(err)), "message": err.Error()}
+	var known *kernel.Error
+	if errors.As(err, &known) && known.RetryAfter > 0 {
+		v["retry_after_ms"] = kernel.Number(known.RetryAfter.Milliseconds())
+	}
+	return v
+}
+
+// parseBatch reads {requests: [...], model?}: a capability restricts the model of all.
+func parseBatch(args map[string]any) ([]*Request, error) {
+	var list []any
+	model := ""
+	for name, value := range args {
+		switch name {
+		case "requests":
+			var ok bool
+			if list, ok = value.([]any); !ok {
+				return nil, batchArgument("requests must be a list of {messages, ...}")
+			}
+		case "model":
+			var err error
+			if model, err = parseModel(value); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, batchArgument("unknown argument %q; it takes requests, model", kernel.Quote(name))
+		}
+	}
+	if len(list) > maxBatch {
+		return nil, batchArgument("requests has %d items; it has from 1 to %d", len(list), maxBatch)
+	}
+	reqs := make([]*Request, len(list))
+	for i, item := range list {
+		one, ok := item.(map[string]any)
+		if !ok {
+			return nil, batchArgument("requests[%d] must be an object {messages, ...}", i)
+		}
+		if _, own := one["model"]; own {
+			return nil, batchArgument("requests[%d] has a model of its own; name one for all beside requests", i)
+		}
+		req, err := parseRequest(one)
+		if err != nil {
+			return nil, batchArgument("requests[%d]: %v", i, err)
+		}
+		req.Model = model
+		reqs[i] = req
+	}
+	return reqs, nil
+}
