@@ -178,6 +178,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	h.approvals = approvals.New(approvalsFile(stateOf(h.config)))
 	h.closers.add(func(context.Context) error { return h.approvals.Close() })
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
+	h.spending.Limits = kernel.Limits{Tokens: h.config.TenantLimits.Tokens, CostUSD: h.config.TenantLimits.CostUSD}
 	h.closers.add(func(context.Context) error { return log.Close() })
 	if h.runtime, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(h.cache, "modules"), Worker: opts.CompileWorker, Log: opts.Log, Engine: sandbox.Engine(opts.Engine), Tenants: h.config.TenantLimits.TenantLimits}); err != nil {
 		if kernel.CodeOf(err) != kernel.CodeInternal {

@@ -68,7 +68,7 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable,
 		Budgets: h.budgets(),
 	}
-	run.Spending.Price = h.price
+	run.Spending.Price, run.Spending.Within = h.price, &h.spending
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
 		run.Fresh, run.Durable = run.Fresh || opts.Parent.Fresh, run.Durable || opts.Parent.Durable
@@ -77,14 +77,14 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	return run
 }
 
-// price answers what a model costs.
+// price answers what a model costs: what the operator says, or else its provider's list.
 func (h *Host) price(model string) (kernel.Price, bool) {
 	for _, p := range h.config.Prices {
 		if abi.Match(p.Model, model) {
 			return p.Price, true
 		}
 	}
-	return kernel.Price{}, false
+	return prices.Of(model)
 }
 
 // run runs or resumes, on record, and keeps what a suspended run goes on with.

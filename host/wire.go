@@ -25,7 +25,6 @@ import (
 	"github.com/hexdag/hexdag/host/ports/database/sqlitedb"
 	"github.com/hexdag/hexdag/host/ports/llm"
 	"github.com/hexdag/hexdag/host/ports/llm/mockllm"
-	"github.com/hexdag/hexdag/host/ports/llm/openaillm"
 	"github.com/hexdag/hexdag/host/ports/metrics"
 	"github.com/hexdag/hexdag/host/ports/middleware"
 )
@@ -45,6 +44,8 @@ func adapters() map[string]map[string]opener {
 		"llm": {
 			"mock": openMock, "mock_llm": openMock, "llm:mock": openMock, "MockLLM": openMock,
 			"openai": openOpenAI, "open_ai_adapter": openOpenAI, "llm:openai": openOpenAI, "OpenAIAdapter": openOpenAI,
+			"anthropic": openAnthropic, "anthropic_adapter": openAnthropic, "llm:anthropic": openAnthropic, "AnthropicAdapter": openAnthropic,
+			"google": openGoogle, "gemini": openGoogle, "llm:google": openGoogle, "replay": openReplay,
 		},
 		"database":      {"sqlite": openSQLite, "postgres": openPostgres, "memory": openMemoryDatabase},
 		"artifacts":     artifactAdapters(),
@@ -192,37 +193,6 @@ func (o opening) path(config map[string]any, key, dir string) error {
 	return nil
 }
 
-func openMock(o opening, config map[string]any, dir string) ([]ports.Op, error) {
-	if err := o.path(config, "rules_file", dir); err != nil {
-		return nil, err
-	}
-	if file, ok := config["rules_file"].(string); ok {
-		rules, err := pipeline.ReadData(file)
-		if err != nil {
-			return nil, err
-		}
-		for name, v := range rules {
-			config[name] = v
-		}
-	}
-	d, err := mockllm.FromConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	port := llm.New(d)
-	o.closers.add(func(context.Context) error { return port.Close() })
-	return port.Ops(), nil
-}
-
-// endpoint refuses a model of a pipeline's own that the operator does not list.
-func (o opening) endpoint(config map[string]any) error {
-	address, given := config["base_url"].(string)
-	if !given {
-		address = "https://api.openai.com"
-	}
-	return o.reach("the model", address)
-}
-
 // reach refuses a server of a pipeline's own adapter that the operator does not list: it
 // would be a way out beside the http port.
 func (o opening) reach(what, address string) error {
@@ -237,35 +207,6 @@ func (o opening) reach(what, address string) error {
 		return nil
 	}
 	return &kernel.Error{Code: kernel.CodeConfig, What: "a pipeline may not send to " + what + " at " + kernel.Quote(host), Why: "the operator's endpoints do not list it", Fix: "have the operator add endpoints: [" + kernel.Quote(host) + "] to the configuration, or configure the port there"}
-}
-
-// key resolves api_key_env of a pipeline's own adapter by what the operator lets
-// pipelines read: it would otherwise send any variable to an endpoint of its choice.
-func (o opening) key(config map[string]any) error {
-	name, ok := config["api_key_env"].(string)
-	if !o.own || !ok {
-		return nil
-	}
-	value, set := o.host.env(name)
-	if !set {
-		return &kernel.Error{Code: kernel.CodeConfig, What: "the environment variable " + kernel.Quote(name) + " is not set, or not for a pipeline to read", Fix: "set it, and, where there is a configuration, list it there under env"}
-	}
-	delete(config, "api_key_env")
-	config["api_key"] = value
-	return nil
-}
-
-func openOpenAI(o opening, config map[string]any, _ string) ([]ports.Op, error) {
-	if err := errors.Join(o.endpoint(config), o.key(config)); err != nil {
-		return nil, err
-	}
-	d, err := openaillm.FromConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	port := llm.New(d)
-	o.closers.add(func(context.Context) error { return port.Close() })
-	return port.Ops(), nil
 }
 
 func openSQLite(o opening, config map[string]any, dir string) ([]ports.Op, error) {

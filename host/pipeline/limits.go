@@ -12,7 +12,9 @@ import (
 // the defaults of the sandbox, and no limit of Fuel.
 type TenantLimits struct {
 	sandbox.TenantLimits
-	Fuel int64 // since the host was opened
+	Fuel int64 // since the host was opened; so are the others
+	// Tokens and CostUSD are what models take of the tenant, nil without a limit.
+	Tokens, CostUSD *float64
 }
 
 // RunLimits bounds what the modules of one run take together. Zero fields mean no
@@ -29,7 +31,7 @@ type RunLimits struct {
 // readLimits reads what the operator says of limits beside those of a module.
 func (c *Config) readLimits(spec *source.Section) {
 	if l := spec.Member("tenant_limits"); l != nil {
-		c.TenantLimits = TenantLimits{TenantLimits: sandbox.TenantLimits{Instances: l.Amount("instances"), Waiting: l.Amount("waiting")}, Fuel: int64(l.Amount("fuel"))}
+		c.TenantLimits = TenantLimits{TenantLimits: sandbox.TenantLimits{Instances: l.Amount("instances"), Waiting: l.Amount("waiting")}, Fuel: int64(l.Amount("fuel")), Tokens: l.Bound("tokens"), CostUSD: l.Bound("cost_usd")}
 		l.Rest()
 	}
 	if l := spec.Member("run_limits"); l != nil {

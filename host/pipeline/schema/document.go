@@ -170,7 +170,7 @@ func configDocument() object {
 				"adapter": choice("A file in the host's state, or a database that hosts share.", "sqlite", "postgres"), "config": open("Its configuration.", object{"path": text("sqlite: the file; journal.db in the host's state if it is left out."), "url": text("postgres: postgres://user:password@host/database."), "table": text("postgres: what the tables' names begin with; hexdag_journal if it is left out."), "ttl": positive("postgres: for how many seconds a host that has died keeps its runs; 15 if it is left out.")}),
 				"keep": seconds("The journals of runs that completed; 720h if it is left out."), "keep_failed": seconds("Those of the others; as keep if it is left out."), "max_runs": positive("How many of those that have ended are kept."),
 			}),
-			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened.")}),
+			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened."), "tokens": bound("Tokens of models since then."), "cost_usd": bound("US dollars that models have cost since then.")}),
 			"run_limits": closed("What the modules of one run take together.", object{
 				"deadline": seconds("Of the run."), "fuel": positive("Instructions."), "host_calls": positive("Calls of the host."), "log_lines": positive("Lines that modules log."), "bytes_in": positive("What the host gives to modules."), "bytes_out": positive("What they give the host."),
 			}),

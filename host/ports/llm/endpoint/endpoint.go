@@ -59,6 +59,8 @@ type Provider struct {
 	BaseURL string // of its own endpoint
 	Example string // of another
 	NeedKey bool
+	// Quiet hides from the client that an answer broke off, which it would log; Call knows of it.
+	Quiet bool
 	// Told reads what the endpoint said from an error of the client.
 	Told func(err error) Told
 }
@@ -168,9 +170,12 @@ func (p Provider) ConfigError(fix, format string, args ...any) error {
 func (e *Endpoint) Call(ctx context.Context, do func(ctx context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	var x exchange
+	x := exchange{quiet: e.provider.Quiet}
 	err := do(context.WithValue(limited, exchangeKey{}, &x))
 	var known *kernel.Error
+	if x.failed != nil {
+		err = x.failed
+	}
 	switch {
 	case err == nil:
 		return nil

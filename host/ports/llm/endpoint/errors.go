@@ -66,6 +66,8 @@ func (e *Endpoint) callError(x *exchange, err error) error {
 	switch {
 	case errors.As(err, &tooLarge):
 		return &kernel.Error{Code: kernel.CodeLimit, What: "the model's answer is too large", Why: tooLarge.Error()}
+	case x.status >= http.StatusMultipleChoices && x.status < http.StatusBadRequest:
+		return e.statusError(x, Told{})
 	case x.status == 0 || errors.As(err, &brokenOff):
 		return &kernel.Error{
 			Code: kernel.CodeUnavailable, What: "the model's endpoint cannot be reached, or broke off",

@@ -18,6 +18,8 @@ const (
 type exchange struct {
 	status int
 	header http.Header
+	quiet  bool  // failed is the end, to the client
+	failed error // of reading the answer
 }
 
 type exchangeKey struct{}
@@ -29,7 +31,7 @@ type cappedTransport struct{ next http.RoundTripper }
 func (t *cappedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x, _ := req.Context().Value(exchangeKey{}).(*exchange)
 	if x != nil {
-		*x = exchange{}
+		*x = exchange{quiet: x.quiet}
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
@@ -42,7 +44,7 @@ func (t *cappedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		limit = maxStreamBytes
 	}
-	resp.Body = &cappedBody{ReadCloser: resp.Body, limit: limit, left: limit}
+	resp.Body = &cappedBody{ReadCloser: resp.Body, limit: limit, left: limit, of: x}
 	return resp, nil
 }
 
@@ -50,6 +52,7 @@ type cappedBody struct {
 	io.ReadCloser
 	limit, left int64
 	failed      error
+	of          *exchange // nil outside Call
 }
 
 // Read fails once more than the limit was read, and marks the errors of the
@@ -66,6 +69,9 @@ func (b *cappedBody) Read(p []byte) (int, error) {
 		b.failed = &brokenOffError{cause: err}
 	default:
 		return n, err
+	}
+	if b.of != nil && b.of.quiet {
+		b.of.failed, b.failed = b.failed, io.EOF
 	}
 	return n, b.failed
 }

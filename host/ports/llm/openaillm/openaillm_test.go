@@ -1,7 +1,6 @@
 package openaillm_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,28 +12,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/ports/llm"
 	"github.com/hexdag/hexdag/host/ports/llm/driver"
 	"github.com/hexdag/hexdag/host/ports/llm/endpoint"
-	"github.com/hexdag/hexdag/host/ports/llm/llmtest"
 	"github.com/hexdag/hexdag/host/ports/llm/openaillm"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func TestConformance(t *testing.T) {
-	llmtest.Run(t, llmtest.Harness{
-		New: func(t *testing.T, answers map[string]string) driver.LLM {
-			return open(t, newServer(t, func(prompt string) string { return answers[prompt] }), nil)
-		},
-		Stall: func(t *testing.T) driver.LLM {
-			s := newServer(t, nil)
-			s.override = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-			return open(t, s, nil)
-		},
-	})
-}
 
 // open returns a driver for the server; config adds to its configuration.
 func open(t *testing.T, s *server, config map[string]any) driver.LLM {
@@ -245,128 +229,6 @@ func TestRateLimit(t *testing.T) {
 		if d := retry.RetryAfter; d < test.low || d > test.high {
 			t.Errorf("%s %s: delay %s, want %s to %s", test.header, test.value, d, test.low, test.high)
 		}
-	}
-}
-
-func TestConfiguredRetries(t *testing.T) {
-	s := newServer(t, nil)
-	s.override = func(w http.ResponseWriter, _ *http.Request) {
-		if s.requests() < 3 {
-			w.Header().Set("Retry-After-Ms", "1")
-			sendError(w, http.StatusServiceUnavailable, "", "", "overloaded")
-			return
-		}
-		sendJSON(w, http.StatusOK, completion("m", "hello", "at last"))
-	}
-	resp, err := open(t, s, map[string]any{"max_retries": json.Number("2")}).Complete(t.Context(), ask("hello"))
-	if err != nil || resp.Content != "at last" || s.requests() != 3 {
-		t.Errorf("response %+v, %v after %d requests", resp, err, s.requests())
-	}
-}
-
-func TestTimeout(t *testing.T) {
-	s := newServer(t, nil)
-	s.override = func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(http.StatusOK)
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-	}
-	_, err := open(t, s, map[string]any{"timeout": "30ms"}).Complete(t.Context(), ask("hello"))
-	if kernel.CodeOf(err) != kernel.CodeTimeout || !strings.Contains(err.Error(), "timeout is 30ms") {
-		t.Errorf("error %v, want code %q that names the setting", err, kernel.CodeTimeout)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(20*time.Millisecond, cancel)
-	_, err = llm.New(open(t, s, nil)).Complete(ctx, ask("hello"))
-	if kernel.CodeOf(err) != kernel.CodeCanceled {
-		t.Errorf("error %v, want code %q", err, kernel.CodeCanceled)
-	}
-}
-
-func TestHugeBody(t *testing.T) {
-	for _, status := range []int{http.StatusOK, http.StatusInternalServerError} {
-		s := newServer(t, nil)
-		s.override = func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(status)
-			chunk := []byte(strings.Repeat(" ", 1<<20))
-			for range 64 {
-				if _, err := w.Write(chunk); err != nil {
-					return
-				}
-			}
-		}
-		_, err := open(t, s, nil).Complete(t.Context(), ask("hello"))
-		if kernel.CodeOf(err) != kernel.CodeLimit {
-			t.Errorf("status %d: error %v, want code %q", status, err, kernel.CodeLimit)
-		}
-	}
-}
-
-func TestUnreachable(t *testing.T) {
-	s := newServer(t, nil)
-	s.Close()
-	_, err := open(t, s, nil).Complete(t.Context(), ask("hello"))
-	if kernel.CodeOf(err) != kernel.CodeUnavailable {
-		t.Errorf("error %v, want code %q", err, kernel.CodeUnavailable)
-	}
-}
-
-func TestEnvironmentDoesNotLeak(t *testing.T) {
-	for name, value := range map[string]string{
-		"OPENAI_API_KEY": "sk-ambient", "OPENAI_ADMIN_KEY": "sk-admin", "OPENAI_ORG_ID": "org-ambient",
-		"OPENAI_PROJECT_ID": "proj-ambient", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_CUSTOM_HEADERS": "X-Ambient: 1",
-	} {
-		t.Setenv(name, value)
-	}
-	s := newServer(t, nil)
-	s.override = func(w http.ResponseWriter, _ *http.Request) {
-		sendJSON(w, http.StatusOK, completion("m", "hello", "hi"))
-	}
-	if _, err := open(t, s, map[string]any{"api_key": nil}).Complete(t.Context(), ask("hello")); err != nil {
-		t.Fatal(err)
-	}
-	head, _ := s.last(t)
-	for name, values := range head {
-		if text := strings.Join(values, " "); strings.Contains(text, "ambient") || strings.Contains(text, "sk-") || name == "X-Ambient" || name == "Authorization" {
-			t.Errorf("header %s: %s came from the environment", name, text)
-		}
-	}
-}
-
-func TestNoModel(t *testing.T) {
-	s := newServer(t, nil)
-	_, err := open(t, s, map[string]any{"model": ""}).Complete(t.Context(), ask("hello"))
-	if kernel.CodeOf(err) != kernel.CodeArguments || s.requests() != 0 {
-		t.Errorf("error %v after %d requests, want code %q after none", err, s.requests(), kernel.CodeArguments)
-	}
-}
-
-func TestBadConfig(t *testing.T) {
-	t.Setenv("EMPTY_KEY", "")
-	t.Setenv("BROKEN_KEY", testKey+"\nX-Evil: 1")
-	for _, test := range []struct {
-		config map[string]any
-		says   string
-	}{
-		{map[string]any{"url": "http://x/v1"}, "url"},
-		{map[string]any{"base_url": "ftp://x/v1"}, "base_url"},
-		{map[string]any{"base_url": "https://me:" + testKey + "@x/v1"}, "base_url"},
-		{map[string]any{"base_url": "https://x/v1?key=" + testKey}, "base_url"},
-		{map[string]any{"base_url": "::"}, "base_url"},
-		{map[string]any{"timeout": "30"}, "timeout"},
-		{map[string]any{"timeout": "-1s"}, "timeout"},
-		{map[string]any{"max_retries": json.Number("-1")}, "max_retries"},
-		{map[string]any{"api_key": testKey, "api_key_env": "X"}, "both"},
-		{map[string]any{"api_key": []any{testKey}}, "api_key"},
-		{map[string]any{"api_key_env": "EMPTY_KEY"}, "EMPTY_KEY is not set"},
-		{map[string]any{"api_key_env": "BROKEN_KEY"}, "BROKEN_KEY holds a character"},
-	} {
-		_, err := openaillm.FromConfig(test.config)
-		if kernel.CodeOf(err) != kernel.CodeConfig || !strings.Contains(err.Error(), test.says) {
-			t.Errorf("%v: error %v, want code %q and %q", test.config, err, kernel.CodeConfig, test.says)
-		}
-		checkNoSecret(t, err)
 	}
 }
 

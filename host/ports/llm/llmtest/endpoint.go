@@ -1,0 +1,548 @@
+package llmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/llm"
+	"github.com/hexdag/hexdag/host/ports/llm/driver"
+	"github.com/hexdag/hexdag/host/testserver/llmserver"
+)
+
+// Endpoint is an adapter of a provider's protocol. It is held to all that Run asks, and to what becomes of
+// calls of tools, streams, schemas, embeddings and faults, against a server that speaks the protocol over HTTP.
+type Endpoint struct {
+	// Open returns the adapter for a server; config has base_url, model and api_key, as the adapter's own does.
+	Open func(config map[string]any) (driver.LLM, error)
+	// Path follows the server's address in base_url.
+	Path string
+	// Embeds says that it makes embeddings.
+	Embeds bool
+	// Quota says that the provider tells an account that is used up from a limit of the rate.
+	Quota bool
+}
+
+const testModel = "gemini-3-test" // of which Google wants signatures back
+
+func (e Endpoint) open(t *testing.T, s *llmserver.Server, more map[string]any) driver.LLM {
+	t.Helper()
+	config := map[string]any{"base_url": s.URL + e.Path, "model": testModel, "api_key": llmserver.Key}
+	if e.Embeds {
+		config["embedding_model"] = "embed-test"
+	}
+	for name, v := range more {
+		config[name] = v
+	}
+	d, err := e.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func (e Endpoint) asks(t *testing.T, model func(*llmserver.Question) llmserver.Answer) (*llm.Port, *llmserver.Server) {
+	t.Helper()
+	s := llmserver.New(t, model)
+	return llm.New(e.open(t, s, nil)), s
+}
+
+func says(text string) func(*llmserver.Question) llmserver.Answer {
+	return func(*llmserver.Question) llmserver.Answer { return llmserver.Answer{Text: text} }
+}
+
+func fails(f llmserver.Fault) func(*llmserver.Question) llmserver.Answer {
+	return func(*llmserver.Question) llmserver.Answer {
+		return llmserver.Answer{Text: strings.Repeat("some text ", 100), Fault: &f}
+	}
+}
+
+// RunEndpoint runs the suite.
+func RunEndpoint(t *testing.T, e Endpoint) {
+	Run(t, Harness{
+		New: func(t *testing.T, answers map[string]string) driver.LLM {
+			s := llmserver.New(t, func(q *llmserver.Question) llmserver.Answer { return llmserver.Answer{Text: answers[q.Prompt()]} })
+			return e.open(t, s, nil)
+		},
+		Stall: func(t *testing.T) driver.LLM {
+			return e.open(t, llmserver.New(t, fails(llmserver.Fault{Kind: llmserver.Stall})), nil)
+		},
+	})
+	t.Run("Question", e.testQuestion)
+	t.Run("ToolLoop", e.testToolLoop)
+	t.Run("ToolChoice", e.testToolChoice)
+	t.Run("BadCalls", e.testBadCalls)
+	t.Run("Length", e.testLength)
+	t.Run("Stream", e.testStream)
+	t.Run("Schema", e.testSchema)
+	t.Run("SchemaByWords", e.testSchemaByWords)
+	t.Run("Embed", e.testEmbed)
+	t.Run("Faults", e.testFaults)
+	t.Run("StreamFaults", e.testStreamFaults)
+	t.Run("RateLimit", e.testRateLimit)
+	t.Run("Retries", e.testRetries)
+	t.Run("Timeout", e.testTimeout)
+	t.Run("Secrecy", e.testSecrecy)
+	t.Run("NoModel", e.testNoModel)
+}
+
+func (e Endpoint) testQuestion(t *testing.T) {
+	var got *llmserver.Question
+	p, _ := e.asks(t, func(q *llmserver.Question) llmserver.Answer {
+		got = q
+		return llmserver.Answer{Text: "yes"}
+	})
+	warm := 0.5
+	resp, err := p.Complete(t.Context(), &llm.Request{
+		Messages: []llm.Message{{Role: driver.System, Content: "be brief"}, {Role: driver.User, Content: "one"}, {Role: driver.Assistant, Content: "1"}, {Role: driver.User, Content: "two"}},
+		Model:    "other", MaxTokens: 77, Temperature: &warm,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &llmserver.Question{
+		Protocol: got.Protocol, Model: "other", System: "be brief", MaxTokens: 77, Temperature: &warm,
+		Messages: []llmserver.Message{{Role: "user", Text: "one"}, {Role: "assistant", Text: "1"}, {Role: "user", Text: "two"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the endpoint was asked (-want +got):\n%s", diff)
+	}
+	if resp.Model != "other" || resp.Usage.Estimated || resp.Usage.InputTokens != 8+2+3*4 || resp.Usage.OutputTokens < 1 {
+		t.Errorf("%+v", resp)
+	}
+}
+
+var weather = driver.ToolSpec{
+	Name: "box.weather:now", Description: "the weather",
+	Parameters: map[string]any{
+		"type": "object", "required": []any{"city"}, "additionalProperties": false,
+		"properties": map[string]any{"city": map[string]any{"type": "string"}, "days": map[string]any{"type": "integer"}},
+	},
+}
+
+// A model calls tools, is told what they answer, and goes on; streamed or not.
+func (e Endpoint) testToolLoop(t *testing.T) {
+	for _, streamed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("streamed %v", streamed), func(t *testing.T) { e.toolLoop(t, streamed) })
+	}
+}
+
+func (e Endpoint) toolLoop(t *testing.T, streamed bool) {
+	var asked []*llmserver.Question
+	p, _ := e.asks(t, func(q *llmserver.Question) llmserver.Answer {
+		asked = append(asked, q)
+		if len(asked) > 1 {
+			return llmserver.Answer{Text: "It rains in Bonn."}
+		}
+		return llmserver.Answer{Text: "Let me see. ", Calls: []llmserver.Call{
+			{ID: "call_1", Name: q.Tools[0], Arguments: `{"city": "Bonn 日本", "days": 2}`}, {ID: "call_2", Name: q.Tools[0], Arguments: `{"city": "Rome"}`},
+		}}
+	})
+	req := &llm.Request{Messages: []llm.Message{{Role: driver.User, Content: "weather?"}}, Tools: []driver.ToolSpec{weather}}
+	ask := func() *llm.Response {
+		t.Helper()
+		var told strings.Builder
+		tell := func(piece string) { told.WriteString(piece) }
+		if !streamed {
+			tell = nil
+		}
+		resp, err := p.Stream(t.Context(), req, tell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if streamed && told.String() != resp.Content {
+			t.Errorf("told %q, answered %q", told.String(), resp.Content)
+		}
+		return resp
+	}
+	resp := ask()
+	if resp.FinishReason != driver.ToolUse || resp.Content != "Let me see. " || len(resp.ToolCalls) != 2 {
+		t.Fatalf("%+v", resp)
+	}
+	first, second := resp.ToolCalls[0], resp.ToolCalls[1]
+	if first.Name != weather.Name || first.Args["city"] != "Bonn 日本" || fmt.Sprint(first.Args["days"]) != "2" || first.Invalid != "" || first.ID == "" || first.ID == second.ID {
+		t.Errorf("%+v", resp.ToolCalls)
+	}
+	req.Messages = append(req.Messages,
+		llm.Message{Role: driver.Assistant, Content: resp.Content, ToolCalls: resp.ToolCalls},
+		llm.Message{Role: driver.Tool, CallID: first.ID, Content: "rain"}, llm.Message{Role: driver.Tool, CallID: second.ID, Content: "sun"})
+	if resp = ask(); resp.Content != "It rains in Bonn." || resp.FinishReason != driver.Stop || resp.ToolCalls != nil {
+		t.Errorf("%+v", resp)
+	}
+	got := asked[1].Messages
+	if len(got) != 4 || len(got[1].Calls) != 2 || got[2].Text != "rain" || got[3].Text != "sun" || got[2].Answers != got[1].Calls[0].ID || got[1].Calls[0].Name != asked[0].Tools[0] {
+		t.Errorf("the endpoint was told %+v", got)
+	}
+	if asked[0].Protocol == "google" && got[1].Calls[0].Signature != "signed:"+asked[0].Tools[0] {
+		t.Errorf("the signature came back as %q", got[1].Calls[0].Signature)
+	}
+}
+
+func (e Endpoint) testToolChoice(t *testing.T) {
+	var got *llmserver.Question
+	p, _ := e.asks(t, func(q *llmserver.Question) llmserver.Answer {
+		got = q
+		return llmserver.Answer{Text: "ok"}
+	})
+	for _, c := range []struct {
+		choice driver.ToolChoice
+		want   []string
+	}{
+		{driver.ToolChoice{}, []string{"", "auto"}}, {driver.ToolChoice{Mode: driver.Auto}, []string{"", "auto"}}, {driver.ToolChoice{Mode: driver.None}, []string{"none"}},
+		{driver.ToolChoice{Mode: driver.Required}, []string{"required"}}, {driver.ToolChoice{Name: weather.Name}, []string{"box_weather_now"}},
+	} {
+		// The second has, for an endpoint, the first one's name; the third begins with a digit.
+		tools := []driver.ToolSpec{weather, {Name: "box weather now"}, {Name: "3d"}}
+		_, err := p.Complete(t.Context(), &llm.Request{Messages: ask("hi").Messages, Tools: tools, ToolChoice: c.choice})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(" "+strings.Join(c.want, " ")+" ", " "+got.Choice+" ") || len(got.Tools) != 3 || got.Tools[1] != "box_weather_now_2" {
+			t.Errorf("%+v: choice %q of %q, want %q", c.choice, got.Choice, got.Tools, c.want)
+		}
+	}
+}
+
+// What a model makes up is told, and stops nothing.
+func (e Endpoint) testBadCalls(t *testing.T) {
+	p, _ := e.asks(t, func(q *llmserver.Question) llmserver.Answer {
+		return llmserver.Answer{Calls: []llmserver.Call{
+			{ID: "a", Name: "rm_rf", Arguments: `{}`}, {ID: "b", Name: q.Tools[0], Arguments: `{"city": 7}`}, {ID: "c", Name: q.Tools[0], Arguments: `[1]`}, {ID: "d", Name: q.Tools[0], Arguments: `{"city": "Bonn"`},
+		}}
+	})
+	for _, tell := range []func(string){nil, func(string) {}} {
+		resp, err := p.Stream(t.Context(), &llm.Request{Messages: ask("hi").Messages, Tools: []driver.ToolSpec{weather}}, tell)
+		if kernel.CodeOf(err) == kernel.CodeFailed && strings.Contains(err.Error(), "no usable answer") {
+			continue // a client that reads the arguments itself
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{"there is no tool rm_rf; there are box.weather:now", "break its parameters", "", ""} {
+			if c := resp.ToolCalls[i]; c.Invalid == "" || !strings.Contains(c.Invalid, want) {
+				t.Errorf("call %d: %+v, want %q", i, c, want)
+			}
+		}
+	}
+}
+
+func (e Endpoint) testLength(t *testing.T) {
+	p, _ := e.asks(t, func(*llmserver.Question) llmserver.Answer { return llmserver.Answer{Text: "and so", Length: true} })
+	for _, tell := range []func(string){nil, func(string) {}} {
+		resp, err := p.Stream(t.Context(), ask("hi"), tell)
+		if err != nil || resp.FinishReason != driver.Length || resp.Content != "and so" {
+			t.Errorf("%+v, %v", resp, err)
+		}
+	}
+}
+
+func (e Endpoint) testStream(t *testing.T) {
+	text := strings.Repeat("naïve 日本語 🦔 \"quoted\" \n", 50)
+	p, s := e.asks(t, says(text))
+	var told []string
+	resp, err := p.Stream(t.Context(), ask("hi"), func(piece string) { told = append(told, piece) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(told, ""); got != text || resp.Content != text || len(told) < 10 {
+		t.Errorf("%d pieces, %d bytes told, %d answered, of %d", len(told), len(got), len(resp.Content), len(text))
+	}
+	whole, err := p.Complete(t.Context(), ask("hi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(whole, resp); diff != "" {
+		t.Errorf("streamed it is another answer (-whole +streamed):\n%s", diff)
+	}
+	if n := len(s.Requests()); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+var person = map[string]any{
+	"type": "object", "required": []any{"name"},
+	"properties": map[string]any{
+		"name": map[string]any{"type": "string", "minLength": kernel.Number(1)},
+		"tags": map[string]any{"type": "array", "items": map[string]any{"type": "object", "properties": map[string]any{"t": map[string]any{"type": "integer", "minimum": kernel.Number(0)}}}},
+	},
+}
+
+// A model is held to a schema by the endpoint, as far as that can; the rest is checked.
+func (e Endpoint) testSchema(t *testing.T) {
+	answer := `{"name": "Ada"}`
+	var got *llmserver.Question
+	p, s := e.asks(t, func(q *llmserver.Question) llmserver.Answer {
+		got = q
+		return llmserver.Answer{Text: answer}
+	})
+	req := ask("who?")
+	req.Schema = person
+	resp, err := p.Complete(t.Context(), req)
+	if err != nil || got.Schema["type"] != "object" || fmt.Sprint(resp.Parsed) != "map[name:Ada]" {
+		t.Errorf("%+v, %v; the schema was %v", resp, err, got.Schema)
+	}
+	answer = `{"name": ""}`
+	if _, err = p.Complete(t.Context(), req); kernel.CodeOf(err) != kernel.CodeFailed || !strings.Contains(err.Error(), "breaks the schema") {
+		t.Errorf("an answer that breaks what the endpoint does not know: %v", err)
+	}
+	if n := len(s.Requests()); n != 2 {
+		t.Errorf("%d requests: it was asked again", n)
+	}
+}
+
+// Where an endpoint holds no model to a schema, the model is asked by words, and told what is wrong.
+func (e Endpoint) testSchemaByWords(t *testing.T) {
+	answers := []string{"Sure! The name is Ada.", "```json\n{\"name\": 7}\n```", "Here:\n```json\n{\"name\": \"Ada\"}\n```\nAnything else?"}
+	var asked []*llmserver.Question
+	s := llmserver.New(t, func(q *llmserver.Question) llmserver.Answer {
+		asked = append(asked, q)
+		return llmserver.Answer{Text: answers[min(len(asked), len(answers))-1]}
+	})
+	p := llm.New(e.open(t, s, map[string]any{"structured_output": "prompt"}))
+	run := &kernel.RunContext{}
+	req := ask("who?")
+	req.Schema = person
+	resp, err := p.Complete(kernel.WithRun(t.Context(), run), req)
+	if err != nil || fmt.Sprint(resp.Parsed) != "map[name:Ada]" || resp.Content != `{"name": "Ada"}` {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	if len(asked) != 3 || asked[0].Schema != nil || !strings.Contains(asked[0].System, `"minLength":1`) {
+		t.Fatalf("asked %d times, first %+v", len(asked), asked[0])
+	}
+	if last := asked[2].Messages; len(last) != 5 || !strings.Contains(last[2].Text, "That was not it") || !strings.Contains(last[4].Text, "name") {
+		t.Errorf("%+v", last)
+	}
+	if u := run.Usage.Snapshot(); u.LLMCalls != 3 || u.InputTokens != resp.Usage.InputTokens || u.OutputTokens != resp.Usage.OutputTokens {
+		t.Errorf("charged %+v for %+v", u, resp.Usage)
+	}
+	answers, asked = []string{"no"}, nil
+	resp, err = p.Complete(t.Context(), req)
+	if kernel.CodeOf(err) != kernel.CodeFailed || !strings.Contains(err.Error(), "no answer of the schema's shape when it was asked 3 times") || len(asked) != 3 || resp == nil {
+		t.Errorf("%v after %d questions", err, len(asked))
+	}
+}
+
+func (e Endpoint) testEmbed(t *testing.T) {
+	p, _ := e.asks(t, says(""))
+	run := &kernel.RunContext{}
+	out, err := p.Embed(kernel.WithRun(t.Context(), run), &llm.EmbedRequest{Texts: []string{"a", "abc", "abcde"}, Dimensions: 3})
+	if !e.Embeds {
+		if kernel.CodeOf(err) != kernel.CodeUnsupported || !strings.Contains(err.Error(), "makes no embeddings") {
+			t.Errorf("%v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]float32{{1, 0.5, 0.25}, {3, 0.5, 1.25}, {5, 0.5, 2.25}}, out.Vectors); diff != "" {
+		t.Errorf("vectors (-want +got):\n%s", diff)
+	}
+	if out.Model != "embed-test" || out.Usage.InputTokens < 3 || run.Usage.InputTokens.Load() != out.Usage.InputTokens {
+		t.Errorf("%+v, charged %+v", out, run.Usage.Snapshot())
+	}
+	for says, req := range map[string]*llm.EmbedRequest{"texts has 0 items": {}, "texts[1] is empty": {Texts: []string{"a", ""}}, "dimensions is -1": {Texts: []string{"a"}, Dimensions: -1}} {
+		if _, err := p.Embed(t.Context(), req); kernel.CodeOf(err) != kernel.CodeArguments || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
+	}
+}
+
+// faults are what can go wrong in place of an answer, and how that is told.
+func (e Endpoint) faults() []fault {
+	const escape = "\x1b[2J"
+	list := []fault{
+		{llmserver.Fault{Kind: llmserver.Invalid, Message: "bad" + escape}, kernel.CodeArguments, `refused the request: 400 bad\x1b[2J`},
+		{llmserver.Fault{Kind: llmserver.BadKey, Message: "no sk-te*****ghij"}, kernel.CodeUnavailable, "the model's endpoint refused the key"},
+		{llmserver.Fault{Kind: llmserver.NotFound, Message: "no such model"}, kernel.CodeNotFound, "has no such model or path: 404 no such model (check model and base_url)"},
+		{llmserver.Fault{Kind: llmserver.RateLimit, Message: "slowly"}, kernel.CodeRetry, "asks for fewer requests: 429 slowly"},
+		{llmserver.Fault{Kind: llmserver.Overloaded, Message: "full"}, kernel.CodeUnavailable, "is overloaded"},
+		{llmserver.Fault{Kind: llmserver.TooLong, Message: "9000 tokens"}, kernel.CodeLimit, "the conversation is too long for the model"},
+		{llmserver.Fault{Kind: llmserver.Broken, Message: "oh"}, kernel.CodeUnavailable, "the model's endpoint failed: 500 oh"},
+		{llmserver.Fault{Kind: llmserver.Broken, Message: "bad key " + llmserver.Key + "!"}, kernel.CodeUnavailable, "bad key [hidden]!"},
+		{llmserver.Fault{Kind: llmserver.Cut}, kernel.CodeUnavailable, "cannot be reached, or broke off"},
+		{llmserver.Fault{Kind: llmserver.Garbage}, kernel.CodeFailed, "no usable answer"},
+		{llmserver.Fault{Kind: llmserver.Huge}, kernel.CodeLimit, "the model's answer is too large: it has more than 8388608 bytes"},
+		{llmserver.Fault{Kind: llmserver.Redirect}, kernel.CodeFailed, "redirects, which is not followed"},
+	}
+	if e.Quota {
+		list = append(list, fault{llmserver.Fault{Kind: llmserver.UsedUp, Message: "pay"}, kernel.CodeUnavailable, "used up"})
+	}
+	return list
+}
+
+type fault struct {
+	llmserver.Fault
+	code kernel.Code
+	says string
+}
+
+func (e Endpoint) testFaults(t *testing.T) {
+	for _, f := range e.faults() {
+		for _, streamed := range []bool{false, true} {
+			if streamed && (f.Kind == llmserver.Garbage || f.Kind == llmserver.Huge || f.Kind == llmserver.Cut) {
+				continue // see testStreamFaults
+			}
+			t.Run(fmt.Sprintf("%s streamed %v", f.Kind, streamed), func(t *testing.T) {
+				p, s := e.asks(t, fails(f.Fault))
+				tell := func(string) {}
+				if !streamed {
+					tell = nil
+				}
+				_, err := p.Stream(t.Context(), ask("hi"), tell)
+				if kernel.CodeOf(err) != f.code || !strings.Contains(err.Error(), f.says) {
+					t.Errorf("error %v (code %q), want code %q and %q", err, kernel.CodeOf(err), f.code, f.says)
+				}
+				checkNoSecret(t, err)
+				if n := len(s.Requests()); n != 1 {
+					t.Errorf("%d requests: the driver retries on its own", n)
+				}
+			})
+		}
+	}
+}
+
+// An answer that breaks off is none, however much of it there was.
+func (e Endpoint) testStreamFaults(t *testing.T) {
+	for _, f := range []fault{
+		{llmserver.Fault{Kind: llmserver.Cut}, kernel.CodeUnavailable, "cannot be reached, or broke off"},
+		{llmserver.Fault{Kind: llmserver.End}, kernel.CodeUnavailable, "the answer ended before its end"},
+		{llmserver.Fault{Kind: llmserver.Overloaded, Message: "full"}, kernel.CodeUnavailable, "is overloaded: full"},
+		{llmserver.Fault{Kind: llmserver.Broken, Message: "oh"}, kernel.CodeUnavailable, "in the midst of its answer: oh"},
+		{llmserver.Fault{Kind: llmserver.Garbage}, kernel.CodeFailed, "no usable answer"},
+		{llmserver.Fault{Kind: llmserver.Huge}, kernel.CodeLimit, "too large"},
+		{llmserver.Fault{Kind: llmserver.Stall}, kernel.CodeTimeout, "did not answer in time: timeout is 1s"},
+	} {
+		t.Run(string(f.Kind), func(t *testing.T) {
+			f.Pieces = 6
+			s := llmserver.New(t, fails(f.Fault))
+			config := map[string]any{}
+			if f.Kind == llmserver.Stall {
+				config["timeout"] = "1s"
+			}
+			pieces := 0
+			resp, err := llm.New(e.open(t, s, config)).Stream(t.Context(), ask("hi"), func(string) { pieces++ })
+			if kernel.CodeOf(err) != f.code || !strings.Contains(err.Error(), f.says) || resp != nil {
+				t.Errorf("error %v (code %q), want code %q and %q", err, kernel.CodeOf(err), f.code, f.says)
+			}
+			if pieces == 0 {
+				t.Error("nothing was told before it")
+			}
+			checkNoSecret(t, err)
+		})
+	}
+}
+
+func (e Endpoint) testRateLimit(t *testing.T) {
+	p, _ := e.asks(t, fails(llmserver.Fault{Kind: llmserver.RateLimit, RetryAfter: "7"}))
+	_, err := p.Complete(t.Context(), ask("hi"))
+	var retry *kernel.Error
+	if !errors.As(err, &retry) || retry.Code != kernel.CodeRetry || retry.RetryAfter != 7*time.Second {
+		t.Errorf("%+v", err)
+	}
+}
+
+// The client tries again only if its operator says so.
+func (e Endpoint) testRetries(t *testing.T) {
+	n := 0
+	s := llmserver.New(t, func(*llmserver.Question) llmserver.Answer {
+		if n++; n < 2 {
+			return llmserver.Answer{Fault: &llmserver.Fault{Kind: llmserver.Broken, RetryAfter: "0.01"}}
+		}
+		return llmserver.Answer{Text: "at last"}
+	})
+	resp, err := llm.New(e.open(t, s, map[string]any{"max_retries": kernel.Number(2)})).Complete(t.Context(), ask("hi"))
+	if err != nil || resp.Content != "at last" || n != 2 {
+		t.Errorf("%+v, %v after %d requests", resp, err, n)
+	}
+}
+
+func (e Endpoint) testTimeout(t *testing.T) {
+	s := llmserver.New(t, fails(llmserver.Fault{Kind: llmserver.Stall}))
+	_, err := llm.New(e.open(t, s, map[string]any{"timeout": "50ms"})).Complete(t.Context(), ask("hi"))
+	if kernel.CodeOf(err) != kernel.CodeTimeout || !strings.Contains(err.Error(), "the model did not answer in time: timeout is 50ms") {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	slow := llmserver.New(t, fails(llmserver.Fault{Kind: llmserver.Stall, Pieces: 4}))
+	_, err = llm.New(e.open(t, slow, nil)).Stream(ctx, ask("hi"), func(string) { cancel() })
+	checkEnd(t, err, kernel.CodeCanceled, context.Canceled)
+	cancel()
+	gone := llmserver.New(t, says("hi"))
+	gone.Close()
+	if _, err = llm.New(e.open(t, gone, nil)).Complete(t.Context(), ask("hi")); kernel.CodeOf(err) != kernel.CodeUnavailable {
+		t.Errorf("%v", err)
+	}
+}
+
+// Nothing of the environment goes to an endpoint, and no key into a configuration's error.
+func (e Endpoint) testSecrecy(t *testing.T) {
+	for _, name := range []string{
+		"OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_CLOUD_PROJECT",
+	} {
+		t.Setenv(name, "ambient-"+name)
+	}
+	for _, name := range []string{"OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS"} {
+		t.Setenv(name, "X-Ambient: ambient")
+	}
+	for _, name := range []string{"OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL"} {
+		t.Setenv(name, "http://127.0.0.1:1")
+	}
+	t.Setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+	p, s := e.asks(t, says("hi"))
+	if _, err := p.Complete(t.Context(), ask("hi")); err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range s.Last(t).Header {
+		if strings.Contains(strings.Join(values, " "), "ambient") {
+			t.Errorf("header %s: %s came from the environment", name, values)
+		}
+	}
+	if strings.Contains(s.Last(t).Path, llmserver.Key) {
+		t.Errorf("the key is in the address %s", s.Last(t).Path)
+	}
+	t.Setenv("EMPTY_KEY", "")
+	t.Setenv("BROKEN_KEY", llmserver.Key+"\nX-Evil: 1")
+	for _, c := range []struct {
+		config map[string]any
+		says   string
+	}{
+		{map[string]any{"url": "http://x"}, "url"}, {map[string]any{"base_url": "ftp://x"}, "base_url is not usable"}, {map[string]any{"base_url": "https://me:" + llmserver.Key + "@x"}, "base_url is not usable"},
+		{map[string]any{"base_url": "https://x?key=" + llmserver.Key}, "base_url is not usable"}, {map[string]any{"timeout": "30"}, "give a number with a unit"}, {map[string]any{"max_retries": kernel.Number(11)}, "it is from 0 to 10"},
+		{map[string]any{"api_key": llmserver.Key, "api_key_env": "X"}, "both"}, {map[string]any{"api_key": []any{llmserver.Key}}, "api_key"}, {map[string]any{"api_key_env": "EMPTY_KEY"}, "EMPTY_KEY is not set"},
+		{map[string]any{"api_key_env": "BROKEN_KEY"}, "holds a character that no key has"}, {map[string]any{"structured_output": "maybe"}, "it is native or prompt"},
+	} {
+		_, err := e.Open(c.config)
+		if kernel.CodeOf(err) != kernel.CodeConfig || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v: error %v, want code %q and %q", c.config, err, kernel.CodeConfig, c.says)
+		}
+		checkNoSecret(t, err)
+	}
+}
+
+func (e Endpoint) testNoModel(t *testing.T) {
+	s := llmserver.New(t, says("hi"))
+	_, err := llm.New(e.open(t, s, map[string]any{"model": ""})).Complete(t.Context(), ask("hi"))
+	if kernel.CodeOf(err) != kernel.CodeArguments || !strings.Contains(err.Error(), "no model is named") || len(s.Requests()) != 0 {
+		t.Errorf("%v after %d requests", err, len(s.Requests()))
+	}
+}
+
+// checkNoSecret fails if the key, or the end that is shown of it, is in anything that err can be printed as.
+func checkNoSecret(t *testing.T, err error) {
+	t.Helper()
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		text := fmt.Sprintf("%v %+v %#v", e, e, e)
+		for _, secret := range []string{llmserver.Key, "ghij"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("the error shows %q: %s", secret, text)
+			}
+		}
+	}
+}
