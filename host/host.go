@@ -124,8 +124,9 @@ type Host struct {
 	audit      *auditlog.Log
 	governance kernel.Authorizer
 	governing  *governing
-	fuel       *kernel.Budget // of the tenant; nil has no limit
-	memory     *memory.Memory // the operator's
+	fuel       *kernel.Budget  // of the tenant; nil has no limit
+	spending   kernel.Spending // of the tenant
+	memory     *memory.Memory  // the operator's
 	locks      *Locks
 	artifacts  *artifacts.Store // the operator's; nil where the embedding program brings the port
 	bus        *eventbus.Bus

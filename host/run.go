@@ -11,6 +11,7 @@ import (
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/llm/prices"
 )
 
 // Result is the outcome of a run.

@@ -50,7 +50,7 @@ func (l *Lane) Call(ctx context.Context, r *Request, perform func(context.Contex
 		switch {
 		case was.Op != r.Op:
 			return r.Op, false
-		case was.Digest != "" && was.Digest != digest(r.Args, r.Body):
+		case was.Digest != "" && was.Digest != Digest(r.Args, r.Body):
 			return r.Op + " with other arguments", false
 		}
 		return "", true
@@ -211,8 +211,8 @@ func (l *Lane) unrecorded(r *Request) error {
 	return &kernel.Error{Code: kernel.CodeUnrecorded, What: r.Op + " was not called", Why: "the recording of the run does not hold this call, with these arguments", Fix: "run the pipeline anew to see what comes of it"}
 }
 
-// digest identifies arguments and body.
-func digest(args map[string]any, body []byte) string {
+// Digest identifies the arguments and the body of a call.
+func Digest(args map[string]any, body []byte) string {
 	text, err := kernel.EncodeJSON(args)
 	if err != nil {
 		return ""

@@ -78,14 +78,14 @@ type Entry struct {
 // Seal completes an entry before it is written: what takes time, and nobody waits for.
 func (e *Entry) Seal() {
 	if e.request != nil {
-		e.Digest, e.request = digest(e.request.Args, e.request.Body), nil
+		e.Digest, e.request = Digest(e.request.Args, e.request.Body), nil
 	}
 }
 
 // Masked reports whether the arguments of a call are not as they were: those that governance does not let be seen are not there.
 func (e *Entry) Masked() bool {
 	args, _ := e.Args.(map[string]any)
-	return e.Digest != "" && e.Digest != digest(args, nil)
+	return e.Digest != "" && e.Digest != Digest(args, nil)
 }
 
 // Scope is the Point of a call that whoever makes it ends with its own work.

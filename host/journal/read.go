@@ -189,3 +189,11 @@ func decodeLines(lines []byte, first uint64) ([]*Entry, error) {
 	}
 	return entries, nil
 }
+
+// ParseLines reads the entries of a run as Entry.AppendJSON writes them, a line each.
+func ParseLines(lines []byte) ([]*Entry, error) {
+	if len(lines) > 0 && lines[len(lines)-1] != '\n' {
+		lines = append(bytes.Clone(lines), '\n')
+	}
+	return decodeLines(lines, 1)
+}

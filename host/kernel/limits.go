@@ -16,11 +16,26 @@ type Limits struct {
 }
 
 // Price is what a model's tokens cost.
-type Price struct{ InputPerMillion, OutputPerMillion float64 } // US dollars
+type Price struct {
+	InputPerMillion, OutputPerMillion float64 // US dollars
+	// LongPrompt is how many tokens a prompt has at most that costs this; a longer one costs what the Long prices
+	// say, and so does its answer. 0 is without end.
+	LongPrompt            int64
+	LongInput, LongOutput float64
+}
+
+// perMillion returns what a million tokens cost, with a prompt of so many.
+func (p Price) perMillion(input int64) (in, out float64) {
+	if p.LongPrompt > 0 && input > p.LongPrompt {
+		return p.LongInput, p.LongOutput
+	}
+	return p.InputPerMillion, p.OutputPerMillion
+}
 
 // of returns what so many tokens cost.
 func (p Price) of(input, output int64) float64 {
-	return (float64(input)*p.InputPerMillion + float64(output)*p.OutputPerMillion) / 1e6
+	in, out := p.perMillion(input)
+	return (float64(input)*in + float64(output)*out) / 1e6
 }
 
 // Spending is what a run, or a tenant, has spent of its Limits, and what calls under way may

@@ -98,8 +98,8 @@ func (s *Spending) room(input int64, price Price) int64 {
 	if l := s.Limits.Tokens; l != nil {
 		room = math.Min(room, *l-s.tokens-s.reservedTokens-float64(input))
 	}
-	if l := s.Limits.CostUSD; l != nil && price.OutputPerMillion > 0 {
-		room = math.Min(room, (*l-s.cost-s.reservedCost-price.of(input, 0))*1e6/price.OutputPerMillion)
+	if _, out := price.perMillion(input); s.Limits.CostUSD != nil && out > 0 {
+		room = math.Min(room, (*s.Limits.CostUSD-s.cost-s.reservedCost-price.of(input, 0))*1e6/out)
 	}
 	return int64(math.Max(room, 0))
 }

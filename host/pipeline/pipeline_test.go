@@ -222,7 +222,7 @@ func TestConfig(t *testing.T) {
 	c, err := load(`kind: Config
 spec:
   state: out
-  tenant_limits: {instances: 9, waiting: 3, fuel: 1000000000000}
+  tenant_limits: {instances: 9, waiting: 3, fuel: 1000000000000, tokens: 1000, cost_usd: 2.5}
   run_limits: {deadline: 5s, fuel: 11, host_calls: 12, log_lines: 13, bytes_in: 14, bytes_out: 15}
   static_limits: {functions: 7, nesting: 8}
   modules:
@@ -234,7 +234,7 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := c.TenantLimits, (TenantLimits{sandbox.TenantLimits{Instances: 9, Waiting: 3}, 1e12}); got != want {
+	if got, want := c.TenantLimits, (TenantLimits{TenantLimits: sandbox.TenantLimits{Instances: 9, Waiting: 3}, Fuel: 1e12, Tokens: c.TenantLimits.Tokens, CostUSD: c.TenantLimits.CostUSD}); got != want || *got.Tokens != 1000 || *got.CostUSD != 2.5 {
 		t.Errorf("tenant_limits read as %+v", got)
 	}
 	if got, want := c.RunLimits, (RunLimits{5 * time.Second, 11, 12, 13, 14, 15}); got != want {

@@ -30,8 +30,8 @@ const MaxMembers = 64
 // are of CodeConfig.
 //
 // A call is made of one member after the other until one answers. It is not if
-// a member denied it, found fault with its arguments, or the context ended: the
-// others would be asked what was refused. A call that may not be repeated
+// a member denied it, found fault with its arguments, or the context ended, or a
+// model's limit was met: the others would be asked what was refused. A call that may not be repeated
 // (middleware.EffectOf) goes on only from a member that says that it was not
 // done. An llm.complete whose answer has the content null goes on, too; if no
 // member says more, that is the answer. If all fail, the error lists
@@ -109,7 +109,7 @@ func (p *pool) operation(members []ports.Op) kernel.PortFunc {
 				return reply, nil
 			case err == nil:
 				empty = reply
-			case ctx.Err() != nil || !goesOn(err, repeatable):
+			case ctx.Err() != nil || !goesOn(name, err, repeatable):
 				return nil, err
 			default:
 				failed = append(failed, failure{member + 1, err})
@@ -132,8 +132,11 @@ func isEmpty(op string, reply *kernel.PortReply) bool {
 }
 
 // goesOn reports whether another member may be asked what one failed to do.
-func goesOn(err error, repeatable bool) bool {
+func goesOn(op string, err error, repeatable bool) bool {
 	code := kernel.CodeOf(err)
+	if code == kernel.CodeLimit && strings.HasPrefix(op, "llm.") {
+		return false
+	}
 	if code.Class() != kernel.ClassFailed || code == kernel.CodeArguments || code == kernel.CodeAudit || code == kernel.CodeCanceled {
 		return false
 	}

@@ -111,6 +111,8 @@ func TestGoesOn(t *testing.T) {
 		"not from a denial":          {"llm.complete", []*member{{err: coded(kernel.CodeDenied)}, {value: says("b")}}, nil, kernel.CodeDenied, []int{1, 0}},
 		"not from bad arguments":     {"llm.complete", []*member{{err: coded(kernel.CodeArguments)}, {value: says("b")}}, nil, kernel.CodeArguments, []int{1, 0}},
 		"not from a canceled call":   {"llm.complete", []*member{{err: coded(kernel.CodeCanceled)}, {value: says("b")}}, nil, kernel.CodeCanceled, []int{1, 0}},
+		"not from a run's limit":     {"llm.complete", []*member{{err: coded(kernel.CodeLimit)}, {value: says("b")}}, nil, kernel.CodeLimit, []int{1, 0}},
+		"from a full memory":         {"memory.set", []*member{{err: coded(kernel.CodeLimit)}, {value: says("b")}}, says("b"), "", []int{1, 1}},
 		"not from what may be done":  {"database.insert", []*member{{err: coded(kernel.CodeTimeout)}, {value: says("b")}}, nil, kernel.CodeTimeout, []int{1, 0}},
 		"from what was not done":     {"database.insert", []*member{{err: coded(kernel.CodeRetry)}, {value: says("b")}}, says("b"), "", []int{1, 1}},
 	} {
