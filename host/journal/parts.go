@@ -72,6 +72,9 @@ func (t *Taken) Append(e Entry) uint64 {
 	return e.Seq
 }
 
+// AppendRan keeps the entry of a module's call.
+func (t *Taken) AppendRan(r Return) uint64 { return t.Append(r.entry()) }
+
 // Sync does nothing: there is nothing that could be lost.
 func (t *Taken) Sync(context.Context) error { return nil }
 

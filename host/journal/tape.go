@@ -13,6 +13,8 @@ import (
 // Sink takes entries. What Sync has returned nil for survives a crash.
 type Sink interface {
 	Append(e Entry) (seq uint64)
+	// AppendRan appends what r is as an entry. Most entries of a run with hooks are such.
+	AppendRan(r Return) (seq uint64)
 	Sync(ctx context.Context) error
 }
 
