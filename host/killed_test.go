@@ -222,7 +222,8 @@ func (s site) account(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	added, asked, told := counted(t, s.path("ledger.log")), counted(t, s.path("asked.log")), s.told(t)
+	added, asked := counted(t, s.path("ledger.log")), counted(t, s.path("asked.log"))
+	told, ended := s.told(t)
 	statuses := map[driver.Status]int{}
 	recovered := 0
 	for _, head := range heads {
@@ -255,6 +256,9 @@ func (s site) account(t *testing.T) {
 		if head.Status != driver.Status(engine.Completed) && !unknown {
 			t.Errorf("run %s, %s, is %s: %s", id, head.ID, head.Status, entries[len(entries)-1].Brief())
 		}
+		if n := ended[head.ID]; n != 1 && head.Status == driver.Status(engine.Completed) {
+			t.Errorf("run %s: it was told %d times that it is over", id, n)
+		}
 		for i := range 5 {
 			name := fmt.Sprintf("%s.%d", id, i)
 			if n := added[name]; i < 2 && (n > 1 || n == 0 && !unknown) {
@@ -284,8 +288,8 @@ func counted(t *testing.T, file string) map[string]int {
 	return count
 }
 
-// told counts what was published.
-func (s site) told(t *testing.T) map[string]int {
+// told counts what was published, by what was, and how runs ended, by the run.
+func (s site) told(t *testing.T) (published, ended map[string]int) {
 	t.Helper()
 	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
 	if err != nil {
@@ -296,17 +300,21 @@ func (s site) told(t *testing.T) map[string]int {
 		t.Fatal(err)
 	}
 	defer h.Close(t.Context())
-	events, err := h.Bus().Read(t.Context(), h.Tenant(), []string{"orders.new"}, eventbus.Start{Beginning: true}, 10_000)
+	published, ended = map[string]int{}, map[string]int{}
+	events, err := h.Bus().Read(t.Context(), h.Tenant(), []string{"orders.new", eventbus.HostTopics + "pipeline.test.completed"}, eventbus.Start{Beginning: true}, 10_000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := map[string]int{}
 	for _, e := range events {
+		if e.Topic != "orders.new" {
+			ended[e.RunID]++
+			continue
+		}
 		var text string
 		if err := json.Unmarshal(e.Data, &text); err != nil {
 			t.Fatal(err)
 		}
-		count[text]++
+		published[text]++
 	}
-	return count
+	return published, ended
 }

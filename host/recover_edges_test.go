@@ -2,9 +2,11 @@ package host_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -399,3 +401,60 @@ func TestRecoverFenced(t *testing.T) {
 		t.Errorf("%q", told)
 	}
 }
+
+// TestEndIsTold: a host that dies when a run is over, and before it could say so, has another say it, once.
+func TestEndIsTold(t *testing.T) {
+	d := newDurable(t, durableConfig+"    eventbus: {adapter: nats}\n")
+	h := d.host(t, "first", &ledger{}, d.journals)
+	p := d.load(t, h, `{kind: llm_node, metadata: {name: ask}, spec: {human_message: hello}}`)
+	whole := p.Run(t.Context(), map[string]any{"id": "1"}, host.RunOptions{Durable: true})
+	if whole.Status != engine.Completed {
+		t.Fatal(whole.Err)
+	}
+	ends := func(h *host.Host) (found []*eventbus.Event) {
+		t.Helper()
+		events, err := h.Bus().Read(t.Context(), h.Tenant(), []string{eventbus.HostTopics + "pipeline.test.completed"}, eventbus.Start{Beginning: true}, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.RunID == whole.RunID {
+				found = append(found, e)
+			}
+		}
+		return found
+	}
+	told := ends(h)
+	if len(told) != 1 {
+		t.Fatalf("told %d times", len(told))
+	}
+	entries := d.entries(t, whole.RunID)
+	of := &driver.Run{ID: whole.RunID, Tenant: "default", Pipeline: "test", Version: p.Version, Begun: entries[0].Time}
+	second := d.host(t, "second", &ledger{}, died(t, of, entries))
+	for range 2 {
+		var recovered []*host.Recovered
+		if err := second.Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) { recovered = append(recovered, r) }); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range recovered {
+			if r.Err != nil || r.Result.Status != engine.Completed || !journal.Equal(objectOf(r.Result.NodeResults), objectOf(whole.NodeResults)) {
+				t.Errorf("%v %+v", r.Err, r.Result)
+			}
+		}
+	}
+	again := ends(second)
+	if len(again) != 1 || again[0].ID != told[0].ID {
+		t.Fatalf("the second host told %d times", len(again))
+	}
+	was, is := map[string]any{}, map[string]any{}
+	if err := errors.Join(json.Unmarshal(told[0].Data, &was), json.Unmarshal(again[0].Data, &is)); err != nil {
+		t.Fatal(err)
+	}
+	delete(was, "duration_ms")
+	delete(is, "duration_ms")
+	if !reflect.DeepEqual(was, is) {
+		t.Errorf("it was told as %v, and is as %v", was, is)
+	}
+}
+
+func objectOf(fields map[string]kernel.Value) kernel.Value { return fields }

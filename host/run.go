@@ -119,8 +119,8 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}
-	goesOn := false                                   // elsewhere, or when its journal is there again
-	if err := recorded.end(ctx, result); err != nil { // behind what a run that waits goes on with
+	goesOn := false                                    // elsewhere, or when its journal is there again
+	if err := recorded.over(ctx, result); err != nil { // behind what a run that waits goes on with
 		fail(result, err)
 		code := kernel.CodeOf(err)
 		goesOn = code == kernel.CodeFenced || code == kernel.CodeUnavailable
@@ -131,6 +131,9 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	}
 	if p.host.executor == nil && !goesOn { // with an executor a worker says so, whatever becomes of this process
 		p.host.runEnded(ctx, run, result)
+	}
+	if err := recorded.close(ctx, result); err != nil && !goesOn { // whoever goes on finds that it is over
+		p.host.log.Warn("the journal of a run that is over cannot be closed", "run", run.RunID, "error", err.Error())
 	}
 	return result
 }
