@@ -217,7 +217,7 @@ func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool
 	}
 	if err := j.store.Create(ctx, of); err != nil {
 		if errors.Is(err, driver.ErrExists) {
-			return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the run cannot be recorded", Where: kernel.Where{Run: run.RunID}, Why: "there is a journal of a run with its id", Fix: "run it under another id"}
+			return nil, &kernel.Error{Code: kernel.CodeRunExists, What: "the run was begun before", Where: kernel.Where{Run: run.RunID}, Why: "there is a journal of a run with its id", Fix: "see what became of it: hexdag journal show " + run.RunID + "; or leave the id out", Err: err}
 		}
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -87,7 +88,7 @@ func mortalHost(s site, batch string) (err error) {
 			return &kernel.PortReply{Value: v}, err
 		}
 	}
-	h, err := host.New(ctx, cfg, host.Options{KeyFile: s.path("audit.key"), CacheDir: s.path("cache"), Ports: []host.PortOp{
+	h, err := host.New(ctx, cfg, host.Options{KeyFile: s.path("audit.key"), CacheDir: s.path("cache"), Durable: batch == "listen", Ports: []host.PortOp{
 		{Name: "ledger.add", Func: noting("ledger.log", func(call *kernel.PortCall) (string, kernel.Value) { return fmt.Sprint(call.Args["item"]), true })},
 		{Name: "llm.complete", Func: noting("asked.log", func(call *kernel.PortCall) (string, kernel.Value) {
 			text, _ := kernel.Field(call.Args["messages"].([]any)[0], "content")
@@ -101,7 +102,10 @@ func mortalHost(s site, batch string) (err error) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
 	}()
-	if batch == "" {
+	switch batch {
+	case "listen":
+		return errors.Join(mortalListener(ctx, h), h.Close(ctx))
+	case "":
 		fmt.Println("ready")
 		err = h.Recover(ctx, host.RunOptions{}, func(r *host.Recovered) {
 			if r.Err != nil && kernel.CodeOf(r.Err) != kernel.CodeCanceled { // one that had not begun

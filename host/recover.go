@@ -156,7 +156,7 @@ func (h *Host) recoverRun(ctx context.Context, j *journals, run string, opts Run
 		err = h.check(ctx, r)
 	}
 	if errors.Is(err, errNeverBegan) {
-		return nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Failed)))
+		return nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Cancelled)))
 	}
 	if err != nil { // it stays as it is
 		w := j.writer.Run(head, head.Entries+1)

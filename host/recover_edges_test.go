@@ -458,3 +458,23 @@ func TestEndIsTold(t *testing.T) {
 }
 
 func objectOf(fields map[string]kernel.Value) kernel.Value { return fields }
+
+// TestRunID: a durable run of which there is a journal is not begun again, and an id is no path.
+func TestRunID(t *testing.T) {
+	d := newDurable(t, durableConfig)
+	l := &ledger{}
+	h := d.host(t, "first", l, d.journals)
+	p := d.load(t, h, `{kind: service_call_node, metadata: {name: added}, spec: {service: ledger, method: add, input_mapping: {item: "'x'"}}}`)
+	if r := p.Run(t.Context(), nil, host.RunOptions{Durable: true, RunID: "order-1"}); r.Err != nil || r.RunID != "order-1" {
+		t.Fatal(r.RunID, r.Err)
+	}
+	r := p.Run(t.Context(), nil, host.RunOptions{Durable: true, RunID: "order-1"})
+	wantError(t, r.Err, kernel.CodeRunExists, "was begun before", "hexdag journal show order-1")
+	if items := l.items(); len(items) != 1 {
+		t.Error(items)
+	}
+	for _, id := range []string{"../x", "a/b", ".", "a b", strings.Repeat("a", 129)} {
+		r := p.Run(t.Context(), nil, host.RunOptions{RunID: id})
+		wantError(t, r.Err, kernel.CodeInput, "the run's id cannot be used", "leave it out")
+	}
+}

@@ -200,19 +200,23 @@ func shown(e *kernel.Event) *kernel.Event {
 }
 
 // write takes an entry down, behind the beginning of the modules' calls that it is in.
-func (l *Lane) write(e Entry) {
+func (l *Lane) write(e Entry) (seq uint64) {
 	for i := range l.entering {
 		if begun := &l.entering[i]; !begun.written {
 			l.append(Entry{Kind: Enter, Module: begun.guest.Module, Digest: begun.guest.Digest, Point: begun.guest.Point, Usage: begun.usage})
 			begun.written = true
 		}
 	}
-	l.append(e)
+	return l.append(e)
 }
 
-func (l *Lane) append(e Entry) {
+func (l *Lane) append(e Entry) (seq uint64) {
 	e.Lane = l.path
-	l.tape.append(e)
+	seq = l.tape.sink.Append(e)
+	if e.Kind == Draw || e.Kind == Local || e.Kind == Answer {
+		l.tape.chance(seq)
+	}
+	return seq
 }
 
 // key is the idempotency key of the next call.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 	"unsafe"
@@ -132,13 +133,17 @@ func weigh(e *Entry) int64 {
 }
 
 // Sync waits until all that was appended before is durable.
-func (r *RunWriter) Sync(ctx context.Context) error {
+func (r *RunWriter) Sync(ctx context.Context) error { return r.SyncTo(ctx, math.MaxUint64) }
+
+// SyncTo waits until the entries up to seq are durable, as far as they were appended before.
+func (r *RunWriter) SyncTo(ctx context.Context, seq uint64) error {
 	r.mu.Lock()
-	if r.err != nil || r.durable >= r.next-1 {
+	seq = min(seq, r.next-1)
+	if r.err != nil || r.durable >= seq {
 		defer r.mu.Unlock()
 		return r.err
 	}
-	return r.wait(ctx, waiter{seq: r.next - 1})
+	return r.wait(ctx, waiter{seq: seq})
 }
 
 // wait is called with the lock, and gives it back.
