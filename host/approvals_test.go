@@ -399,3 +399,24 @@ spec:
 		t.Error(text)
 	}
 }
+
+// TestApprovalOfANativeTool: an agent whose model calls tools by its interface goes on from the call that waited for an approval.
+func TestApprovalOfANativeTool(t *testing.T) {
+	s := careful(t, `    llm: {adapter: mock_llm, config: {rules: [{match: ".", after: "box:work", reply: {tool_calls: [{name: tool_end, arguments: {output: done}}]}}], default: {content: "I do.", tool_calls: [{name: "box:work", arguments: {}}]}}}
+`)
+	h := s.open(t)
+	agent := `{kind: agent_node, metadata: {name: n}, dependencies: [], spec: {main_prompt: "Do it.", available_tools: [box]}}`
+	if result := s.load(t, h, agent).Run(t.Context(), map[string]any{}, host.RunOptions{}); result.Status != engine.Suspended {
+		t.Fatalf("%s %v", result.Status, result.Err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	last := s.answerAll(t, true)
+	if answer, _ := last.NodeResults["n"].(map[string]any); last.Status != engine.Completed || answer["output"] != "done" {
+		t.Fatalf("%s %v %+v", last.Status, last.Err, last.NodeResults)
+	}
+	if s.acts(t, "artifacts.store") != 1 || s.acts(t, "metrics.count") != 2 || s.acts(t, "llm.complete") != 2 {
+		t.Error("something was done twice, or not at all")
+	}
+}

@@ -55,8 +55,8 @@ func (s *Spec) Validate() error {
 	if s.MaxSteps < 0 || s.MaxSteps > MaxSteps {
 		fail(fmt.Sprintf("write a number from 1 to %d, or leave it out for %d", MaxSteps, DefaultSteps), "max_steps is %d", s.MaxSteps)
 	}
-	if _, known := guidelines[s.style()]; !known {
-		fail(kernel.DidYouMean(string(s.Style), []string{string(Mixed), string(FunctionCall), string(JSON)}), "there is no tool_call_style %s", kernel.Quote(string(s.Style)))
+	if _, known := guidelines[s.style().written()]; !known {
+		fail(kernel.DidYouMean(string(s.Style), []string{string(Native), string(Mixed), string(FunctionCall), string(JSON)}), "there is no tool_call_style %s", kernel.Quote(string(s.Style)))
 	}
 	return errors.Join(wrong...)
 }
@@ -75,15 +75,24 @@ func (s *Spec) maxSteps() int {
 	return s.MaxSteps
 }
 
-// Message is one turn of the conversation with the model.
+// Message is one turn of the conversation with the model. In the styles that write calls as text there is one, a user's.
 type Message struct {
-	Role    string // "user"
+	Role    string // "user"; and "assistant" and "tool"
 	Content string
+	Calls   []Call // of an assistant: those of its Answer
+	CallID  string // of a tool: the call that it answers
 }
 
-// Model answers a conversation with a text. An error ends the loop.
+// Answer is what a model says.
+type Answer struct {
+	Text  string
+	Calls []Call // that it wants made, if it was given tools: each has an ID
+}
+
+// Model answers a conversation. It is given tools where it is to call them by an interface of its own; one that has none returns
+// CodeUnsupported, and is asked to write its calls. Any other error ends the loop.
 type Model interface {
-	Complete(ctx context.Context, messages []Message) (string, error)
+	Complete(ctx context.Context, messages []Message, tools []Tool) (Answer, error)
 }
 
 // Tools are what a model may call.
@@ -110,6 +119,8 @@ type Tool struct {
 	Name        string
 	Description string
 	Parameters  []Parameter
+	// Schema is the JSON Schema of the arguments; nil is what Parameters say.
+	Schema map[string]any
 }
 
 // Parameter is an argument that a tool takes. Type is a name of JSON Schema or of
@@ -168,7 +179,9 @@ type loop struct {
 	deps   Deps
 	output *types.Object
 	tools  map[string]*Tool // by name, without the loop's own
+	listed []Tool           // all of them
 	manual string           // the section of the prompt about tools
+	talk   *talk            // nil where calls are written
 	state  *state
 	ended  bool
 	result kernel.Value // with ended, if the model gave one
@@ -206,9 +219,13 @@ func newLoop(spec *Spec, deps Deps, input kernel.Value) (*loop, error) {
 		l.tools[t.Name] = &t
 		listed = append(listed, t)
 	}
-	l.manual = manual(listed, spec.style(), l.output)
+	l.listed = listed
+	l.manual = manual(listed, spec.style().written(), l.output)
 	if len(l.manual) > maxPrompt {
 		return nil, limit("the tools' descriptions have %d bytes", len(l.manual), maxPrompt, "grant it fewer tools")
+	}
+	if spec.style() == Native {
+		l.talk = &talk{}
 	}
 	return l, nil
 }
@@ -218,34 +235,54 @@ func (l *loop) step(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return kernel.ContextError(ctx)
 	}
-	prompt, err := l.prompt()
-	if err != nil {
-		return err
+	answer, err := l.ask(ctx)
+	size := len(answer.Text)
+	for _, c := range answer.Calls {
+		size += len(c.Name) + len(c.Raw)
 	}
-	response, err := l.deps.Model.Complete(ctx, []Message{{Role: "user", Content: prompt}})
 	switch {
 	case ctx.Err() != nil:
 		return kernel.ContextError(ctx)
 	case err != nil:
 		return err
-	case len(response) > maxResponse:
-		return limit("the model answered %d bytes", len(response), maxResponse, "have it answer less, for example with max_tokens")
+	case size > maxResponse:
+		return limit("the model answered %d bytes", size, maxResponse, "have it answer less, for example with max_tokens")
 	}
-	response = strings.ToValidUTF8(response, "\uFFFD")
-	l.state.begin(response)
-	calls := ParseCalls(response, l.spec.style())
+	answer.Text = strings.ToValidUTF8(answer.Text, "\uFFFD")
+	calls := l.callsOf(answer)
+	l.state.begin(answer.Text)
+	l.talk.said(answer)
 	for _, call := range calls {
+		before := len(l.state.results)
 		if err := l.call(ctx, call); err != nil {
 			return err
 		}
 		if l.ended {
 			return nil
 		}
+		l.talk.result(call, l.state.told(before))
 	}
-	if len(calls) == 0 && strings.Contains(strings.ToLower(response), toolEnd) {
-		l.ended = true
+	if len(calls) == 0 {
+		l.ended = strings.Contains(strings.ToLower(answer.Text), toolEnd)
+		l.talk.goOn()
 	}
 	return l.state.bounded()
+}
+
+// ask has the model answer what comes next.
+func (l *loop) ask(ctx context.Context) (Answer, error) {
+	if l.talk != nil {
+		answer, err := l.talkOn(ctx)
+		if kernel.CodeOf(err) != kernel.CodeUnsupported || l.talk.native {
+			return answer, err
+		}
+		l.talk = nil // it is to write them
+	}
+	prompt, err := l.prompt()
+	if err != nil {
+		return Answer{}, err
+	}
+	return l.deps.Model.Complete(ctx, []Message{{Role: "user", Content: prompt}}, nil)
 }
 
 // call makes one call and records what came of it. Its error ends the loop.

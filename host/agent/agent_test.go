@@ -22,16 +22,16 @@ type script struct {
 	err     error
 }
 
-func (s *script) Complete(_ context.Context, messages []Message) (string, error) {
-	if len(messages) != 1 || messages[0].Role != "user" {
-		return "", fmt.Errorf("asked %v", messages)
+func (s *script) Complete(_ context.Context, messages []Message, tools []Tool) (Answer, error) {
+	if len(messages) != 1 || messages[0].Role != "user" || tools != nil {
+		return Answer{}, fmt.Errorf("asked %v with %d tools", messages, len(tools))
 	}
 	i := min(len(s.asked), len(s.answers)-1)
 	s.asked = append(s.asked, messages[0].Content)
 	if s.err != nil {
-		return "", s.err
+		return Answer{}, s.err
 	}
-	return s.answers[i], nil
+	return Answer{Text: s.answers[i]}, nil
 }
 
 // box is a set of tools that records its calls.

@@ -17,10 +17,19 @@ type Style string
 
 // The styles. Mixed takes both forms.
 const (
+	Native       Style = "native" // by the interface of the model; one that has none, or does not use it, writes them as in Mixed
 	Mixed        Style = "mixed"
 	FunctionCall Style = "function_call" // INVOKE_TOOL: name(key='v', n=3)
 	JSON         Style = "json"          // INVOKE_TOOL: {"tool": "name", "params": {...}}
 )
+
+// written is the style in which calls are written, if they are.
+func (s Style) written() Style {
+	if s == Native {
+		return Mixed
+	}
+	return s
+}
 
 // marker starts a call.
 const marker = "INVOKE_TOOL:"
@@ -30,6 +39,10 @@ type Call struct {
 	Name string
 	Args map[string]any
 	Err  error // why the call cannot be read; Name may be empty, then
+
+	// ID, Raw and Signature are of a call that was not written: what its result is told by, its arguments as the model gave them,
+	// and what the model's endpoint wants back with it.
+	ID, Raw, Signature string
 
 	function bool // written in the function form, where '42' may be a number
 }

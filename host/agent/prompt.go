@@ -11,6 +11,19 @@ import (
 // prompt is what the model is asked next: the phase's prompt with the fields in
 // it, what can be called and how, and what happened so far.
 func (l *loop) prompt() (string, error) {
+	text, err := l.phasePrompt()
+	if err != nil {
+		return "", err
+	}
+	text += "\n" + l.manual
+	if l.state.step > 0 {
+		text += "\n## Reasoning History\n" + l.state.history.String()
+	}
+	return text, nil
+}
+
+// phasePrompt is the prompt of the phase, with the fields in it.
+func (l *loop) phasePrompt() (string, error) {
 	text := l.spec.Prompt
 	if phase := l.state.phase; phase != mainPhase {
 		text = l.spec.Continuations[phase]
@@ -21,10 +34,6 @@ func (l *loop) prompt() (string, error) {
 	}
 	if len(text) > maxPrompt {
 		return "", limit("the prompt has %d bytes", len(text), maxPrompt, "put less into it")
-	}
-	text += "\n" + l.manual
-	if l.state.step > 0 {
-		text += "\n## Reasoning History\n" + l.state.history.String()
 	}
 	return text, nil
 }

@@ -101,6 +101,16 @@ func (s *state) record(tool, text string) {
 	s.history.WriteString("  Result: " + indented(line) + "\n")
 }
 
+// told returns what the model is told of what it has called since there were so many results.
+func (s *state) told(before int) string {
+	lines := make([]string, 0, 1)
+	for _, line := range s.results[before:] {
+		_, text, _ := strings.Cut(line.(string), ": ")
+		lines = append(lines, text)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // bounded refuses to go on with a history that is too large.
 func (s *state) bounded() error {
 	if n := s.history.Len(); n > maxHistory {

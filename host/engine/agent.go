@@ -84,7 +84,7 @@ func (t *turns) add(turn Turn) {
 	if turn.Answer != nil {
 		t.size += len(*turn.Answer)
 	}
-	if t.size += kernel.SizeOf(turn.Value); t.lost() {
+	if t.size += kernel.SizeOf(turn.Value) + kernel.SizeOf(turn.Calls); t.lost() {
 		t.done = nil
 		return
 	}
@@ -99,28 +99,84 @@ type model struct {
 }
 
 // Complete implements agent.Model.
-func (m model) Complete(ctx context.Context, messages []agent.Message) (string, error) {
+func (m model) Complete(ctx context.Context, messages []agent.Message, tools []agent.Tool) (agent.Answer, error) {
 	if turn, told := m.t.again(); told && turn.Answer != nil {
-		return *turn.Answer, nil
+		return answerOf(*turn.Answer, turn.Calls), nil
 	} else if told {
-		return "", diverged()
+		return agent.Answer{}, diverged()
 	}
 	turns := make([]any, len(messages))
 	for i, message := range messages {
-		turns[i] = map[string]any{"role": message.Role, "content": message.Content}
+		turns[i] = messageValue(message)
 	}
 	args := map[string]any{"messages": turns}
 	if m.b.Model != "" {
 		args["model"] = m.b.Model
 	}
+	if tools != nil {
+		args["tools"] = toolValues(tools)
+	}
 	reply, err := m.w.call(ctx, opComplete, args)
 	if err != nil {
-		return "", err
+		return agent.Answer{}, err
 	}
 	answer, _ := reply.Value.(map[string]any)
 	text, _ := answer["content"].(string)
-	m.t.add(Turn{Answer: &text})
-	return text, nil
+	calls, _ := answer["tool_calls"].([]any)
+	m.t.add(Turn{Answer: &text, Calls: calls})
+	return answerOf(text, calls), nil
+}
+
+// messageValue is a message as llm.complete takes it.
+func messageValue(m agent.Message) map[string]any {
+	v := map[string]any{"role": m.Role, "content": m.Content}
+	if m.CallID != "" {
+		v["tool_call_id"] = m.CallID
+	}
+	if len(m.Calls) > 0 {
+		calls := make([]any, len(m.Calls))
+		for i, c := range m.Calls {
+			call := map[string]any{"id": c.ID, "name": c.Name, "arguments": c.Raw}
+			if c.Signature != "" {
+				call["signature"] = c.Signature
+			}
+			calls[i] = call
+		}
+		v["tool_calls"] = calls
+	}
+	return v
+}
+
+// toolValues are tools as llm.complete takes them.
+func toolValues(tools []agent.Tool) []any {
+	values := make([]any, len(tools))
+	for i, t := range tools {
+		values[i] = map[string]any{"name": t.Name, "description": t.Description, "parameters": t.Arguments()}
+	}
+	return values
+}
+
+// answerOf reads the calls that llm.complete answers: {id, name, arguments, signature?, error?}.
+func answerOf(text string, calls []any) agent.Answer {
+	answer := agent.Answer{Text: text}
+	for _, v := range calls {
+		fields, _ := v.(map[string]any)
+		c := agent.Call{}
+		c.ID, _ = fields["id"].(string)
+		c.Name, _ = fields["name"].(string)
+		c.Signature, _ = fields["signature"].(string)
+		if raw, isText := fields["arguments"].(string); isText {
+			c.Raw = raw
+		} else if text, err := kernel.EncodeJSON(fields["arguments"]); err == nil {
+			c.Raw = string(text)
+		}
+		c.Args, _ = fields["arguments"].(map[string]any)
+		if why, refused := fields["error"].(string); refused {
+			c.Err = errors.New(why)
+		}
+		answer.Calls = append(answer.Calls, c)
+	}
+	return answer
 }
 
 func diverged() error {
@@ -241,7 +297,7 @@ func (w *worker) moduleTools(m *extension.Module, owner, wanted string) []offere
 		}
 		name := t.Name
 		tools = append(tools, offered{
-			Tool: agent.Tool{Name: owner + ":" + name, Description: t.Description, Parameters: parametersOf(t)},
+			Tool: agent.Tool{Name: owner + ":" + name, Description: t.Description, Parameters: parametersOf(t), Schema: schemaOf(t)},
 			call: func(ctx context.Context, args map[string]any, before begun) (kernel.Value, error) {
 				return w.moduleTool(ctx, m, name, args, before)
 			},
@@ -270,11 +326,7 @@ func (w *worker) moduleTool(ctx context.Context, m *extension.Module, name strin
 
 // parametersOf reads a tool's parameters from its schema.
 func parametersOf(t abi.Tool) []agent.Parameter {
-	v, err := kernel.DecodeJSON(t.InputSchema)
-	if err != nil {
-		return nil
-	}
-	schema, _ := v.(map[string]any)
+	schema := schemaOf(t)
 	properties, _ := schema["properties"].(map[string]any)
 	required, _ := schema["required"].([]any)
 	var parameters []agent.Parameter
@@ -285,6 +337,16 @@ func parametersOf(t abi.Tool) []agent.Parameter {
 	}
 	slices.SortFunc(parameters, func(a, b agent.Parameter) int { return strings.Compare(a.Name, b.Name) })
 	return parameters
+}
+
+// schemaOf reads the schema of a tool's arguments; nil where it has none.
+func schemaOf(t abi.Tool) map[string]any {
+	v, err := kernel.DecodeJSON(t.InputSchema)
+	if err != nil {
+		return nil
+	}
+	schema, _ := v.(map[string]any)
+	return schema
 }
 
 // entityTools let an agent see and move entities of the types that it names.

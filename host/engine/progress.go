@@ -31,6 +31,7 @@ type Progress struct {
 // call of a tool. The labels of all of them are the progress's.
 type Turn struct {
 	Answer *string       `json:"answer,omitempty"`
+	Calls  []any         `json:"calls,omitempty"` // of the answer
 	Tool   string        `json:"tool,omitempty"`
 	Value  kernel.Value  `json:"value,omitempty"`
 	Failed *kernel.Error `json:"failed,omitempty"`

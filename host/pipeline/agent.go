@@ -12,7 +12,7 @@ type Agent struct {
 	Prompt        *Template
 	Continuations map[string]*Template // by phase
 	MaxSteps      int
-	Style         string   // mixed, function_call or json
+	Style         string   // native, mixed, function_call or json
 	Tools         []string // "module:tool", "module:*" or "service:method": all that it may call
 	Entities      []string
 	Model         string
@@ -51,14 +51,14 @@ func readAgent(r *reader, n *Node) Body {
 		entities = append(entities, config.Texts("entities")...)
 		config.Rest()
 	}
-	b.MaxSteps, b.Tools, b.Entities, b.Style = int(steps), tools, entities, "mixed"
+	b.MaxSteps, b.Tools, b.Entities, b.Style = int(steps), tools, entities, "native"
 	if b.MaxSteps == 0 {
 		b.MaxSteps = 20
 	}
 	if style != nil {
 		b.Style, _ = style.Text()
-		if !slices.Contains([]string{"mixed", "function_call", "json"}, b.Style) {
-			r.Add(style.Errorf(kernel.CodePipeline, "write mixed, function_call or json", "there is no such tool_call_style"))
+		if !slices.Contains([]string{"native", "mixed", "function_call", "json"}, b.Style) {
+			r.Add(style.Errorf(kernel.CodePipeline, "write native, mixed, function_call or json", "there is no such tool_call_style"))
 		}
 	}
 	if v := s.Get("output_schema"); v != nil {

@@ -180,7 +180,7 @@ func turn() object {
 }
 
 func styles() object {
-	return choice("How the model calls tools.", "mixed", "function_call", "json")
+	return choice("How the model calls tools; native, by its own interface, if it is left out.", "native", "mixed", "function_call", "json")
 }
 
 // invocation is closed in what it has of its own: its parameters stand under inputs.
