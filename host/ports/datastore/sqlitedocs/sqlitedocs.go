@@ -154,8 +154,9 @@ func (s *store) Save(ctx context.Context, tenant, collection string, writes []dr
 		return nil, storeError(err)
 	}
 	defer tx.Rollback()
-	w, err := newWriting(ctx, tx, blob(tenant), blob(collection))
-	if err != nil {
+	w := &writing{of: []any{blob(tenant), blob(collection)}}
+	defer w.close()
+	if err := w.prepare(ctx, tx); err != nil {
 		return nil, storeError(err)
 	}
 	done := make([]bool, len(writes))
@@ -173,25 +174,30 @@ type writing struct {
 	find, drop, unterm, upsert, index *sql.Stmt
 }
 
-func newWriting(ctx context.Context, tx *sql.Tx, tenant, collection []byte) (*writing, error) {
-	w := &writing{of: []any{tenant, collection}}
-	for _, s := range []struct {
-		statement **sql.Stmt
-		text      string
-	}{
-		{&w.find, "SELECT revision, place, terms FROM documents WHERE tenant = ? AND collection = ? AND key = ?"},
-		{&w.drop, "DELETE FROM documents WHERE tenant = ? AND collection = ? AND key = ?"},
-		{&w.unterm, "DELETE FROM terms WHERE tenant = ? AND collection = ? AND term = ? AND place = ? AND key = ?"},
-		{&w.upsert, `INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET value = excluded.value, revision = excluded.revision, place = excluded.place, terms = excluded.terms`},
-		{&w.index, "INSERT OR IGNORE INTO terms VALUES (?, ?, ?, ?, ?)"},
-	} {
-		var err error
-		if *s.statement, err = tx.PrepareContext(ctx, s.text); err != nil { // which ends with the transaction
-			return nil, err
+func (w *writing) prepare(ctx context.Context, tx *sql.Tx) (err error) {
+	prepare := func(text string) *sql.Stmt {
+		if err != nil {
+			return nil
+		}
+		var s *sql.Stmt
+		s, err = tx.PrepareContext(ctx, text)
+		return s
+	}
+	w.find = prepare("SELECT revision, place, terms FROM documents WHERE tenant = ? AND collection = ? AND key = ?")
+	w.drop = prepare("DELETE FROM documents WHERE tenant = ? AND collection = ? AND key = ?")
+	w.unterm = prepare("DELETE FROM terms WHERE tenant = ? AND collection = ? AND term = ? AND place = ? AND key = ?")
+	w.upsert = prepare(`INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, revision = excluded.revision, place = excluded.place, terms = excluded.terms`)
+	w.index = prepare("INSERT OR IGNORE INTO terms VALUES (?, ?, ?, ?, ?)")
+	return err
+}
+
+func (w *writing) close() {
+	for _, s := range []*sql.Stmt{w.find, w.drop, w.unterm, w.upsert, w.index} {
+		if s != nil {
+			_ = s.Close() // an error of one that was used is that of its use
 		}
 	}
-	return w, nil
 }
 
 func (w *writing) args(more ...any) []any { return append(slices.Clip(w.of), more...) }
@@ -282,7 +288,7 @@ func matching(tenant, collection string, terms []string) (string, []any) {
 	}
 	var b strings.Builder
 	b.WriteString(" FROM terms AS x CROSS JOIN documents AS d ON d.tenant = x.tenant AND d.collection = x.collection AND d.key = x.key WHERE x.tenant = ? AND x.collection = ? AND x.term = ?")
-	args := append(of, blob(terms[0]))
+	args := append(slices.Clip(of), blob(terms[0]))
 	for _, term := range terms[1:] {
 		b.WriteString(" AND EXISTS (SELECT 1 FROM terms AS y WHERE y.tenant = x.tenant AND y.collection = x.collection AND y.term = ? AND y.place = x.place AND y.key = x.key)")
 		args = append(args, blob(term))
