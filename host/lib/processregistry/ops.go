@@ -39,7 +39,7 @@ func (r *Registry) opGet(ctx context.Context, call *kernel.PortCall) (*kernel.Po
 	value := p.Summary()
 	value["error"] = nil
 	if p.Error != nil {
-		value["error"] = kernel.Quote(p.Error.What)
+		value["error"] = Told(p.Error)
 	}
 	reply := &kernel.PortReply{Value: value, Labels: p.Labels}
 	if !results {

@@ -256,3 +256,15 @@ func (r *Registry) Wait(ctx context.Context, tenant, run string) (*Process, erro
 		}
 	}
 }
+
+// Told is what a run learns of another's error: what and why, and not where on the host it was, nor how an operator fixes it.
+func Told(err error) string {
+	var e *kernel.Error
+	switch {
+	case !errors.As(err, &e):
+		return kernel.Quote(err.Error())
+	case e.Why == "":
+		return kernel.Quote(e.What)
+	}
+	return kernel.Quote(e.What) + ": " + kernel.Quote(e.Why)
+}
