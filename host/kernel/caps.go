@@ -65,8 +65,10 @@ func CapabilityOf(op string) Capability {
 	switch port {
 	case "llm":
 		return CapLLM
-	case "database", "vector_search":
+	case "database", "database_tools", "vector_search":
 		return CapDataStore
+	case "pipeline_spawner", "scheduler":
+		return CapSpawn
 	case "entity_state":
 		if method == "transition" || method == "register" {
 			return CapTransition
