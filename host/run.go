@@ -205,6 +205,9 @@ func checkRunID(id string) error {
 	return &kernel.Error{Code: kernel.CodeInput, What: "the run's id cannot be used", Why: kernel.Quote(id) + " is not of 1 to 128 letters, digits, _, . and -, of which a letter or a digit is the first", Fix: "leave it out: the run gets one"}
 }
 
+// NewRunID returns an id for a run, as runs get one that are given none.
+func NewRunID() string { return newRunID() }
+
 // newRunID returns a random UUID (version 7: the time comes first, so that runs
 // sort by it).
 func newRunID() string {
