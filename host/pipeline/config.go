@@ -30,6 +30,7 @@ type Config struct {
 	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
 	Executor  ExecutorSpec
+	Server    ServerSpec
 
 	Audit         AuditSpec
 	Journal       JournalSpec
@@ -183,6 +184,9 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		c.Libraries = r.readLibraries(c, s)
 	}
 	c.readLimits(spec)
+	if s := spec.Member("server"); s != nil {
+		c.Server = r.readServer(c, s)
+	}
 	c.Executor = r.readExecutor(spec.Member("executor"))
 	c.Ports = r.readPorts(spec.Get("ports"))
 	c.Labels = r.readRunLabels(spec.Member("labels"))
