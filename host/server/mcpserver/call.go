@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -49,7 +52,7 @@ func (o *served) call(ctx context.Context, req *mcp.CallToolRequest, one *offer)
 		return failed(nil, err)
 	}
 	r := o.runs.begin(o.principal, one)
-	result := p.Run(ctx, args, host.RunOptions{
+	result := p.Run(o.logged(ctx, req), args, host.RunOptions{
 		Principal: o.principal, Durable: o.opts.Durable, Labels: map[string]string{"mcp": one.tool.Name},
 		Observer: o.progress(ctx, req, one, p), Recorder: host.Tell(r.event),
 	})
@@ -140,6 +143,23 @@ func (o *served) progress(ctx context.Context, req *mcp.CallToolRequest, one *of
 			o.log.Debug("the client is not told of progress", "error", err.Error())
 		}
 	}
+}
+
+// maxLogged is how many lines a call's modules can log for its client: the host's log has them all.
+const maxLogged = 1000
+
+// logged has the client told of what modules log, as far as it asks for that.
+func (o *served) logged(ctx context.Context, req *mcp.CallToolRequest) context.Context {
+	var lines atomic.Int64
+	return extension.WithLogTap(ctx, func(module string, level slog.Level, line string) {
+		if lines.Add(1) > maxLogged {
+			return
+		}
+		name := map[slog.Level]mcp.LoggingLevel{slog.LevelDebug: "debug", slog.LevelInfo: "info", slog.LevelWarn: "warning", slog.LevelError: "error"}[level]
+		if err := req.Session.Log(ctx, &mcp.LoggingMessageParams{Level: name, Logger: module, Data: line}); err != nil { //nolint:staticcheck // clients of older versions still take it
+			o.log.Debug("the client is not told of a log line", "error", err.Error())
+		}
+	})
 }
 
 // outcome is what the client is told of a run that has ended, or waits.

@@ -71,7 +71,7 @@ func (s *Server) ServeHTTP(ctx context.Context, l net.Listener, opts HTTPOptions
 // Handler serves /mcp. local says that only this machine can reach it: then who names another host is a web page that was told a
 // wrong address, and is refused.
 func (s *Server) Handler(local bool, opts HTTPOptions) http.Handler {
-	streamable := mcp.NewStreamableHTTPHandler(func(r *http.Request) *mcp.Server {
+	serverOf := func(r *http.Request) *mcp.Server {
 		principal := s.opts.Principal
 		if len(opts.Tokens) > 0 {
 			info := auth.TokenInfoFromContext(r.Context())
@@ -90,8 +90,19 @@ func (s *Server) Handler(local bool, opts HTTPOptions) http.Handler {
 			return nil
 		}
 		return o.mcp
-	}, &mcp.StreamableHTTPOptions{Logger: s.log, SessionTimeout: sessionTimeout, MaxRequestBodyBytes: maxMessage, PropagateRequestCancellation: true})
-	var handler http.Handler = streamable
+	}
+	options := mcp.StreamableHTTPOptions{Logger: s.log, SessionTimeout: sessionTimeout, MaxRequestBodyBytes: maxMessage}
+	sessions := mcp.NewStreamableHTTPHandler(serverOf, &options)
+	stateless := options
+	stateless.Stateless, stateless.PropagateRequestCancellation = true, true
+	requests := mcp.NewStreamableHTTPHandler(serverOf, &stateless)
+	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Mcp-Protocol-Version") >= sinceRounds { // a request is all that there is
+			requests.ServeHTTP(w, r)
+			return
+		}
+		sessions.ServeHTTP(w, r)
+	})
 	if len(opts.Tokens) > 0 {
 		handler = auth.RequireBearerToken(opts.Tokens.verify, nil)(handler)
 	}
