@@ -72,11 +72,7 @@ func (w *worker) tool(ctx context.Context, b *pipeline.ToolCall, call *kernel.No
 
 // serverTool calls a tool of a server of the mcp port. It counts as a tool's call, and is one of a port.
 func (w *worker) serverTool(ctx context.Context, name string, args map[string]any) (kernel.Value, error) {
-	run := w.g.r.context
-	if !run.Caps.Allows(kernel.CapTools) {
-		return nil, &kernel.Error{Code: kernel.CodeDenied, What: "the run may not call tool " + kernel.Quote(name), Why: "caps of the pipeline, or of the run that started it, deny " + string(kernel.CapTools), Fix: "remove it from spec.caps.deny, or add it to default_set"}
-	}
-	if err := run.StartTool(ctx); err != nil {
+	if err := w.g.r.context.StartTool(ctx); err != nil {
 		return nil, err
 	}
 	reply, err := w.call(ctx, opCallTool, map[string]any{"tool": name, "arguments": args})

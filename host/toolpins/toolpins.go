@@ -79,6 +79,8 @@ type Store struct {
 	mu    sync.Mutex
 	stamp stamp // of what is in tools
 	tools map[string]*Tool
+
+	version uint64
 }
 
 type stamp struct {
@@ -89,12 +91,14 @@ type stamp struct {
 // New returns a store in a file, which is made when there is something to keep.
 func New(path string) *Store { return &Store{path: path, tools: map[string]*Tool{}} }
 
-// Changed reports whether the file is another than that which Admit or List went by last.
-func (s *Store) Changed() bool {
+// Version is another one whenever the file may be another than it was.
+func (s *Store) Version() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, err := s.look()
-	return err != nil || now != s.stamp
+	if now, err := s.look(); err != nil || now != s.stamp {
+		return s.version + 1 // as it will be once it is read
+	}
+	return s.version
 }
 
 func (s *Store) look() (stamp, error) {
@@ -240,6 +244,9 @@ func (s *Store) read() error {
 	if now.size > maxFile {
 		return errors.New("the file is too large")
 	}
+	if now != s.stamp {
+		s.version++
+	}
 	s.tools, s.stamp = map[string]*Tool{}, now
 	if now == (stamp{}) {
 		return nil
@@ -283,6 +290,7 @@ func (s *Store) write() error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	s.stamp, err = s.look()
+	s.version++
 	return err
 }
 

@@ -108,10 +108,11 @@ type served struct {
 	principal string
 	mcp       *mcp.Server
 
-	mu     sync.Mutex
-	looked time.Time
-	offers map[string]*offer // by name
-	hidden []Hidden
+	mu      sync.Mutex
+	looked  time.Time
+	version uint64            // of the pins that it goes by
+	offers  map[string]*offer // by name
+	hidden  []Hidden
 }
 
 // of returns what a principal is offered.
@@ -164,7 +165,7 @@ func (o *served) intercept(next mcp.MethodHandler) mcp.MethodHandler {
 func (o *served) refresh(ctx context.Context, now bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !now && time.Since(o.looked) < lookEvery && !o.pins.Changed() {
+	if !now && time.Since(o.looked) < lookEvery && o.pins.Version() == o.version {
 		return nil
 	}
 	offers, hidden, err := o.collect(ctx)
@@ -197,7 +198,7 @@ func (o *served) refresh(ctx context.Context, now bool) error {
 			o.log.Warn("a tool is not offered", "tool", kernel.Quote(h.ID), "why", h.Why)
 		}
 	}
-	o.offers, o.hidden, o.looked = offers, hidden, time.Now()
+	o.offers, o.hidden, o.looked, o.version = offers, hidden, time.Now(), o.pins.Version()
 	return nil
 }
 
