@@ -65,6 +65,8 @@ func CapabilityOf(op string) Capability {
 	switch port {
 	case "llm":
 		return CapLLM
+	case "mcp":
+		return CapTools
 	case "database", "database_tools", "vector_search":
 		return CapDataStore
 	case "pipeline_spawner", "scheduler":
