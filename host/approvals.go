@@ -3,6 +3,7 @@ package host
 import (
 	"path/filepath"
 
+	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports/governance/approvals"
 )
 
@@ -26,6 +27,12 @@ func OpenApprovals(cfg *Config) *Approvals { return approvals.New(approvalsFile(
 func (h *Host) Approvals() *Approvals { return h.approvals }
 
 func approvalsFile(state string) string { return filepath.Join(state, "approvals.db") }
+
+// ServerSpec is what a configuration says of 'hexdag serve'.
+type ServerSpec = pipeline.ServerSpec
+
+// StateOf is the folder that a configuration's host keeps its state in.
+func StateOf(cfg *Config) string { return stateOf(cfg) }
 
 // stateOf is the folder that a configuration's host keeps its state in.
 func stateOf(cfg *Config) string {

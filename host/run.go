@@ -48,6 +48,9 @@ type RunOptions struct {
 	Durable bool
 	// RunID is the run's id; "" gives it one. A durable run of which there is a journal is not begun again: CodeRunExists.
 	RunID string
+	// Begun, if set, is called when governance has admitted the run and, if it is durable, what it begins with is on the disk: from then on
+	// it is not lost. It must return soon.
+	Begun func()
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
@@ -139,6 +142,9 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err != nil {
 		stop()
 		return refused(ctx, run, err)
+	}
+	if opts.Begun != nil {
+		opts.Begun()
 	}
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)

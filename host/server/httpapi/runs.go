@@ -148,12 +148,17 @@ func (t *tenant) start(id, pipeline string, opts host.RunOptions, do func(contex
 		cancel()
 		return was, err
 	}
-	opts.Recorder = host.Tell(r.feed.add)
+	begun := make(chan struct{})
+	opts.Recorder, opts.Begun = host.Tell(r.feed.add), func() { close(begun) }
 	go func() {
 		defer cancel()
 		result := do(ctx, opts)
 		t.end(r, result)
 	}()
+	select { // who is told that a run was accepted finds it whatever happens to this process
+	case <-begun:
+	case <-r.done:
+	}
 	return r, nil
 }
 

@@ -120,6 +120,9 @@ func (s *Server) route() {
 	h = s.paced(h, open)
 	h = s.authenticated(h, open)
 	h = s.bounded(h)
+	if s.opts.Local != nil {
+		h = local(h)
+	}
 	h = guarded(h, func(ctx context.Context, v any) {
 		s.log.ErrorContext(ctx, "a request made the server panic", "panic", v)
 	})
