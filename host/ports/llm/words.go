@@ -2,6 +2,7 @@ package llm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,11 +66,11 @@ func sum(a, b Usage) Usage {
 
 // whyOf is what the model is told: what is wrong, and not its own words once more.
 func whyOf(err error) string {
-	e, ok := err.(*kernel.Error)
-	if !ok {
-		return err.Error()
+	var e *kernel.Error
+	if errors.As(err, &e) {
+		return e.Why
 	}
-	return e.Why
+	return err.Error()
 }
 
 // bare returns what of a text is to be the JSON value: what a code fence is around, or
