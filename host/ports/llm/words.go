@@ -40,7 +40,7 @@ func (p *Port) askByWords(ctx context.Context, req *Request, answer *schema.Sche
 		case err != nil:
 			return resp, err
 		case len(resp.ToolCalls) > 0:
-			return resp, checkCalls(req, resp)
+			return resp, p.checkCalls(req, resp)
 		}
 		said := resp.Content
 		resp.Content = bare(said)
