@@ -230,7 +230,7 @@ func input(text string) any {
 }
 
 func response(req *driver.Request, asked string, answer *anthropic.Message, names *endpoint.Names) *driver.Response {
-	r := &driver.Response{Model: string(answer.Model), FinishReason: reason(answer.StopReason)}
+	r := &driver.Response{Model: answer.Model, FinishReason: reason(answer.StopReason)}
 	if r.Model == "" {
 		r.Model = asked
 	}
