@@ -103,12 +103,30 @@ func (p *Port) ask(ctx context.Context, req *Request, tell func(piece string)) (
 	err = charge(ctx, call, func(ctx context.Context, output int64) (string, Usage, error) {
 		bounded := *req
 		bounded.MaxTokens = int(min(output, maxTokens))
-		if resp, err = p.send(ctx, &bounded, tell); err != nil {
-			return model, Usage{}, portError(ctx, err)
+		told := int64(0)
+		heard := tell
+		if tell != nil {
+			heard = func(piece string) {
+				told += driver.TextTokens(piece)
+				tell(piece)
+			}
+		}
+		if resp, err = p.send(ctx, &bounded, heard); err != nil {
+			return model, brokenOff(req, told), portError(ctx, err)
 		}
 		return resp.Model, resp.Usage, checkSize(resp)
 	})
 	return resp, err
+}
+
+// brokenOff estimates what an answer took that ended early: its provider counts it, too.
+func brokenOff(req *Request, told int64) Usage {
+	if told == 0 {
+		return Usage{}
+	}
+	u := Usage{InputTokens: promptTokens(req), OutputTokens: told, Estimated: true}
+	u.TotalTokens = u.InputTokens + u.OutputTokens
+	return u
 }
 
 func (p *Port) send(ctx context.Context, req *Request, tell func(piece string)) (*Response, error) {
