@@ -264,3 +264,36 @@ func exported(t *testing.T, s site, run string) string {
 	}
 	return string(text)
 }
+
+// A run whose answer was streamed is done again to the bit, though nobody knows any more in which pieces it came.
+func TestStreamsAreReplayed(t *testing.T) {
+	t.Setenv("TEST_MODEL_KEY", llmserver.Key)
+	server := llmserver.New(t, modelSays("It is going to rain all day in Bonn, and then some more."))
+	s := newSite(t, "  ports: {llm: "+providerPort("anthropic", server.URL)+"}\n")
+	h, err := s.new(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces := 0
+	was := s.asking(t, h, "", ", stream: true").Run(t.Context(), nil, host.RunOptions{Durable: true, Observer: func(e *host.Event) {
+		if e.Type == kernel.LLMTokenStreamed {
+			pieces++
+		}
+	}})
+	if err := h.Close(t.Context()); was.Status != engine.Completed || pieces < 5 || err != nil {
+		t.Fatalf("%v, %d pieces, %v", was.Err, pieces, err)
+	}
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := host.OpenReplayer(t.Context(), cfg, host.Options{}, host.ReplayOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(t.Context())
+	is, err := r.Run(t.Context(), was.RunID)
+	if err != nil || !is.Same || len(server.Requests()) != 1 {
+		t.Errorf("%+v, %v, after %d requests", is, err, len(server.Requests()))
+	}
+}
