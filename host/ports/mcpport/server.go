@@ -114,11 +114,7 @@ func (s *server) connect(ctx context.Context) (*mcp.ClientSession, error) {
 			s.tools = nil
 		},
 	})
-	link, err := s.link()
-	if err != nil {
-		return nil, err
-	}
-	session, err := client.Connect(ctx, link, nil)
+	session, err := client.Connect(ctx, s.link(), nil)
 	if err != nil {
 		return nil, err
 	}
