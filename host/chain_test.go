@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -44,6 +47,7 @@ func opCalls() map[string]opCall {
 		"entity_state.get_state":   {args: `{entity: order, entity_id: "2"}`, ends: kernel.CodeNotFound, guard: "entity"},
 		"entity_state.get_history": {args: `{entity: order, entity_id: "2"}`, ends: kernel.CodeNotFound, guard: "entity"},
 		"governance.authorize":     {args: `{action: a.b}`, guard: "action"}, "governance.audit": {args: `{action: a.b}`, guard: "action"}, "governance.list_permissions": {args: `{}`},
+		"mcp.list_tools": {args: `{server: other}`, guard: "server"}, "mcp.call_tool": {args: `{tool: other.echo}`, guard: "tool"},
 		"llm.complete": {args: `{messages: [{role: user, content: hi}]}`, guard: "model", meter: func(u kernel.UsageSnapshot) bool { return u.LLMCalls == 1 && u.InputTokens > 0 && u.OutputTokens > 0 }},
 		"llm.batch":    {args: `{requests: [{messages: [{role: user, content: hi}]}]}`, guard: "model", meter: func(u kernel.UsageSnapshot) bool { return u.LLMCalls == 1 && u.InputTokens > 0 && u.OutputTokens > 0 }},
 		"llm.embed":    {args: `{texts: [hi]}`, guard: "model", meter: func(u kernel.UsageSnapshot) bool { return u.LLMCalls == 1 && u.InputTokens > 0 }},
@@ -71,7 +75,7 @@ func TestOperationsThatOnlyAsk(t *testing.T) {
 	asks := []string{
 		"api_call.get", "api_call.request", "artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "database.describe_table", "database.list_tables", "database.query",
 		"entity_state.get_history", "entity_state.get_state", "eventbus.replay", "eventbus.topics", "file_storage.list", "file_storage.read", "file_storage.stat", "governance.authorize", "governance.list_permissions",
-		"http.request", "llm.batch", "llm.complete", "llm.embed", "lock.holder", "lock.is_locked", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot",
+		"http.request", "llm.batch", "llm.complete", "llm.embed", "lock.holder", "lock.is_locked", "mcp.list_tools", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot",
 		"secret.get", "secret.use", "vector_search.describe", "vector_search.search",
 	}
 	ofRun := []string{"artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot"}
@@ -97,12 +101,20 @@ type chainSite struct {
 	dir  string
 	web  string
 	bare []byte
+
+	other string // the URL of an MCP server
 }
 
 func newChainSite(t *testing.T) *chainSite {
 	t.Helper()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) }))
 	t.Cleanup(web.Close)
+	tools := mcp.NewServer(&mcp.Implementation{Name: "other", Version: "1"}, nil)
+	tools.AddTool(&mcp.Tool{Name: "echo", InputSchema: map[string]any{"type": "object"}}, func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "echo"}}}, nil
+	})
+	other := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return tools }, &mcp.StreamableHTTPOptions{Stateless: true}))
+	t.Cleanup(other.Close)
 	wasm, err := os.ReadFile("enforcement/toolbox/toolbox.wasm")
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +123,7 @@ func newChainSite(t *testing.T) *chainSite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &chainSite{t: t, dir: t.TempDir(), web: web.URL, bare: bare}
+	return &chainSite{t: t, dir: t.TempDir(), web: web.URL, bare: bare, other: other.URL}
 }
 
 // module writes a module that requests this, and returns its line of configuration.
@@ -147,6 +159,7 @@ spec:
     llm: {adapter: mock}
     database: {adapter: memory, config: {tables: {t: [{a: 1}]}}}
     http: {adapter: http, config: {hosts: ["127.0.0.1:*"], allow_addresses: [127.0.0.0/8]}}
+    mcp: {adapter: servers, config: {servers: {other: {url: "` + s.other + `", allow_addresses: [127.0.0.0/8]}}}}
     artifacts: {adapter: memory}
     memory: {adapter: memory}
     secret: {adapter: env}

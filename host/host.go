@@ -140,11 +140,13 @@ type Host struct {
 	modules   []*extension.Module
 	byName    map[string]*extension.Module
 	served    []*modulePort // the operator's ports that are modules
-	opts      Options
-	files     pipeline.Cache
-	executor  executor.Executor // nil: runs work in this process
-	values    *executor.Values
-	elsewhere elsewhere
+	// toolServers are those of the mcp port, by their names.
+	toolServers []string
+	opts        Options
+	files       pipeline.Cache
+	executor    executor.Executor // nil: runs work in this process
+	values      *executor.Values
+	elsewhere   elsewhere
 
 	journals journals
 
@@ -208,7 +210,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	for _, hook := range append(recordedPortHooks(opts.PortHooks), portHooks...) {
 		h.door.Hook(hook)
 	}
-	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Functions: recordedFunctions(opts.Functions), Relabel: h.config.Labels.Of, Results: h.results(), Hooks: append(recordedNodeHooks(opts.NodeHooks), nodeHooks...)})
+	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Servers: h.toolServers, Functions: recordedFunctions(opts.Functions), Relabel: h.config.Labels.Of, Results: h.results(), Hooks: append(recordedNodeHooks(opts.NodeHooks), nodeHooks...)})
 	return h.openExecutor()
 }
 

@@ -61,6 +61,7 @@ func adapters() map[string]map[string]opener {
 		},
 		"eventbus": {"memory": openProcessBus, "nats": openNATSBus, "redis": openRedisBus, "kafka": openKafkaBus},
 		"http":     {"http": openHTTP},
+		"mcp":      {"servers": openMCP},
 		"api_call": {"http": openHTTP},
 	}
 }

@@ -119,7 +119,10 @@ func checkEgress(specs map[string]pipeline.PortSpec, operator bool) error {
 	web, isWeb := specs["http"]
 	api, isAPI := specs["api_call"]
 	secrets, isSecret := specs["secret"]
+	servers, isMCP := specs["mcp"]
 	switch {
+	case !operator && isMCP:
+		return place(&kernel.Error{Code: kernel.CodeConfig, What: "a pipeline cannot bring its own mcp port", Why: "which servers are started, and what is sent to them, is the operator's to say", Fix: "have the operator configure it in hexdag.yaml"}, servers.Where)
 	case isWeb && isAPI:
 		return place(&kernel.Error{Code: kernel.CodeConfig, What: "http and api_call are one port under two names", Fix: "configure one of them; it serves both"}, api.Where)
 	case !operator && isSecret:

@@ -11,6 +11,7 @@ import (
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports"
 )
 
 // agent runs an agent_node's loop.
@@ -29,7 +30,11 @@ func (w *worker) agent(ctx context.Context, b *pipeline.Agent, call *kernel.Node
 	if w.from != nil {
 		t.before, t.waited = w.from.Turns, begun{w.from.Steps, w.from.Begun}
 	}
-	result, err := agent.Run(ctx, spec, agent.Deps{Model: model{w, b, t}, Tools: toolbox{w, w.toolsOf(b), t}, Render: render}, call.Input)
+	tools, err := w.toolsOf(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	result, err := agent.Run(ctx, spec, agent.Deps{Model: model{w, b, t}, Tools: toolbox{w, tools, t}, Render: render}, call.Input)
 	return result, w.betweenTurns(err, call, t)
 }
 
@@ -240,23 +245,30 @@ func (t toolbox) call(ctx context.Context, name string, args map[string]any) (ke
 
 // toolsOf returns the tools that an agent names, or, where it names none, those
 // of all services of its pipeline. Entities bring the tools of their states.
-func (w *worker) toolsOf(b *pipeline.Agent) []offered {
+func (w *worker) toolsOf(ctx context.Context, b *pipeline.Agent) ([]offered, error) {
 	var tools []offered
 	r := w.g.r
 	for _, name := range toolNames(b, r.Services) {
-		owner, tool := splitTool(name)
+		owner, tool := r.engine.owner(name, r.Services)
 		module := owner
 		if s, ok := r.Services[owner]; ok {
 			module = s.Module
 		}
-		if m := r.engine.modules[module]; m != nil {
+		switch m := r.engine.modules[module]; {
+		case m != nil:
 			tools = append(tools, w.moduleTools(m, owner, tool)...)
+		case w.serves(owner):
+			more, err := w.serverTools(ctx, owner, tool)
+			if err != nil {
+				return nil, err
+			}
+			tools = append(tools, more...)
 		}
 	}
 	if len(b.Entities) > 0 {
 		tools = append(tools, w.entityTools(b.Entities)...)
 	}
-	return tools
+	return tools, nil
 }
 
 // toolNames are those that an agent names, or all of its pipeline's services.
@@ -278,15 +290,6 @@ func sortedServices(services map[string]pipeline.ServiceSpec) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// splitTool splits "owner:tool", "owner.tool", "owner:*" or "owner".
-func splitTool(name string) (owner, tool string) {
-	i := strings.IndexAny(name, ":.")
-	if i < 0 {
-		return name, "*"
-	}
-	return name[:i], name[i+1:]
 }
 
 func (w *worker) moduleTools(m *extension.Module, owner, wanted string) []offered {
@@ -373,14 +376,15 @@ func (w *worker) entityTools(types []string) []offered {
 }
 
 // tools refuses an agent that names tools which are not there.
-func (c *checker) tools(n *pipeline.Node, b *pipeline.Agent) {
+func (c *checker) tools(n *pipeline.Node, b *pipeline.Agent, door *ports.Door) {
 	for _, name := range b.Tools {
-		owner, tool := splitTool(name)
+		owner, tool := c.engine.owner(name, c.pipeline.Services)
 		module := owner
 		if s, ok := c.pipeline.Services[owner]; ok {
 			module = s.Module
 		}
 		switch {
+		case c.engine.modules[module] == nil && c.engine.isServer(owner, door):
 		case c.engine.modules[module] == nil:
 			c.noModule(at(n), owner)
 		case tool != "*":

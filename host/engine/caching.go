@@ -125,9 +125,12 @@ func (c *checker) runs(n *pipeline.Node, used map[string]bool) (local bool) {
 	switch b := n.Body.(type) {
 	case *pipeline.ServiceCall:
 		note(b.Service)
+	case *pipeline.ToolCall:
+		owner, _ := c.engine.owner(b.Tool, c.pipeline.Services)
+		note(owner)
 	case *pipeline.Agent:
 		for _, name := range toolNames(b, c.pipeline.Services) {
-			owner, _ := splitTool(name)
+			owner, _ := c.engine.owner(name, c.pipeline.Services)
 			note(owner)
 		}
 	case *pipeline.Composite:

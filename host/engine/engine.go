@@ -23,6 +23,7 @@ type Engine struct {
 	hooks     []NodeHook
 	relabel   func(pipeline, node string) kernel.Relabel
 	results   Results
+	servers   []string
 	slots     chan struct{} // bounds the nodes that run at once, over all runs
 }
 
@@ -57,7 +58,8 @@ type Options struct {
 	Hooks     []NodeHook          // the first is outermost
 	// Relabel says what a node of a pipeline may take off its answer; nil: nothing.
 	Relabel func(pipeline, node string) kernel.Relabel
-	Results Results // nil: pipelines that cache are refused
+	Results Results  // nil: pipelines that cache are refused
+	Servers []string // of the mcp port, whose tools are called as modules' are
 }
 
 // New returns an engine.
@@ -65,7 +67,7 @@ func New(opts Options) *Engine {
 	if opts.Relabel == nil {
 		opts.Relabel = func(string, string) kernel.Relabel { return kernel.Relabel{} }
 	}
-	return &Engine{results: opts.Results, relabel: opts.Relabel, door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
+	return &Engine{servers: opts.Servers, results: opts.Results, relabel: opts.Relabel, door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
 }
 
 // Status is how a run ended.

@@ -265,21 +265,27 @@ func (w *worker) service(ctx context.Context, b *pipeline.ServiceCall, call *ker
 		}
 		op = service.Builtin + "." + b.Method
 	}
-	args, _ := call.Input.(map[string]any)
-	if names := w.n.MappedNames(); names != nil {
-		mapped := make(map[string]any, len(names))
-		for _, name := range names {
-			if v, there := args[name]; there {
-				mapped[name] = v
-			}
-		}
-		args = mapped
-	}
-	reply, err := w.call(ctx, op, args)
+	reply, err := w.call(ctx, op, w.arguments(call))
 	if err != nil {
 		return nil, err
 	}
 	return reply.Value, nil
+}
+
+// arguments are what is mapped, or the fields that the node is given where nothing is.
+func (w *worker) arguments(call *kernel.NodeCall) map[string]any {
+	args, _ := call.Input.(map[string]any)
+	names := w.n.MappedNames()
+	if names == nil {
+		return args
+	}
+	mapped := make(map[string]any, len(names))
+	for _, name := range names {
+		if v, there := args[name]; there {
+			mapped[name] = v
+		}
+	}
+	return mapped
 }
 
 // request makes an api_call_node's request; its answer is the body.

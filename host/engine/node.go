@@ -257,6 +257,8 @@ func (w *worker) body(ctx context.Context, call *kernel.NodeCall) (kernel.Value,
 		return w.agent(ctx, b, call)
 	case *pipeline.ServiceCall:
 		return w.service(ctx, b, call)
+	case *pipeline.ToolCall:
+		return w.tool(ctx, b, call)
 	case *pipeline.APICall:
 		return w.request(ctx, b, call)
 	case *pipeline.Composite:

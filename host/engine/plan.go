@@ -134,9 +134,11 @@ func (c *checker) check(n *pipeline.Node, door *ports.Door) {
 		needs(opTransition, "entity_state")
 	case *pipeline.ServiceCall:
 		c.serviceCall(n, b, door)
+	case *pipeline.ToolCall:
+		c.toolCall(n, b, door)
 	}
 	if b, ok := n.Body.(*pipeline.Agent); ok {
-		c.tools(n, b)
+		c.tools(n, b, door)
 	}
 }
 

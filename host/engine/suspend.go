@@ -109,6 +109,7 @@ func (w *worker) suspended(err error, call *kernel.NodeCall) error {
 	switch {
 	case errors.As(err, &body):
 		progress.Steps = body.steps
+		_, progress.Begun = w.n.Body.(*pipeline.ToolCall)
 	case !w.callsItself():
 		return err
 	}
@@ -119,7 +120,7 @@ func (w *worker) suspended(err error, call *kernel.NodeCall) error {
 // callsItself reports whether a call of a port is all that the node does.
 func (w *worker) callsItself() bool {
 	switch w.n.Body.(type) {
-	case *pipeline.ServiceCall, *pipeline.APICall, *pipeline.LLM, *pipeline.Transition:
+	case *pipeline.ServiceCall, *pipeline.ToolCall, *pipeline.APICall, *pipeline.LLM, *pipeline.Transition:
 		return true
 	}
 	return false

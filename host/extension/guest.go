@@ -23,6 +23,17 @@ type guestHost struct {
 	caller kernel.Caller // the module included
 	trace  *Trace        // nil where nobody asked for one
 	begun  kernel.GuestCall
+	told   LogTap // nil where nobody listens
+}
+
+// LogTap is told of the lines that modules log in a context, quoted.
+type LogTap func(module string, level slog.Level, line string)
+
+type logTapKey struct{}
+
+// WithLogTap returns a context in which f, too, is told of what modules log. It is quick, and safe for concurrent use.
+func WithLogTap(ctx context.Context, f LogTap) context.Context {
+	return context.WithValue(ctx, logTapKey{}, f)
 }
 
 var _ sandbox.Host = (*guestHost)(nil)
@@ -36,7 +47,11 @@ func (h *guestHost) Call(ctx context.Context, op string, args map[string]any, bo
 func (h *guestHost) Log(level abi.Level, line string) {
 	h.trace.logged(level, line)
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
-	h.module.owner.log.Log(context.Background(), levels[level], kernel.Quote(line), "module", h.module.Name(), "node", h.node)
+	line = kernel.Quote(line)
+	h.module.owner.log.Log(context.Background(), levels[level], line, "module", h.module.Name(), "node", h.node)
+	if h.told != nil {
+		h.told(h.module.Name(), levels[level], line)
+	}
 }
 
 // may checks a right that is an import of its own rather than an operation.
@@ -152,6 +167,7 @@ func (m *version) callEncoded(ctx context.Context, point abi.Point, node string,
 func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, call sandbox.Call) (*sandbox.Outcome, error) {
 	behind := append(append([]kernel.ModuleRights(nil), caller.Modules...), m.rights)
 	host := &guestHost{module: m, node: node, caller: kernel.Caller{Principal: caller.Principal, Modules: behind}}
+	host.told, _ = ctx.Value(logTapKey{}).(LogTap)
 	ctx, err := deeper(ctx, m, &host.begun)
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Node: node})

@@ -65,6 +65,8 @@ func CapabilityOf(op string) Capability {
 	switch port {
 	case "llm":
 		return CapLLM
+	case "mcp":
+		return CapTools
 	case "database", "vector_search":
 		return CapDataStore
 	case "entity_state":

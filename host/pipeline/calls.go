@@ -36,6 +36,21 @@ func readServiceCall(r *reader, n *Node) Body {
 	return &ServiceCall{Service: n.spec.Required("service"), Method: n.spec.Required("method")}
 }
 
+// ToolCall calls a tool, "module.tool", "service.method" or "server.tool", as a model would.
+type ToolCall struct {
+	Tool string
+	At   *source.Value
+}
+
+func (b *ToolCall) visit(func(Reference)) {}
+
+func readToolCall(r *reader, n *Node) Body {
+	if v := n.spec.Get("output_schema"); v != nil {
+		n.Output = r.object(v, "output_schema")
+	}
+	return &ToolCall{Tool: n.spec.Required("tool"), At: n.spec.Get("tool")}
+}
+
 // APICall makes one request through the http port.
 type APICall struct {
 	Method  string

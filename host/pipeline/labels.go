@@ -174,7 +174,7 @@ func (s *PortSpec) AnswerLabels(port string) *kernel.Labels {
 	if s.Labels != nil {
 		return s.Labels.Port
 	}
-	if port == "http" || port == "api_call" {
+	if port == "http" || port == "api_call" || port == "mcp" {
 		return untrusted
 	}
 	return nil

@@ -23,6 +23,7 @@ func effectOf(op string, args map[string]any) effect {
 		"file_storage.read", "file_storage.stat", "file_storage.list",
 		"governance.authorize", "governance.list_permissions",
 		"lock.is_locked",
+		"mcp.list_tools",
 		"memory.get", "memory.exists", "memory.list_keys", "memory.query",
 		"metrics.count", // the run's own
 		"vector_search.search", "vector_search.describe":

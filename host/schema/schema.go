@@ -106,13 +106,14 @@ func (s *schemaSize) of(v any) (int, error) {
 }
 
 // referred returns the size of what a member points to, if it is a reference.
-// Whatever else changes what a reference means is refused.
+// Whatever else changes what a reference means is refused; an $anchor names a place that no
+// reference here can lead to.
 func (s *schemaSize) referred(name string, member any) (int, error) {
 	if _, isProperty := member.(map[string]any); isProperty {
 		return 0, nil
 	}
 	switch name {
-	case "$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef", "$recursiveAnchor":
+	case "$id", "$dynamicAnchor", "$dynamicRef", "$recursiveRef", "$recursiveAnchor":
 		return 0, fmt.Errorf("%s is not supported; use $ref with #/$defs/name", name)
 	case "$schema":
 		if member != "https://json-schema.org/draft/2020-12/schema" && member != "http://json-schema.org/draft-07/schema#" {

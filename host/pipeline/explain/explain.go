@@ -330,6 +330,12 @@ func (e *explainer) toolsOf(n *pipeline.Node) []string {
 		if module := e.p.Services[b.Service].Module; module != "" {
 			add(module, b.Method)
 		}
+	case *pipeline.ToolCall:
+		owner, tool, _ := strings.Cut(strings.Replace(b.Tool, ":", ".", 1), ".")
+		if service, ok := e.p.Services[owner]; ok {
+			owner = service.Module
+		}
+		add(owner, tool)
 	case *pipeline.Agent:
 		names := b.Tools
 		if len(names) == 0 {

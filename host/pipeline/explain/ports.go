@@ -150,6 +150,8 @@ func Does(n *pipeline.Node) string {
 		return b.String()
 	case *pipeline.ServiceCall:
 		return b.Service + "." + b.Method
+	case *pipeline.ToolCall:
+		return b.Tool
 	case *pipeline.APICall:
 		if b.URL != nil {
 			return b.Method + " " + b.URL.Source()

@@ -206,7 +206,7 @@ func takesAll(n *pipeline.Node) bool {
 	switch b := n.Body.(type) {
 	case *pipeline.Function, *pipeline.Agent:
 		return true
-	case *pipeline.ServiceCall:
+	case *pipeline.ServiceCall, *pipeline.ToolCall:
 		return n.MappedNames() == nil
 	case *pipeline.Compute:
 		if b.Merge != nil {

@@ -60,6 +60,8 @@ func needed(kind string) object {
 		return all("output")
 	case "service_call_node":
 		return all("service", "method")
+	case "tool_call_node":
+		return all("tool")
 	case "api_call_node":
 		return all("url")
 	case "composite_node":
@@ -164,6 +166,7 @@ func specs() map[string]object {
 		}),
 		"data_node":         spec("Answers a value; the texts in it are templates.", object{"output": anything("The value.")}),
 		"service_call_node": spec("Calls an operation of a port, or a method of a service.", object{"service": text("The port, or one of spec.services."), "method": text("The operation, or the service's method."), "output_schema": answer}),
+		"tool_call_node":    spec("Calls a tool as an agent would.", object{"tool": text("module.tool, or server.tool of a server of the mcp port."), "output_schema": answer}),
 		"api_call_node": spec("Makes one HTTP request, to a host that the operator lists.", object{
 			"method": text("GET (the default), POST, PUT, DELETE, PATCH or HEAD."), "url": text("The address: text with {{ name.field }}."), "headers": open("Headers.", object{}), "params": open("The query's parameters.", object{}),
 			"json_body": anything("The body, as JSON."), "port": text("api_call."), "output_schema": answer,

@@ -438,6 +438,7 @@ func groups() []group {
 		{functions: []string{"readExpression s", "readMerge s"}, own: true, paths: []string{"expression_node"}},
 		{functions: []string{"readData n.spec"}, own: true, paths: []string{"data_node"}},
 		{functions: []string{"readServiceCall n.spec"}, own: true, paths: []string{"service_call_node"}},
+		{functions: []string{"readToolCall n.spec"}, own: true, paths: []string{"tool_call_node"}},
 		{functions: []string{"readAPICall s"}, own: true, paths: []string{"api_call_node"}},
 		{functions: []string{"readTransition s"}, own: true, paths: []string{"transition"}},
 		{functions: []string{"readWait s"}, without: []string{"timeout"}, own: true, paths: []string{"wait_node"}}, // which all kinds have

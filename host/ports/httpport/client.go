@@ -46,6 +46,20 @@ func newClient(check control, redirects int, resolver *net.Resolver) *client {
 	return c
 }
 
+// Client returns a client of one server, by its URL, within the rules of the port: no proxy, no redirects, and no address that is not
+// public but those of allow. It is for what talks a protocol of its own.
+func Client(server string, allow []string) (*http.Client, error) {
+	u, err := parseURL(server)
+	if err != nil {
+		return nil, configError("write https://host/path", "%s is no address of a server: %s", kernel.Quote(server), kernel.Quote(err.Error()))
+	}
+	p, err := New(Config{Hosts: []string{u.Host}, AllowAddresses: allow})
+	if err != nil {
+		return nil, err
+	}
+	return &newClient(p.checkAddress, -1, nil).Client, nil
+}
+
 type redirectsError struct{ limit int }
 
 func (e *redirectsError) Error() string {

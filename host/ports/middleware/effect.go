@@ -28,7 +28,7 @@ func EffectOf(op string, args map[string]any) Effect {
 		"file_storage.read", "file_storage.stat", "file_storage.list", "file_storage.delete",
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys", "memory.query",
 		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",
-		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew",
+		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew", "mcp.list_tools",
 		"eventbus.replay", "eventbus.topics", "eventbus.unsubscribe", "llm.batch": // an item of a batch may have failed
 		return Repeatable
 	case "file_storage.write":

@@ -1,0 +1,250 @@
+package mcpserver
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// inputApproval is the one thing that clients are asked for.
+const inputApproval = "approval"
+
+// sinceRounds is the version from which on a result can ask for input.
+const sinceRounds = "2026-07-28"
+
+func newKey() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // it never fails
+	return key
+}
+
+// approvalOf returns the approval that a run waits for; "" where it waits for something else.
+func approvalOf(result *host.Result) string {
+	for _, w := range result.Waits {
+		if id, is := strings.CutPrefix(w.EventKey, kernel.ApprovalKey); is {
+			return id
+		}
+	}
+	return ""
+}
+
+// waits has the person at the client asked for the approval that a run waits for, or says what it waits for.
+func (o *served) waits(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result) *mcp.CallToolResult {
+	for result.Status == engine.Suspended {
+		id := approvalOf(result)
+		if id == "" {
+			return waiting(result, "it waits for the event "+kernel.Quote(result.Waits[0].EventKey), "have it come: hexdag resume --event")
+		}
+		if !o.asks(req) || !r.claim() {
+			return waiting(result, "approval "+id+" is pending", "have a person answer: hexdag approvals approve "+id+". The run then goes on by itself, and its result is "+resourceBase+result.RunID+"/results")
+		}
+		question, err := o.question(ctx, id)
+		if err != nil {
+			r.unclaim()
+			return failed(result, err)
+		}
+		if req.ProtocolVersion() >= sinceRounds {
+			r.unclaim() // who is asked may never answer: an operator can
+			return &mcp.CallToolResult{Meta: meta(result), InputRequests: mcp.InputRequestMap{inputApproval: question}, RequestState: o.sign(result.RunID + " " + id + " " + one.id)}
+		}
+		answer, err := req.Session.Elicit(ctx, question)
+		r.unclaim()
+		if err != nil {
+			return waiting(result, "approval "+id+" is pending: the client could not ask for it, "+kernel.Quote(err.Error()), "have a person answer: hexdag approvals approve "+id)
+		}
+		next, told := o.resume(ctx, req, one, r, result, id, answer)
+		if told != nil {
+			return told
+		}
+		result = next
+	}
+	return o.outcome(ctx, req, one, r, result)
+}
+
+// asks reports whether there is a person at the client who may be asked.
+func (o *served) asks(req *mcp.CallToolRequest) bool {
+	caps := req.ClientCapabilities()
+	return o.opts.Approver != "" && caps != nil && caps.Elicitation != nil
+}
+
+// waiting tells of a run that waits.
+func waiting(result *host.Result, why, fix string) *mcp.CallToolResult {
+	return failed(result, &kernel.Error{Code: kernel.CodeApproval, What: "run " + result.RunID + " waits, and has no result yet", Why: why, Fix: fix})
+}
+
+// question puts a call before a person.
+func (o *served) question(ctx context.Context, id string) (*mcp.ElicitParams, error) {
+	list, err := o.host.Approvals().List(ctx, host.ApprovalPending)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i].ID == id {
+			return &mcp.ElicitParams{Mode: "form", Message: describe(&list[i]), RequestedSchema: map[string]any{
+				"type": "object", "required": []string{"approve"},
+				"properties": map[string]any{
+					"approve": map[string]any{"type": "boolean", "title": "Approve this call", "description": "true lets exactly this call be made, once; false refuses it"},
+					"note":    map[string]any{"type": "string", "title": "Why", "description": "for whoever asked, and for the record"},
+				},
+			}}, nil
+		}
+	}
+	return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "approval " + kernel.Quote(id) + " is over", Why: "somebody else has answered it, or it has expired", Fix: "call the tool again"}
+}
+
+// describe says of an approval what a person has to know to answer.
+func describe(a *host.Approval) string {
+	lines := []string{"May " + kernel.Quote(a.Request.Subject.Type+":"+a.Request.Subject.ID) + " do " + kernel.Quote(a.Request.Action.Name) + " on " + kernel.Quote(a.Request.Resource.Type+":"+a.Request.Resource.ID) + "?"}
+	if len(a.Request.Subject.Chain) > 0 {
+		lines = append(lines, "on behalf of "+kernel.Quote(strings.Join(a.Request.Subject.Chain, ", ")))
+	}
+	if args, err := kernel.EncodeJSON(a.Request.Action.Args); err == nil {
+		lines = append(lines, "arguments: "+kernel.Quote(string(args)))
+	}
+	if len(a.Request.Context.Sources) > 0 {
+		lines = append(lines, "made of what comes from "+kernel.Quote(strings.Join(a.Request.Context.Sources, ", ")))
+	}
+	for _, r := range a.Reasons {
+		lines = append(lines, "because: "+kernel.Quote(r.Msg)+" ["+kernel.Quote(r.ID)+"]")
+	}
+	return strings.Join(append(lines, "approval "+a.ID+", until "+a.Expires.Format(time.RFC3339)), "\n")
+}
+
+// answered goes on with a call whose client was asked.
+func (o *served) answered(ctx context.Context, req *mcp.CallToolRequest, one *offer) *mcp.CallToolResult {
+	bad := func(why string) *mcp.CallToolResult {
+		return failed(nil, &kernel.Error{Code: kernel.CodeInput, What: "the call cannot go on", Why: why, Fix: "give back requestState as it was given, within the time of this server; or call the tool anew"})
+	}
+	state, ok := o.verify(req.Params.RequestState)
+	parts := strings.SplitN(state, " ", 3)
+	if !ok || len(parts) != 3 || parts[2] != one.id {
+		return bad("its requestState is none that this server has given for this tool")
+	}
+	r := o.runs.find(o.principal, parts[0])
+	if r == nil {
+		return bad("its run is not known here any more")
+	}
+	r.mu.Lock()
+	result := r.result
+	r.mu.Unlock()
+	answer, ok := req.Params.InputResponses[inputApproval].(*mcp.ElicitResult)
+	if !ok || answer == nil { // it is asked for again
+		return o.outcome(ctx, req, one, r, result)
+	}
+	if result.Status != engine.Suspended || approvalOf(result) != parts[1] {
+		return o.outcome(ctx, req, one, r, result) // it went on meanwhile
+	}
+	next, told := o.resume(ctx, req, one, r, result, parts[1], answer)
+	if told != nil {
+		return told
+	}
+	return o.outcome(ctx, req, one, r, next)
+}
+
+// resume notes what a person said, and goes on with the run; or tells why it does not.
+func (o *served) resume(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result, id string, said *mcp.ElicitResult) (next *host.Result, told *mcp.CallToolResult) {
+	approve, isSaid := said.Content["approve"].(bool)
+	switch {
+	case said.Action == "decline":
+		approve = false
+	case said.Action != "accept":
+		return nil, waiting(result, "nobody has answered: approval "+id+" is pending", "have a person answer: hexdag approvals approve "+id)
+	case !isSaid:
+		return nil, waiting(result, "the answer has no approve: approval "+id+" is pending", "answer {approve: true} or {approve: false}")
+	}
+	if !r.claim() {
+		return nil, waiting(result, "it goes on already", "read "+resourceBase+result.RunID)
+	}
+	note, _ := said.Content["note"].(string)
+	if _, err := o.host.Approvals().Answer(ctx, id, o.opts.Approver, approve, note); err != nil {
+		r.unclaim()
+		return nil, failed(result, err)
+	}
+	next, err := o.goOn(ctx, r, result.RunID, id, host.RunOptions{Observer: o.progress(ctx, req, one, one.pipeline), Recorder: host.Tell(r.event)})
+	if err != nil {
+		return nil, failed(result, err)
+	}
+	return next, nil
+}
+
+// goOn resumes a run that one has claimed.
+func (s *Server) goOn(ctx context.Context, r *run, id, approval string, opts host.RunOptions) (*host.Result, error) {
+	next, err := s.host.Resume(ctx, id, kernel.ApprovalKey+approval, nil, opts)
+	if err != nil {
+		r.unclaim()
+		return nil, err
+	}
+	s.ended(r, next)
+	return next, nil
+}
+
+// watch goes on with runs whose approvals were answered elsewhere, or whose time to wait is over.
+func (s *Server) watch() {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.base.Done():
+			return
+		case <-ticker.C:
+			s.look()
+		}
+	}
+}
+
+func (s *Server) look() {
+	waiting := s.runs.waiting()
+	if len(waiting) == 0 {
+		return
+	}
+	list, err := s.host.Approvals().List(s.base)
+	if err != nil {
+		s.log.Error("the approvals cannot be read", "error", err.Error())
+		return
+	}
+	for i := range list {
+		r := waiting[list[i].ID]
+		if r == nil || list[i].State == host.ApprovalPending || !r.claim() {
+			continue
+		}
+		r.mu.Lock()
+		id := r.id
+		r.mu.Unlock()
+		s.calls.Go(func() {
+			var e *kernel.Error
+			if _, err := s.goOn(s.base, r, id, list[i].ID, host.RunOptions{Recorder: host.Tell(r.event)}); err != nil && (!errors.As(err, &e) || e.Code != kernel.CodeNotFound) {
+				s.log.Error("a run that was approved does not go on", "run", id, "error", err.Error())
+			}
+		})
+	}
+}
+
+// sign makes of a text what a client can only give back as it is.
+func (s *Server) sign(text string) string {
+	mac := hmac.New(sha256.New, s.key)
+	mac.Write([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum([]byte(text)))
+}
+
+// verify returns the text that was signed.
+func (s *Server) verify(state string) (string, bool) {
+	raw, err := base64.RawURLEncoding.DecodeString(state)
+	if err != nil || len(raw) <= sha256.Size {
+		return "", false
+	}
+	text := raw[:len(raw)-sha256.Size]
+	mac := hmac.New(sha256.New, s.key)
+	mac.Write(text)
+	return string(text), hmac.Equal(mac.Sum(nil), raw[len(text):])
+}
