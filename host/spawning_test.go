@@ -419,3 +419,37 @@ func BenchmarkSpawn(b *testing.B) {
 		})
 	})
 }
+
+// What a run has scheduled begins once, on the host that listens, with the principal and the rights of that run, and is known as any run.
+func TestSchedules(t *testing.T) {
+	n := newNursery(t, "", host.Options{})
+	n.pipeline("remembers", "", `{kind: service_call_node, metadata: {name: call}, spec: {service: memory, method: set, input_mapping: {key: "'k'", value: "1"}}}`)
+	task := answer(t, n.call("", "scheduler.schedule_once", `pipeline: "'double'", input: "{'x': 21}", delay_seconds: "0.2", ref_id: "'o-9'"`))
+	denied := answer(t, n.call("caps: {deny: [mem.write]}", "scheduler.schedule_once", `pipeline: "'remembers'", ref_id: "'o-8'"`))
+	says(t, n.call("", "scheduler.schedule_recurring", `pipeline: "'none'", cron: "'* * * * *'"`), kernel.CodeNotFound, "there is no pipeline none to start")
+	says(t, n.call("caps: {deny: [proc.spawn]}", "scheduler.schedule_once", `pipeline: "'double'"`), kernel.CodeDenied, "proc.spawn")
+	if task["status"] != "pending" || denied["status"] != "pending" {
+		t.Errorf("%v, %v", task, denied)
+	}
+	l, err := n.host.Listen(t.Context(), host.ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 500 {
+		if left, err := n.host.Schedules().List(t.Context(), "", false, 10); err != nil || len(left) == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := l.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	runs, err := n.host.Processes().List(t.Context(), "acme", processregistry.Filter{RefID: "o-9"})
+	if err != nil || len(runs) != 1 || runs[0].Status != processregistry.Completed || string(runs[0].Output) != `{"out":{"y":42}}` || runs[0].Principal != "ada" {
+		t.Errorf("%+v, %v", runs, err)
+	}
+	id, _ := denied["task_id"].(string)
+	if failed, err := n.host.Schedules().Get(t.Context(), id); err != nil || failed.LastStatus != "denied" || !strings.Contains(failed.Error, "mem.write") {
+		t.Errorf("%+v, %v", failed, err)
+	}
+}
