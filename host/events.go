@@ -34,6 +34,9 @@ func (h *Host) Bus() *eventbus.Bus { return h.bus }
 // Tenant returns whose runs the host's are.
 func (h *Host) Tenant() string { return h.tenant() }
 
+// remembered reports whether who is told of something knows it after this process, too.
+func (h *Host) remembered() bool { return h.bus != nil && h.bus.Capabilities().Durable }
+
 // tellTimeout is how long a run waits for the bus to take what the host says of it.
 const tellTimeout = 10 * time.Second
 

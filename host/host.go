@@ -72,6 +72,9 @@ type Options struct {
 	Memory MemoryStore
 	// Journal keeps the journals of durable runs, in place of the configuration's. The host closes it.
 	Journal JournalStore
+	// Durable keeps a journal of every run, those of triggers among them: an event that is delivered again because the host died
+	// does not start a second one.
+	Durable bool
 	// Version names the program's own code: Functions, hooks, Ports and Memory. Answers of nodes
 	// that it takes part in are kept (cache) for this process alone where it is "".
 	Version string

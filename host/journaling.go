@@ -101,8 +101,9 @@ func sha256Of(data []byte) string {
 
 // recording is the journal of a run that is under way; nil where none is kept.
 type recording struct {
-	w    *journal.RunWriter
-	stop func()
+	w     *journal.RunWriter
+	tells bool // others of the end, which they will know after this process, too
+	stop  func()
 }
 
 // start has a run stop where its journal can no longer be written.
@@ -125,13 +126,24 @@ func (r *recording) start(ctx context.Context) context.Context {
 	return ctx
 }
 
-// end writes how the run ended. What is not durable has not ended.
-func (r *recording) end(ctx context.Context, result *Result) error {
+// over writes how the run ended, of which others are told next. What is not durable has not ended.
+func (r *recording) over(ctx context.Context, result *Result) error {
 	if r == nil {
 		return nil
 	}
 	defer r.stop()
 	r.w.Append(journal.Entry{Kind: journal.End, Status: string(result.Status), Value: objectOf(result.Output), Failed: result.Error, Usage: &result.Usage})
+	if r.tells && result.Status != engine.Suspended { // until they were told, the run is this host's, and its successor's
+		return r.w.Sync(context.WithoutCancel(ctx))
+	}
+	return r.w.Close(context.WithoutCancel(ctx), driver.Status(result.Status))
+}
+
+// close ends the writing of a run that is over.
+func (r *recording) close(ctx context.Context, result *Result) error {
+	if r == nil {
+		return nil
+	}
 	return r.w.Close(context.WithoutCancel(ctx), driver.Status(result.Status))
 }
 
@@ -175,7 +187,7 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 	if err := w.Sync(ctx); err != nil { // a run that nobody could go on with has not begun
 		return ctx, nil, err
 	}
-	r := &recording{w: w}
+	r := &recording{w: w, tells: h.remembered()}
 	run.Journal = journal.Record(run, w).Named(partName(run.RunID, began))
 	return r.start(ctx), r, nil
 }
@@ -205,7 +217,7 @@ func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool
 	}
 	if err := j.store.Create(ctx, of); err != nil {
 		if errors.Is(err, driver.ErrExists) {
-			return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the run cannot be recorded", Where: kernel.Where{Run: run.RunID}, Why: "there is a journal of a run with its id", Fix: "run it under another id"}
+			return nil, &kernel.Error{Code: kernel.CodeRunExists, What: "the run was begun before", Where: kernel.Where{Run: run.RunID}, Why: "there is a journal of a run with its id", Fix: "see what became of it: hexdag journal show " + run.RunID + "; or leave the id out", Err: err}
 		}
 		return nil, err
 	}

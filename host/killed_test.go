@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -87,7 +88,7 @@ func mortalHost(s site, batch string) (err error) {
 			return &kernel.PortReply{Value: v}, err
 		}
 	}
-	h, err := host.New(ctx, cfg, host.Options{KeyFile: s.path("audit.key"), CacheDir: s.path("cache"), Ports: []host.PortOp{
+	h, err := host.New(ctx, cfg, host.Options{KeyFile: s.path("audit.key"), CacheDir: s.path("cache"), Durable: batch == "listen", Ports: []host.PortOp{
 		{Name: "ledger.add", Func: noting("ledger.log", func(call *kernel.PortCall) (string, kernel.Value) { return fmt.Sprint(call.Args["item"]), true })},
 		{Name: "llm.complete", Func: noting("asked.log", func(call *kernel.PortCall) (string, kernel.Value) {
 			text, _ := kernel.Field(call.Args["messages"].([]any)[0], "content")
@@ -101,7 +102,10 @@ func mortalHost(s site, batch string) (err error) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
 	}()
-	if batch == "" {
+	switch batch {
+	case "listen":
+		return errors.Join(mortalListener(ctx, h), h.Close(ctx))
+	case "":
 		fmt.Println("ready")
 		err = h.Recover(ctx, host.RunOptions{}, func(r *host.Recovered) {
 			if r.Err != nil && kernel.CodeOf(r.Err) != kernel.CodeCanceled { // one that had not begun
@@ -222,7 +226,8 @@ func (s site) account(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	added, asked, told := counted(t, s.path("ledger.log")), counted(t, s.path("asked.log")), s.told(t)
+	added, asked := counted(t, s.path("ledger.log")), counted(t, s.path("asked.log"))
+	told, ended := s.told(t)
 	statuses := map[driver.Status]int{}
 	recovered := 0
 	for _, head := range heads {
@@ -255,6 +260,9 @@ func (s site) account(t *testing.T) {
 		if head.Status != driver.Status(engine.Completed) && !unknown {
 			t.Errorf("run %s, %s, is %s: %s", id, head.ID, head.Status, entries[len(entries)-1].Brief())
 		}
+		if n := ended[head.ID]; n != 1 && head.Status == driver.Status(engine.Completed) {
+			t.Errorf("run %s: it was told %d times that it is over", id, n)
+		}
 		for i := range 5 {
 			name := fmt.Sprintf("%s.%d", id, i)
 			if n := added[name]; i < 2 && (n > 1 || n == 0 && !unknown) {
@@ -284,8 +292,8 @@ func counted(t *testing.T, file string) map[string]int {
 	return count
 }
 
-// told counts what was published.
-func (s site) told(t *testing.T) map[string]int {
+// told counts what was published, by what was, and how runs ended, by the run.
+func (s site) told(t *testing.T) (published, ended map[string]int) {
 	t.Helper()
 	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
 	if err != nil {
@@ -296,17 +304,21 @@ func (s site) told(t *testing.T) map[string]int {
 		t.Fatal(err)
 	}
 	defer h.Close(t.Context())
-	events, err := h.Bus().Read(t.Context(), h.Tenant(), []string{"orders.new"}, eventbus.Start{Beginning: true}, 10_000)
+	published, ended = map[string]int{}, map[string]int{}
+	events, err := h.Bus().Read(t.Context(), h.Tenant(), []string{"orders.new", eventbus.HostTopics + "pipeline.test.completed"}, eventbus.Start{Beginning: true}, 10_000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := map[string]int{}
 	for _, e := range events {
+		if e.Topic != "orders.new" {
+			ended[e.RunID]++
+			continue
+		}
 		var text string
 		if err := json.Unmarshal(e.Data, &text); err != nil {
 			t.Fatal(err)
 		}
-		count[text]++
+		published[text]++
 	}
-	return count
+	return published, ended
 }

@@ -156,14 +156,15 @@ func (h *Host) recoverRun(ctx context.Context, j *journals, run string, opts Run
 		err = h.check(ctx, r)
 	}
 	if errors.Is(err, errNeverBegan) {
-		return nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Failed)))
+		return nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Status(engine.Cancelled)))
 	}
 	if err != nil { // it stays as it is
 		w := j.writer.Run(head, head.Entries+1)
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: run}), w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	if r.ended != "" { // and its host died before it could say so
-		return &Recovered{RunID: run, Pipeline: head.Pipeline, Result: &Result{Status: engine.Status(r.ended), RunID: run}}, r.w.Close(ctx, r.ended)
+		result := h.tellEnded(ctx, r)
+		return &Recovered{RunID: run, Pipeline: head.Pipeline, Result: result}, r.w.Close(ctx, r.ended)
 	}
 	return h.goOnFrom(ctx, r, opts)
 }
@@ -215,6 +216,30 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 	r.inFlight = journal.UnderWay(r.entries)
 	r.from, err = continuationOf(r.head)
 	return r, err
+}
+
+// tellEnded tells how a run ended whose host died before it could, or before the journal had that it did: who was told knows the event's name.
+func (h *Host) tellEnded(ctx context.Context, r *recovery) *Result {
+	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels})
+	rc.RunID, rc.ParentRunID, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.InputLabels, r.began.Time
+	end := r.entries[len(r.entries)-1]
+	output, _ := end.Value.(map[string]any)
+	result := &Result{RunID: rc.RunID, Status: engine.Status(r.ended), Output: output, Error: end.Failed, NodeResults: map[string]kernel.Value{}, Labels: map[string]*kernel.Labels{}}
+	if end.Failed != nil {
+		result.Err = end.Failed
+	}
+	if end.Usage != nil {
+		result.Usage = *end.Usage
+	}
+	for name, e := range journal.Ends(r.entries).Nodes {
+		if e.State == journal.Finished {
+			result.NodeResults[name], result.Labels[name] = e.Value, e.Labels
+		}
+	}
+	if result.Status != engine.Suspended { // that is told once the journal is closed, and may come again
+		h.runEnded(ctx, rc, result)
+	}
+	return result
 }
 
 // isOf refuses what a journal says that it is of another run than the store has it as.
@@ -344,7 +369,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
-	opts.recovered = &recording{w: r.w}
+	opts.recovered = &recording{w: r.w, tells: h.remembered()}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
 		from = &engine.Resumption{}

@@ -2,9 +2,11 @@ package host_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -397,5 +399,82 @@ func TestRecoverFenced(t *testing.T) {
 	}
 	if !slices.Equal(told, []string{"hexdag.pipeline.test.started"}) {
 		t.Errorf("%q", told)
+	}
+}
+
+// TestEndIsTold: a host that dies when a run is over, and before it could say so, has another say it, once.
+func TestEndIsTold(t *testing.T) {
+	d := newDurable(t, durableConfig+"    eventbus: {adapter: nats}\n")
+	h := d.host(t, "first", &ledger{}, d.journals)
+	p := d.load(t, h, `{kind: llm_node, metadata: {name: ask}, spec: {human_message: hello}}`)
+	whole := p.Run(t.Context(), map[string]any{"id": "1"}, host.RunOptions{Durable: true})
+	if whole.Status != engine.Completed {
+		t.Fatal(whole.Err)
+	}
+	ends := func(h *host.Host) (found []*eventbus.Event) {
+		t.Helper()
+		events, err := h.Bus().Read(t.Context(), h.Tenant(), []string{eventbus.HostTopics + "pipeline.test.completed"}, eventbus.Start{Beginning: true}, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.RunID == whole.RunID {
+				found = append(found, e)
+			}
+		}
+		return found
+	}
+	told := ends(h)
+	if len(told) != 1 {
+		t.Fatalf("told %d times", len(told))
+	}
+	entries := d.entries(t, whole.RunID)
+	of := &driver.Run{ID: whole.RunID, Tenant: "default", Pipeline: "test", Version: p.Version, Begun: entries[0].Time}
+	second := d.host(t, "second", &ledger{}, died(t, of, entries))
+	for range 2 {
+		var recovered []*host.Recovered
+		if err := second.Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) { recovered = append(recovered, r) }); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range recovered {
+			if r.Err != nil || r.Result.Status != engine.Completed || !journal.Equal(objectOf(r.Result.NodeResults), objectOf(whole.NodeResults)) {
+				t.Errorf("%v %+v", r.Err, r.Result)
+			}
+		}
+	}
+	again := ends(second)
+	if len(again) != 1 || again[0].ID != told[0].ID {
+		t.Fatalf("the second host told %d times", len(again))
+	}
+	was, is := map[string]any{}, map[string]any{}
+	if err := errors.Join(json.Unmarshal(told[0].Data, &was), json.Unmarshal(again[0].Data, &is)); err != nil {
+		t.Fatal(err)
+	}
+	delete(was, "duration_ms")
+	delete(is, "duration_ms")
+	if !reflect.DeepEqual(was, is) {
+		t.Errorf("it was told as %v, and is as %v", was, is)
+	}
+}
+
+func objectOf(fields map[string]kernel.Value) kernel.Value { return fields }
+
+// TestRunID: a durable run of which there is a journal is not begun again, and an id is no path.
+func TestRunID(t *testing.T) {
+	d := newDurable(t, durableConfig)
+	l := &ledger{}
+	h := d.host(t, "first", l, d.journals)
+	p := d.load(t, h, `{kind: service_call_node, metadata: {name: added}, spec: {service: ledger, method: add, input_mapping: {item: "'x'"}}}`)
+	if r := p.Run(t.Context(), nil, host.RunOptions{Durable: true, RunID: "order-1"}); r.Err != nil || r.RunID != "order-1" {
+		t.Fatal(r.RunID, r.Err)
+	}
+	r := p.Run(t.Context(), nil, host.RunOptions{Durable: true, RunID: "order-1"})
+	wantError(t, r.Err, kernel.CodeRunExists, "was begun before", "hexdag journal show order-1")
+	if items := l.items(); len(items) != 1 {
+		t.Error(items)
+	}
+	for _, id := range []string{"../x", "a/b", ".", "a b", strings.Repeat("a", 129)} {
+		r := p.Run(t.Context(), nil, host.RunOptions{RunID: id})
+		wantError(t, r.Err, kernel.CodeInput, "the run's id cannot be used", "leave it out")
 	}
 }

@@ -3,9 +3,11 @@ package host
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/hexdag/hexdag/abi"
@@ -43,13 +45,18 @@ type RunOptions struct {
 	spawned   *pipelinespawner.Request
 	// Durable keeps a journal of the run: if its host dies, Recover has it finish, and Replay can do it again.
 	Durable bool
+	// RunID is the run's id; "" gives it one. A durable run of which there is a journal is not begun again: CodeRunExists.
+	RunID string
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
 // wrong is in the result.
 func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result {
 	run := p.host.newRun(p.Name, opts)
-	var err error
+	err := checkRunID(run.RunID)
+	if err != nil {
+		return refused(ctx, run, err)
+	}
 	if run.InputLabels, err = p.host.inputLabels(ctx, &opts); err != nil {
 		return refused(ctx, run, err)
 	}
@@ -67,7 +74,7 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 // newRun is the identity of a new run.
 func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	run := &kernel.RunContext{
-		RunID: newRunID(), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable,
+		RunID: orElse(opts.RunID, newRunID()), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable || h.opts.Durable,
 		Budgets: h.budgets(),
 	}
 	run.Spending.Price = h.price
@@ -138,8 +145,8 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}
-	goesOn := false                                   // elsewhere, or when its journal is there again
-	if err := recorded.end(ctx, result); err != nil { // behind what a run that waits goes on with
+	goesOn := false                                    // elsewhere, or when its journal is there again
+	if err := recorded.over(ctx, result); err != nil { // behind what a run that waits goes on with
 		fail(result, err)
 		code := kernel.CodeOf(err)
 		goesOn = code == kernel.CodeFenced || code == kernel.CodeUnavailable
@@ -150,6 +157,9 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	}
 	if p.host.executor == nil && !goesOn { // with an executor a worker says so, whatever becomes of this process
 		p.host.runEnded(ctx, run, result)
+	}
+	if err := recorded.close(ctx, result); err != nil && !goesOn { // whoever goes on finds that it is over
+		p.host.log.Warn("the journal of a run that is over cannot be closed", "run", run.RunID, "error", err.Error())
 	}
 	return result
 }
@@ -184,16 +194,40 @@ func refused(ctx context.Context, run *kernel.RunContext, err error) *Result {
 	return r
 }
 
+var runID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+
+// checkRunID refuses an id that is of more than letters, digits and "_.-": names of files and topics are made of it.
+func checkRunID(id string) error {
+	if runID.MatchString(id) {
+		return nil
+	}
+	return &kernel.Error{Code: kernel.CodeInput, What: "the run's id cannot be used", Why: kernel.Quote(id) + " is not of 1 to 128 letters, digits, _, . and -, of which a letter or a digit is the first", Fix: "leave it out: the run gets one"}
+}
+
 // newRunID returns a random UUID (version 7: the time comes first, so that runs
 // sort by it).
 func newRunID() string {
 	var id [16]byte
 	rand.Read(id[6:])
-	ms := time.Now().UnixMilli()
+	return uuidText(id, time.Now(), 7)
+}
+
+// madeRunID returns the id of the run that is made for this: the same each time (version 8 of UUIDs, made of a digest). It sorts by the time.
+func madeRunID(at time.Time, of ...string) string {
+	h := sha256.New()
+	for _, part := range of {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return uuidText([16]byte(h.Sum(nil)[:16]), at, 8)
+}
+
+// uuidText sets the time and the version of an id.
+func uuidText(id [16]byte, at time.Time, version byte) string {
+	ms := at.UnixMilli()
 	for i := range 6 {
 		id[i] = byte(ms >> (40 - 8*i))
 	}
-	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
+	id[6], id[8] = id[6]&0x0f|version<<4, id[8]&0x3f|0x80
 	text := hex.EncodeToString(id[:])
 	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
 }

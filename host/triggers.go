@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/expr"
+	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
@@ -45,7 +47,7 @@ type Triggered struct {
 	Module  string
 	Event   *eventbus.Event
 	Result  *Result // nil where no run began
-	Skipped string  // why none did: "when", "dedup"
+	Skipped string  // why none did: "when", "dedup", "begun before"
 	Err     error
 }
 
@@ -174,11 +176,55 @@ func (t *Trigger) fire(ctx context.Context, l *Listener, d *eventbus.Delivery) (
 		return err
 	}
 	done := l.began()
-	told.Result = t.Pipeline.Run(ctx, input, RunOptions{
-		Principal: t.Principal, Labels: map[string]string{"trigger": t.Name, "event": e.ID}, InputLabels: kernel.LabelsOfEvent(e.Labels, e.Topic), Observer: l.opts.Observer,
-	})
+	told.Result, err = t.run(ctx, l, e, input)
 	done()
+	if told.Result == nil {
+		told.Skipped = "begun before"
+		return err
+	}
 	return t.settle(ctx, told.Result, d, release)
+}
+
+// run runs the pipeline on an event. There is no result where runs are durable, and the event has had its run: whoever has that goes on with it.
+func (t *Trigger) run(ctx context.Context, l *Listener, e *eventbus.Event, input any) (*Result, error) {
+	h := l.host
+	opts := RunOptions{
+		Principal: t.Principal, Labels: map[string]string{"trigger": t.Name, "event": e.ID}, InputLabels: kernel.LabelsOfEvent(e.Labels, e.Topic), Observer: l.opts.Observer,
+	}
+	if !h.opts.Durable || h.executor != nil {
+		return t.Pipeline.Run(ctx, input, opts), nil
+	}
+	failed := 0
+	for try := 0; ; try++ {
+		opts.RunID = madeRunID(e.Time, h.tenant(), t.Name, e.Source, e.ID, strconv.Itoa(try))
+		result := t.Pipeline.Run(ctx, input, opts)
+		if kernel.CodeOf(result.Err) != kernel.CodeRunExists {
+			return result, nil
+		}
+		was, err := h.journals.store.Get(ctx, h.tenant(), opts.RunID)
+		if err != nil {
+			return nil, err
+		}
+		switch was.Status {
+		case driver.Running:
+			r, err := h.RecoverRun(ctx, opts.RunID, opts)
+			switch {
+			case err == nil:
+				return r.Result, nil
+			case kernel.CodeOf(err) == kernel.CodeFenced: // it is under way, or its host's claim has not ended yet
+				return nil, eventbus.GiveBack(err)
+			case !errors.Is(err, errNeverBegan):
+				return nil, err
+			}
+		case driver.Status(engine.Cancelled): // with its host: it is made anew
+		case driver.Status(engine.Failed):
+			if failed++; failed > t.Retries {
+				return nil, nil
+			}
+		default:
+			return nil, nil
+		}
+	}
 }
 
 // turn waits until one more run may begin. Where the listener closes before, the event is for who listens next.

@@ -70,12 +70,22 @@ func (l *Lane) Call(ctx context.Context, r *Request, perform func(context.Contex
 		begun.Point = Scope
 	}
 	l.write(begun)
-	if r.Changes && !r.Repeatable {
-		if err := l.tape.sink.Sync(ctx); err != nil {
-			return nil, err
-		}
+	if err := l.secure(ctx, r); err != nil {
+		return nil, err
 	}
 	return l.perform(ctx, r, perform)
+}
+
+// secure has on the disk what must not be lost once a call is done: the call itself, or, where it can be repeated, what its
+// arguments may be made of that would be something else then.
+func (l *Lane) secure(ctx context.Context, r *Request) error {
+	switch {
+	case !r.Changes || r.Own:
+		return nil
+	case r.Repeatable:
+		return l.tape.sink.SyncTo(ctx, l.tape.chances.Load())
+	}
+	return l.tape.sink.Sync(ctx)
 }
 
 func argsOf(args map[string]any) kernel.Value {
@@ -97,8 +107,11 @@ func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context)
 	if strings.HasPrefix(r.Op, "artifacts.") {
 		e.Reads = l.tape.run.ArtifactsRead(r.Node)
 	}
-	l.write(e)
-	if l.tape.Again() || !r.Dear && (!r.Changes || r.Repeatable) {
+	seq := l.write(e)
+	if !r.Changes {
+		l.tape.chance(seq)
+	}
+	if l.tape.Again() || !r.Dear && (!r.Changes || r.Repeatable || r.Own) {
 		return reply, err
 	}
 	if failed := l.tape.sink.Sync(ctx); failed != nil && err == nil {

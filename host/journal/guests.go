@@ -9,25 +9,48 @@ type Guest struct {
 	Module, Digest, Point string
 }
 
+// Return is the call of a module that has returned, and did nothing else meanwhile.
+type Return struct {
+	Lane string
+	Guest
+	Usage   *kernel.UsageSnapshot
+	Fuel    int64
+	Verdict string
+	Failed  *kernel.Error
+}
+
+func (r *Return) entry() Entry {
+	return Entry{Kind: Ran, Lane: r.Lane, Module: r.Module, Digest: r.Digest, Point: r.Point, Usage: r.Usage, Fuel: r.Fuel, Verdict: r.Verdict, Failed: r.Failed}
+}
+
+// entering is a module's call that is under way.
+type entering struct {
+	guest   Guest
+	usage   *kernel.UsageSnapshot
+	written bool // its beginning
+}
+
 // Enter notes that a module is called. An error is why that was stopped then: how far a module comes in its time is
 // not the same twice. That it was called is written once it does something itself; else, all at once in the end.
 func (l *Lane) Enter(g Guest) error {
 	if l.silent() {
 		return nil
 	}
-	e := Entry{Kind: Enter, Module: g.Module, Digest: g.Digest, Point: g.Point, Usage: l.usage}
+	usage := l.usage
 	if l.tape.mode == Resuming || l.tape.mode == Replaying {
+		e := Entry{Kind: Enter, Module: g.Module, Digest: g.Digest, Point: g.Point, Usage: usage}
 		known, err := l.entered(&e)
 		if err != nil || known {
 			return err
 		}
+		usage = e.Usage
 	}
-	l.enter(e)
+	l.enter(entering{guest: g, usage: usage})
 	return nil
 }
 
 // enter has the lane be in one call of a module more, leave in so many.
-func (l *Lane) enter(e Entry) {
+func (l *Lane) enter(e entering) {
 	if l.entering = append(l.entering, e); len(l.entering) == 1 && l.tape.mode == Replaying {
 		l.tape.works(1)
 	}
@@ -70,7 +93,7 @@ func (l *Lane) entered(e *Entry) (known bool, err error) {
 	if l.Again() {
 		l.write(*e)
 	}
-	l.enter(Entry{}) // it is written
+	l.enter(entering{written: true})
 	return true, nil
 }
 
@@ -128,26 +151,38 @@ func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
 	if l.silent() {
 		return failed
 	}
-	is := Entry{Kind: Leave, Module: g.Module, Point: g.Point, Fuel: fuel, Verdict: verdict, Failed: failure(failed)}
 	last := len(l.entering) - 1
-	if begun := l.entering[last]; begun.Kind != "" { // it did nothing else
-		is.Kind, is.Digest, is.Usage = Ran, begun.Digest, begun.Usage
-	}
+	begun := l.entering[last]
 	l.leave(last)
+	is := Return{Lane: l.path, Guest: g, Usage: begun.usage, Fuel: fuel, Verdict: verdict, Failed: failure(failed)}
 	if l.tape.mode == Resuming || l.tape.mode == Replaying {
-		what := is.Brief()
-		e, err := l.expect(is.Kind, what, func(was *Entry) (string, bool) {
-			return what, was.Module == g.Module && was.Fuel == fuel && was.Verdict == verdict && code(was.Failed) == code(is.Failed)
-		})
+		known, err := l.left(&is, begun.written)
 		if err != nil {
 			return err
 		}
-		if e != nil && !l.Again() {
+		if known && !l.Again() {
 			return failed
 		}
 	}
-	l.append(is)
+	if begun.written {
+		l.append(Entry{Kind: Leave, Module: g.Module, Point: g.Point, Fuel: fuel, Verdict: verdict, Failed: is.Failed})
+	} else {
+		l.tape.sink.AppendRan(is)
+	}
 	return failed
+}
+
+// left goes past what is known of the end of a module's call, and reports whether anything is.
+func (l *Lane) left(r *Return, written bool) (known bool, err error) {
+	is := r.entry()
+	if written {
+		is.Kind = Leave
+	}
+	what := is.Brief()
+	e, err := l.expect(is.Kind, what, func(was *Entry) (string, bool) {
+		return what, was.Module == r.Module && was.Fuel == r.Fuel && was.Verdict == r.Verdict && code(was.Failed) == code(r.Failed)
+	})
+	return e != nil, err
 }
 
 func code(e *kernel.Error) kernel.Code {

@@ -22,10 +22,8 @@ type Lane struct {
 	used  map[int]bool // of Rehearsing: by their index, those that were found
 	index []int        // of Replaying: where known entries are in the whole
 
-	calls int // so far; they number the idempotency keys
-	// entering are the calls of modules that are under way, the innermost last: what is to be written of their beginning, which is
-	// without a kind once it is.
-	entering []Entry
+	calls    int          // so far; they number the idempotency keys
+	entering []entering   // the calls of modules that are under way, the innermost last
 	muted    atomic.Int32 // inside of what is taken down as a whole
 	usage    *kernel.UsageSnapshot
 	charges  []kernel.Charge
@@ -202,19 +200,23 @@ func shown(e *kernel.Event) *kernel.Event {
 }
 
 // write takes an entry down, behind the beginning of the modules' calls that it is in.
-func (l *Lane) write(e Entry) {
+func (l *Lane) write(e Entry) (seq uint64) {
 	for i := range l.entering {
-		if begun := &l.entering[i]; begun.Kind != "" {
-			l.append(*begun)
-			begun.Kind = ""
+		if begun := &l.entering[i]; !begun.written {
+			l.append(Entry{Kind: Enter, Module: begun.guest.Module, Digest: begun.guest.Digest, Point: begun.guest.Point, Usage: begun.usage})
+			begun.written = true
 		}
 	}
-	l.append(e)
+	return l.append(e)
 }
 
-func (l *Lane) append(e Entry) {
+func (l *Lane) append(e Entry) (seq uint64) {
 	e.Lane = l.path
-	l.tape.append(e)
+	seq = l.tape.sink.Append(e)
+	if e.Kind == Draw || e.Kind == Local || e.Kind == Answer {
+		l.tape.chance(seq)
+	}
+	return seq
 }
 
 // key is the idempotency key of the next call.
@@ -238,7 +240,10 @@ func (l *Lane) Usage(now kernel.UsageSnapshot) kernel.UsageSnapshot {
 			}
 		}
 	}
-	l.usage = &now
+	if l.usage == nil || *l.usage != now {
+		told := now
+		l.usage = &told
+	}
 	return now
 }
 

@@ -72,8 +72,14 @@ func (t *Taken) Append(e Entry) uint64 {
 	return e.Seq
 }
 
+// AppendRan keeps the entry of a module's call.
+func (t *Taken) AppendRan(r Return) uint64 { return t.Append(r.entry()) }
+
 // Sync does nothing: there is nothing that could be lost.
 func (t *Taken) Sync(context.Context) error { return nil }
+
+// SyncTo does nothing, either.
+func (t *Taken) SyncTo(context.Context, uint64) error { return nil }
 
 // Entries returns what was kept.
 func (t *Taken) Entries() []*Entry {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -21,10 +23,11 @@ type RunWriter struct {
 	mu      sync.Mutex
 	room    sync.Cond // pending has become shorter, or the run is lost
 	pending []Entry
-	bytes   int64  // of what is pending
-	queued  bool   // pending will be written
-	next    uint64 // the number of the next entry
-	durable uint64 // the number of the last that is
+	ran     []returned // pending, too
+	bytes   int64      // of what is pending
+	queued  bool       // pending will be written
+	next    uint64     // the number of the next entry
+	durable uint64     // the number of the last that is
 	closing driver.Status
 	closed  bool // and durable so
 	waiters []waiter
@@ -47,25 +50,70 @@ func (r *RunWriter) Append(e Entry) (seq uint64) {
 	}
 	size := weigh(&e)
 	r.mu.Lock()
-	for len(r.pending) > 0 && r.err == nil && (len(r.pending) >= r.w.options.MaxEntries || r.bytes+size > r.w.options.MaxBytes) {
-		signal(r.w.hurried)
-		r.room.Wait()
-	}
-	if r.err != nil || r.closing != "" {
+	if e.Seq = r.number(size); e.Seq == 0 {
 		r.mu.Unlock()
 		return 0
 	}
 	if r.pending == nil {
-		r.pending = r.w.room()
+		r.pending = r.w.entries.get()
 	}
-	seq = r.next
-	r.next++
-	e.Seq = seq
 	r.pending = append(r.pending, e)
+	r.appended()
+	return e.Seq
+}
+
+// returned is a module's call that waits to be written: in a form of its own, since it is a quarter as large as an entry, and they are many.
+type returned struct {
+	Return
+	seq  uint64
+	time int64 // in nanoseconds since 1970
+}
+
+// entry is what is written.
+func (r *returned) entry() Entry {
+	e := r.Return.entry()
+	e.Seq, e.Time = r.seq, time.Unix(0, r.time)
+	return e
+}
+
+// AppendRan is Append for the entry of a module's call.
+func (r *RunWriter) AppendRan(is Return) (seq uint64) {
+	now := time.Now().UnixNano()
+	r.mu.Lock()
+	if seq = r.number(int64(unsafe.Sizeof(returned{}))); seq == 0 {
+		r.mu.Unlock()
+		return 0
+	}
+	if r.ran == nil {
+		r.ran = r.w.returns.get()
+	}
+	r.ran = append(r.ran, returned{is, seq, now})
+	r.appended()
+	return seq
+}
+
+// number returns that of the next entry, once there is room for its size; 0 where it is dropped. The run is locked.
+func (r *RunWriter) number(size int64) uint64 {
+	for r.waiting() > 0 && r.err == nil && (r.waiting() >= r.w.options.MaxEntries || r.bytes+size > r.w.options.MaxBytes) {
+		signal(r.w.hurried)
+		r.room.Wait()
+	}
+	if r.err != nil || r.closing != "" {
+		return 0
+	}
 	r.bytes += size
+	r.next++
+	return r.next - 1
+}
+
+// waiting returns how many entries are pending.
+func (r *RunWriter) waiting() int { return len(r.pending) + len(r.ran) }
+
+// appended unlocks the run, and has what is pending be written some time.
+func (r *RunWriter) appended() {
 	enqueue := !r.queued
 	r.queued = true
-	much := len(r.pending) == r.w.options.MaxEntries/2 || r.bytes > r.w.options.MaxBytes/2
+	much := r.waiting() == r.w.options.MaxEntries/2 || r.bytes > r.w.options.MaxBytes/2
 	r.mu.Unlock()
 	if enqueue {
 		r.w.enqueue(r)
@@ -73,7 +121,6 @@ func (r *RunWriter) Append(e Entry) (seq uint64) {
 	if much {
 		signal(r.w.hurried)
 	}
-	return seq
 }
 
 // weigh returns about how many bytes an entry keeps in memory that the run may not keep anyway.
@@ -86,13 +133,17 @@ func weigh(e *Entry) int64 {
 }
 
 // Sync waits until all that was appended before is durable.
-func (r *RunWriter) Sync(ctx context.Context) error {
+func (r *RunWriter) Sync(ctx context.Context) error { return r.SyncTo(ctx, math.MaxUint64) }
+
+// SyncTo waits until the entries up to seq are durable, as far as they were appended before.
+func (r *RunWriter) SyncTo(ctx context.Context, seq uint64) error {
 	r.mu.Lock()
-	if r.err != nil || r.durable >= r.next-1 {
+	seq = min(seq, r.next-1)
+	if r.err != nil || r.durable >= seq {
 		defer r.mu.Unlock()
 		return r.err
 	}
-	return r.wait(ctx, waiter{seq: r.next - 1})
+	return r.wait(ctx, waiter{seq: seq})
 }
 
 // wait is called with the lock, and gives it back.
@@ -148,16 +199,16 @@ func (r *RunWriter) Err() error {
 }
 
 // take returns what is pending, and the status that goes with it.
-func (r *RunWriter) take() ([]Entry, driver.Status) {
+func (r *RunWriter) take() (entries []Entry, ran []returned, status driver.Status) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	entries := r.pending
-	r.pending, r.bytes, r.queued = nil, 0, false
+	entries, ran = r.pending, r.ran
+	r.pending, r.ran, r.bytes, r.queued = nil, nil, 0, false
 	r.room.Broadcast()
 	if r.err != nil {
-		return nil, ""
+		return nil, nil, ""
 	}
-	return entries, r.closing
+	return entries, ran, r.closing
 }
 
 // following returns the number of the entry after all that were appended.
@@ -198,7 +249,7 @@ func (r *RunWriter) fail(err error) {
 	}
 	r.err = err
 	close(r.lost)
-	r.pending, r.bytes = nil, 0
+	r.pending, r.ran, r.bytes = nil, nil, 0
 	r.room.Broadcast()
 	r.wake()
 }

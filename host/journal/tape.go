@@ -5,15 +5,20 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
-// Sink takes entries. What Sync has returned nil for survives a crash.
+// Sink takes entries. What Sync, or SyncTo, has returned nil for survives a crash.
 type Sink interface {
 	Append(e Entry) (seq uint64)
+	// AppendRan appends what r is as an entry. Most entries of a run with hooks are such.
+	AppendRan(r Return) (seq uint64)
 	Sync(ctx context.Context) error
+	// SyncTo is Sync for the entries up to a number.
+	SyncTo(ctx context.Context, seq uint64) error
 }
 
 // Mode is what a tape is for.
@@ -39,6 +44,8 @@ type Tape struct {
 	mode Mode
 	sink Sink
 	opts Options
+
+	chances atomic.Uint64 // the last entry of what may be something else when it is done again
 
 	mu    sync.Mutex
 	lanes map[string]*Lane
@@ -176,8 +183,12 @@ func (l *Lane) charged() []kernel.Charge {
 	return charges
 }
 
-// append takes an entry down. In a run that is done again, turns are over for it.
-func (t *Tape) append(e Entry) { t.sink.Append(e) }
+// chance notes that what an entry has may be something else when it is done again.
+func (t *Tape) chance(seq uint64) {
+	for was := t.chances.Load(); seq > was && !t.chances.CompareAndSwap(was, seq); {
+		was = t.chances.Load()
+	}
+}
 
 // differ notes a difference. From then on the run is on its own.
 func (t *Tape) differ(d Difference) {

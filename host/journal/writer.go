@@ -44,28 +44,31 @@ type Writer struct {
 	closing chan struct{}
 	stopped chan struct{}
 	batch   batch // of whoever flushes
-	rooms   sync.Pool
+	entries rooms[Entry]
+	returns rooms[returned]
 }
 
-// maxRoom is how many entries a slice has at most that is used again.
+// rooms are slices for what runs have pending, used again and again.
+type rooms[T any] struct{ pool sync.Pool }
+
+// maxRoom is how many members a slice has at most that is used again.
 const maxRoom = 512
 
-// room returns a slice for what a run has pending.
-func (w *Writer) room() []Entry {
-	if entries, ok := w.rooms.Get().(*[]Entry); ok {
-		return *entries
+func (r *rooms[T]) get() []T {
+	if room, ok := r.pool.Get().(*[]T); ok {
+		return *room
 	}
-	return make([]Entry, 0, 8)
+	return make([]T, 0, 8)
 }
 
-// giveBack keeps a slice that room has returned for another run.
-func (w *Writer) giveBack(entries []Entry) {
-	if n := cap(entries); n == 0 || n > maxRoom {
+// put keeps a slice that get has returned for another run.
+func (r *rooms[T]) put(room []T) {
+	if n := cap(room); n == 0 || n > maxRoom {
 		return
 	}
-	clear(entries)
-	entries = entries[:0]
-	w.rooms.Put(&entries)
+	clear(room)
+	room = room[:0]
+	r.pool.Put(&room)
 }
 
 // NewWriter returns a writer to store, to be closed before that.
@@ -215,19 +218,27 @@ func (w *Writer) flush() {
 
 // batch is what is given to the store at once.
 type batch struct {
-	chunks []driver.Chunk
-	runs   []*RunWriter // of the chunks
-	bytes  int
-	lines  []byte // of the chunk that is being made
+	chunks  []driver.Chunk
+	runs    []*RunWriter // of the chunks
+	bytes   int
+	lines   []byte // of the chunk that is being made
+	scratch Entry  // of whatever waited in another form
 }
 
 // add encodes what a run has pending.
 func (b *batch) add(w *Writer, r *RunWriter) {
-	entries, status := r.take()
+	entries, ran, status := r.take()
 	b.lines = b.lines[:0]
 	first, count := uint64(0), 0
-	for i := range entries {
-		e := &entries[i]
+	for i, j := 0, 0; i+j < len(entries)+len(ran); {
+		e := &b.scratch
+		if j == len(ran) || i < len(entries) && entries[i].Seq < ran[j].seq {
+			e = &entries[i]
+			i++
+		} else {
+			b.scratch = ran[j].entry()
+			j++
+		}
 		if count == 0 {
 			first = e.Seq
 		}
@@ -237,7 +248,7 @@ func (b *batch) add(w *Writer, r *RunWriter) {
 			r.fail(err)
 			break
 		}
-		if count++; len(b.lines) >= chunkLines && i < len(entries)-1 {
+		if count++; len(b.lines) >= chunkLines && i+j < len(entries)+len(ran) {
 			b.chunk(w, r, driver.Chunk{First: first, Count: uint64(count), Data: frame(first, count, b.lines)})
 			b.lines, count = b.lines[:0], 0
 		}
@@ -251,7 +262,8 @@ func (b *batch) add(w *Writer, r *RunWriter) {
 			b.chunk(w, r, last)
 		}
 	}
-	w.giveBack(entries)
+	w.entries.put(entries)
+	w.returns.put(ran)
 }
 
 func (b *batch) chunk(w *Writer, r *RunWriter, c driver.Chunk) {

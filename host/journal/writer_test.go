@@ -441,3 +441,59 @@ type discard struct{ driver.Store }
 func (discard) Append(_ context.Context, chunks []driver.Chunk) ([]error, error) {
 	return make([]error, len(chunks)), nil
 }
+
+// TestSecured: what a call that is repeated would be made of otherwise is on the disk before it is done.
+func TestSecured(t *testing.T) {
+	answer := func() (kernel.Value, error) { return 1, nil }
+	for name, c := range map[string]struct {
+		before func(*journal.Lane) error
+		r      journal.Request
+		want   int // entries that are durable when the call is done
+	}{
+		"nothing was left to chance": {nil, journal.Request{Op: "bus.publish", Changes: true, Repeatable: true}, 0},
+		"a reading of the clock":     {func(l *journal.Lane) error { l.Clock()(); return nil }, journal.Request{Op: "bus.publish", Changes: true, Repeatable: true}, 1},
+		"Go code":                    {func(l *journal.Lane) error { _, err := l.Local(t.Context(), "fn f", answer); return err }, journal.Request{Op: "bus.publish", Changes: true, Repeatable: true}, 2},
+		"what a port answered": {func(l *journal.Lane) error {
+			_, err := l.Call(t.Context(), &journal.Request{Op: "memory.get"}, replied)
+			return err
+		}, journal.Request{Op: "bus.publish", Changes: true, Repeatable: true}, 2},
+		"it changes nothing":               {func(l *journal.Lane) error { l.Clock()(); return nil }, journal.Request{Op: "memory.get"}, 0},
+		"it changes the run itself":        {func(l *journal.Lane) error { l.Clock()(); return nil }, journal.Request{Op: "pipeline_memory.set", Changes: true, Own: true}, 0},
+		"it cannot be repeated: all of it": {nil, journal.Request{Op: "ledger.add", Changes: true}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := memjournal.New()
+			head := &driver.Run{ID: "r", Tenant: "acme", Begun: time.Now()}
+			if err := store.Create(t.Context(), head); err != nil {
+				t.Fatal(err)
+			}
+			w := journal.NewWriter(store, journal.WriterOptions{FlushEvery: time.Hour})
+			r := w.Run(head, 1)
+			lane := journal.Record(&kernel.RunContext{RunID: "r"}, r).Lane("a")
+			if c.before != nil {
+				if err := c.before(lane); err != nil {
+					t.Fatal(err)
+				}
+			}
+			durable := -1
+			if _, err := lane.Call(t.Context(), &c.r, func(ctx context.Context) (*kernel.PortReply, error) {
+				now, err := store.Get(ctx, "acme", "r")
+				if err != nil {
+					return nil, err
+				}
+				durable = int(now.Entries)
+				return replied(ctx)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if durable < c.want || c.want == 0 && durable > 0 {
+				t.Errorf("%d entries were durable, not %d", durable, c.want)
+			}
+			if err := errors.Join(r.Close(t.Context(), "completed"), w.Close(t.Context()), store.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func replied(context.Context) (*kernel.PortReply, error) { return &kernel.PortReply{Value: "v"}, nil }

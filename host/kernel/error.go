@@ -54,6 +54,7 @@ const (
 	CodeUnrecorded  Code = "journal.unrecorded" // a run that is done again asks for what its journal does not hold
 	CodeInFlight    Code = "journal.in_flight"  // nobody knows whether what was under way when the host died was done
 	CodeFenced      Code = "run.fenced"         // another host has taken the run over
+	CodeRunExists   Code = "run.exists"         // a run with this id was begun before
 	CodeInternal    Code = "internal"
 
 	CodeExpressionFailed Code = "expression.failed" // an expression that has no value for this data

@@ -17,13 +17,14 @@ import (
 func listenCommand() *cobra.Command {
 	var config string
 	var idle time.Duration
-	var asJSON bool
+	var asJSON, durable bool
 	cmd := &cobra.Command{
 		Use:   "listen",
 		Short: "Run pipelines as events ask for them",
 		Long: `Start runs, and tell modules, of events, as the configuration's triggers and
 subscriptions say, until interrupted or, with --until-idle, until nothing happens any more. Runs under way
-are waited for. What was published while nobody listened is dealt with first.
+are waited for. What was published while nobody listened is dealt with first. With --durable, a run whose host
+dies goes on here, or elsewhere, and its event starts no second one.
 
 The event bus has to be one that processes share: ports: {eventbus: {adapter: nats}}. On one in
 memory, 'hexdag run' deals with the triggers of what it runs itself.`,
@@ -36,7 +37,9 @@ hexdag listen --until-idle 5s --json`,
 			if err != nil {
 				return err
 			}
-			h, err := host.New(ctx, cfg, hostOptions(cmd))
+			opts := hostOptions(cmd)
+			opts.Durable = durable
+			h, err := host.New(ctx, cfg, opts)
 			if err != nil {
 				return err
 			}
@@ -53,14 +56,51 @@ hexdag listen --until-idle 5s --json`,
 				return err
 			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "listening")
+			stop := func() {}
+			if durable {
+				stop = recovering(ctx, cmd, h)
+			}
 			l.Wait(ctx, idle)
+			stop()
 			return l.Close(context.WithoutCancel(ctx))
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "the operator's configuration (default hexdag.yaml in this folder)")
 	cmd.Flags().DurationVar(&idle, "until-idle", 0, "end when nothing has happened for so long")
+	cmd.Flags().BoolVar(&durable, "durable", false, "keep a journal of every run, and go on first with those whose host has died")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for every event that was dealt with")
 	return cmd
+}
+
+// recoverEvery is how often it is seen whether a durable run has lost its host.
+const recoverEvery = 15 * time.Second
+
+// recovering goes on with durable runs whose hosts have died, until stop is called, which waits for those that are under way.
+func recovering(ctx context.Context, cmd *cobra.Command, h *host.Host) (stop func()) {
+	stopped := make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			err := h.Recover(ctx, host.RunOptions{}, func(r *host.Recovered) {
+				if r.Err != nil {
+					fmt.Fprintf(cmd.ErrOrStderr(), "run %s cannot go on: %s\n", r.RunID, r.Err)
+					return
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "run %s went on: %s\n", r.RunID, r.Result.Status)
+			})
+			if err != nil && ctx.Err() == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "runs that have lost their host: %s\n", err)
+			}
+			select {
+			case <-time.After(recoverEvery):
+			case <-stopped:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() { close(stopped); work.Wait() }
 }
 
 // triggeredLines returns what writes a line for what came of an event. Events that a trigger's

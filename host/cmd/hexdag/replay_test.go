@@ -26,7 +26,9 @@ func TestReplay(t *testing.T) {
 	put("pipeline.yaml", "kind: Pipeline\nmetadata: {name: keep}\nspec:\n  nodes:\n    - {kind: service_call_node, metadata: {name: x}, dependencies: [], spec: {service: artifacts, method: store, input_mapping: {name: \"'x'\", value: $input}}}\n")
 	put("strict/authz.rego", "package hexdag.authz\n\n# METADATA\n# entrypoint: true\ndecision := {\"effect\": effect, \"reasons\": [{\"id\": \"strict\", \"msg\": \"m\"}]}\n\ndefault effect := \"allow\"\n\neffect := \"deny\" if input.action.name == \"artifacts.store\"\n")
 	config := at("hexdag.yaml")
-	replay := func(args ...string) ran { return cli(t, "", append([]string{"replay", "--config", config}, args...)...) }
+	replay := func(args ...string) ran {
+		return cli(t, "", append([]string{"replay", "--config", config}, args...)...)
+	}
 
 	replay("--all").refuses(t, exitFailed, "there is no journal", "run --durable")
 	put("lines.jsonl", "{\"id\": \"1\"}\n{\"id\": \"2\"}\n{\"id\": \"3\"}\n")

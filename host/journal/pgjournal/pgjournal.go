@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pgtables"
 )
 
 // schemaVersion is that of the tables, which their comment says.
@@ -55,8 +55,6 @@ type Store struct {
 
 var _ driver.Store = (*Store)(nil)
 
-var tableName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
-
 // Open connects, makes the tables where they are missing, and keeps this process's claims until Close; name is what it is called. The
 // error is of CodeConfig, CodeUnavailable, or CodeJournal where a newer version has made the tables.
 func Open(ctx context.Context, c Config, name string) (*Store, error) {
@@ -69,24 +67,13 @@ func Visit(ctx context.Context, c Config) (*Store, error) { return openStore(ctx
 func openStore(ctx context.Context, c Config, owner string) (*Store, error) {
 	table := cmp.Or(c.Table, "hexdag_journal")
 	ttl := cmp.Or(time.Duration(c.TTL*float64(time.Second)), defaultTTL)
-	config, err := pgxpool.ParseConfig(c.URL)
-	switch {
-	case c.URL == "":
-		err = errors.New("url is not set")
-	case err != nil:
-		err = errors.New("url is not one of PostgreSQL's") // what pgx says may hold the password
-	case !tableName.MatchString(table):
-		err = errors.New("table has to be lower-case letters, digits and _")
-	case ttl < minTTL || ttl > maxTTL:
+	config, err := pgtables.Config(c.URL, table, "hexdag-journal")
+	if err == nil && (ttl < minTTL || ttl > maxTTL) {
 		err = fmt.Errorf("ttl is from %v to %v seconds", minTTL.Seconds(), maxTTL.Seconds())
 	}
 	if err != nil {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the journal's PostgreSQL cannot be used", Why: err.Error(), Fix: "set url to postgres://user:password@host/database"}
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the journal's PostgreSQL cannot be used", Why: err.Error(), Fix: pgtables.Fix}
 	}
-	// What an append returned is on the disk, and a statement sees what was committed before it.
-	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
-	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
-	config.ConnConfig.RuntimeParams["application_name"] = "hexdag-journal"
 	config.MaxConns = max(config.MaxConns, connections)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -66,9 +66,6 @@ func (s *Store) Runs(ctx context.Context, tenant string, q driver.Query) ([]*dri
 	return runs, nil
 }
 
-// page is how many chunks are read at once.
-const page = 16
-
 // Chunks implements driver.Store.
 func (s *Store) Chunks(ctx context.Context, tenant, run string) iter.Seq2[driver.Chunk, error] {
 	return func(yield func(driver.Chunk, error) bool) {
@@ -81,27 +78,18 @@ func (s *Store) Chunks(ctx context.Context, tenant, run string) iter.Seq2[driver
 			yield(driver.Chunk{}, failed(ctx, err))
 			return
 		}
-		for after := uint64(0); ; {
+		driver.Pages(tenant, run, func(after uint64) ([]driver.Chunk, error) {
 			chunks, err := s.chunks(ctx, n, after)
-			for _, c := range chunks {
-				c.Tenant, c.Run = tenant, run
-				if !yield(c, nil) {
-					return
-				}
-				after = c.First
-			}
 			if err != nil {
-				yield(driver.Chunk{First: after + 1, Tenant: tenant, Run: run}, failed(ctx, err))
+				err = failed(ctx, err)
 			}
-			if err != nil || len(chunks) < page {
-				return
-			}
-		}
+			return chunks, err
+		})(yield)
 	}
 }
 
 func (s *Store) chunks(ctx context.Context, n int64, after uint64) ([]driver.Chunk, error) {
-	rows, err := s.pool.Query(ctx, s.sql.chunks, n, after, page)
+	rows, err := s.pool.Query(ctx, s.sql.chunks, n, after, driver.Page)
 	if err != nil {
 		return nil, err
 	}

@@ -92,9 +92,6 @@ func (s *Store) Runs(ctx context.Context, tenant string, q driver.Query) ([]*dri
 	return runs, storeError(rows.Err())
 }
 
-// page is how many chunks are read at once: a read that lasts keeps the write-ahead log from being emptied.
-const page = 16
-
 // Chunks implements driver.Store.
 func (s *Store) Chunks(ctx context.Context, tenant, run string) iter.Seq2[driver.Chunk, error] {
 	return func(yield func(driver.Chunk, error) bool) {
@@ -107,27 +104,12 @@ func (s *Store) Chunks(ctx context.Context, tenant, run string) iter.Seq2[driver
 			yield(driver.Chunk{}, storeError(err))
 			return
 		}
-		for after := uint64(0); ; {
-			chunks, err := s.chunks(ctx, n, after)
-			for _, c := range chunks {
-				c.Tenant, c.Run = tenant, run
-				if !yield(c, nil) {
-					return
-				}
-				after = c.First
-			}
-			if err != nil {
-				yield(driver.Chunk{First: after + 1, Tenant: tenant, Run: run}, err)
-			}
-			if err != nil || len(chunks) < page {
-				return
-			}
-		}
+		driver.Pages(tenant, run, func(after uint64) ([]driver.Chunk, error) { return s.chunks(ctx, n, after) })(yield)
 	}
 }
 
 func (s *Store) chunks(ctx context.Context, n int64, after uint64) ([]driver.Chunk, error) {
-	rows, err := s.reader.QueryContext(ctx, "SELECT first, count, epoch, data FROM chunks WHERE run = ? AND first > ? ORDER BY first LIMIT ?", n, after, page)
+	rows, err := s.reader.QueryContext(ctx, "SELECT first, count, epoch, data FROM chunks WHERE run = ? AND first > ? ORDER BY first LIMIT ?", n, after, driver.Page)
 	if err != nil {
 		return nil, damaged(err)
 	}

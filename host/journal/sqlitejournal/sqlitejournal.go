@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/hexdag/hexdag/host/flock"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sqlitefile"
 )
 
 // readers is how many reads can run at once.
@@ -110,7 +110,7 @@ func openStore(ctx context.Context, c Config, owner string) (_ *Store, err error
 			return nil, err
 		}
 	}
-	if s.writer, err = open(c.Path, 1, url.Values{"mode": {"rw"}}); err != nil {
+	if s.writer, err = sqlitefile.Open(c.Path, 1, url.Values{"mode": {"rw"}}, pragmas...); err != nil {
 		return nil, err
 	}
 	if s.conn, err = s.writer.Conn(ctx); err != nil {
@@ -127,7 +127,7 @@ func openStore(ctx context.Context, c Config, owner string) (_ *Store, err error
 			return nil, err
 		}
 	}
-	s.reader, err = open(c.Path, readers, url.Values{"mode": {"ro"}, "_query_only": {"1"}})
+	s.reader, err = sqlitefile.Open(c.Path, readers, sqlitefile.ReadOnly(), pragmas...)
 	return s, err
 }
 
@@ -136,11 +136,10 @@ func checkPath(path string) error {
 	if path == "" {
 		return configError(nil, "path is missing")
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	if err := sqlitefile.Create(path); err != nil {
 		return configError(err, "path: %s", kernel.Quote(err.Error()))
 	}
-	return f.Close()
+	return nil
 }
 
 func configError(cause error, format string, args ...any) error {
@@ -185,26 +184,8 @@ func (s *Store) attended(ctx context.Context) bool {
 	return flock.Lock(within, f, false) != nil
 }
 
-func open(path string, connections int, q url.Values) (*sql.DB, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	q.Set("_busy_timeout", "5000")
-	q.Set("_defensive", "1")
-	q.Set("_txlock", "immediate")
-	// What is redacted or removed is overwritten.
-	q["_pragma"] = []string{"trusted_schema(0)", "synchronous(2)", "secure_delete(1)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"}
-	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
-	connector, err := sqlite.NewConnector(name.String())
-	if err != nil {
-		return nil, err
-	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return db, nil
-}
+// pragmas: what is redacted or removed is overwritten.
+var pragmas = []string{"synchronous(2)", "secure_delete(1)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"}
 
 // prepare makes the schema in an empty file, and refuses another's.
 func prepare(ctx context.Context, conn *sql.Conn, path string) error {

@@ -5,14 +5,10 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
-	"modernc.org/sqlite"
-
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/sqlitefile"
 )
 
 // schema holds each approval as JSON, and beside it what is looked up. A call has one
@@ -35,25 +31,13 @@ func (s *Store) open(ctx context.Context) (*sql.DB, error) {
 	if s.db != nil {
 		return s.db, nil
 	}
-	path, err := filepath.Abs(s.path)
+	if err := sqlitefile.Create(s.path); err != nil {
+		return nil, err
+	}
+	db, err := sqlitefile.Open(s.path, 1, nil, "synchronous(FULL)")
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	q := url.Values{"_busy_timeout": {"5000"}, "_defensive": {"1"}, "_txlock": {"immediate"}, "_pragma": {"trusted_schema(0)", "synchronous(FULL)"}}
-	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
-	connector, err := sqlite.NewConnector(name.String())
-	if err != nil {
-		return nil, err
-	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(1)
 	if _, err := db.ExecContext(ctx, schema); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pgtables"
 	"github.com/hexdag/hexdag/host/ports/lock/driver"
 )
 
@@ -43,27 +43,13 @@ type Store struct {
 
 var _ driver.Store = (*Store)(nil)
 
-var tableName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,49}$`)
-
 // Open connects and makes the table. The error has CodeConfig or CodeUnavailable.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	table := cmp.Or(c.Table, "hexdag_locks")
-	config, err := pgxpool.ParseConfig(c.URL)
-	switch {
-	case c.URL == "":
-		err = errors.New("url is not set")
-	case err != nil:
-		err = errors.New("url is not one of PostgreSQL's") // what pgx says may hold the password
-	case !tableName.MatchString(table):
-		err = errors.New("table has to be lower-case letters, digits and _")
-	}
+	config, err := pgtables.Config(c.URL, table, "hexdag-locks")
 	if err != nil {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the locks' PostgreSQL cannot be used", Why: err.Error(), Fix: "set url to postgres://user:password@host/database"}
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the locks' PostgreSQL cannot be used", Why: err.Error(), Fix: pgtables.Fix}
 	}
-	// What an acquire returned is on the disk, and a statement sees what was committed before it.
-	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
-	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
-	config.ConnConfig.RuntimeParams["application_name"] = "hexdag-locks"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, unavailable(err)
