@@ -453,3 +453,54 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("%+v, %v", failed, err)
 	}
 }
+
+// An agent is given the methods of libraries that it names, and no others; what it passes is held to their schemas.
+func TestLibrariesAsTools(t *testing.T) {
+	n := newNursery(t, "", host.Options{})
+	agent := func(tools, answers string) *host.Result {
+		t.Helper()
+		n.write(t, "agent.yaml", `kind: Pipeline
+metadata: {name: agent}
+spec:
+  ports: {llm: {adapter: mock, config: {responses: [`+answers+`]}}}
+  nodes:
+    - {kind: agent_node, metadata: {name: call}, spec: {main_prompt: "Do it.", available_tools: [`+tools+`], output_schema: {answer: str}}}
+`)
+		p, err := n.host.Load(t.Context(), n.path("agent.yaml"), host.LoadOptions{})
+		if err != nil {
+			return &host.Result{Err: err}
+		}
+		defer p.Close(t.Context())
+		return p.Run(t.Context(), nil, host.RunOptions{})
+	}
+	const spawn = `"INVOKE_TOOL: pipeline_spawner:spawn(pipeline='double', input={'x': 4}, wait=true)"`
+	if r := agent(`"pipeline_spawner:spawn"`, spawn+`, "INVOKE_TOOL: tool_end(answer='done')"`); r.Err != nil || fmt.Sprint(r.NodeResults["call"]) != "map[answer:done]" {
+		t.Errorf("%v, %v", r.NodeResults, r.Err)
+	}
+	spawned := func() int {
+		t.Helper()
+		runs, err := n.host.Processes().List(t.Context(), "acme", processregistry.Filter{Pipeline: "double"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(runs)
+	}
+	if got := spawned(); got != 1 {
+		t.Errorf("%d runs were started", got)
+	}
+	// One that it does not name is not there, and what breaks a schema is not done.
+	for _, answers := range []string{spawn, `"INVOKE_TOOL: pipeline_spawner:spawn(pipeline=['double'])"`, `"INVOKE_TOOL: pipeline_spawner:spawn(pipeline='double', sudo=true)"`} {
+		tools := `"pipeline_spawner:*"`
+		if answers == spawn {
+			tools = `"process_registry:list"`
+		}
+		if r := agent(tools, answers+`, "INVOKE_TOOL: tool_end(answer='done')"`); r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+	if got := spawned(); got != 1 {
+		t.Errorf("%d runs were started", got)
+	}
+	says(t, agent(`"pipeline_spawner:spwan"`, `"x"`), kernel.CodePipeline, "pipeline_spawner has no tool spwan", "spawn")
+	says(t, agent(`"memory:get"`, `"x"`), kernel.CodeModuleNotFound, "there is no module memory")
+}

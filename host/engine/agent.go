@@ -11,6 +11,7 @@ import (
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports"
 )
 
 // agent runs an agent_node's loop.
@@ -195,7 +196,9 @@ func (w *worker) toolsOf(b *pipeline.Agent) []offered {
 		}
 		if m := r.engine.modules[module]; m != nil {
 			tools = append(tools, w.moduleTools(m, owner, tool)...)
+			continue
 		}
+		tools = append(tools, w.libraryTools(libraryOf(r.Services, owner), owner, tool)...)
 	}
 	if len(b.Entities) > 0 {
 		tools = append(tools, w.entityTools(b.Entities)...)
@@ -311,14 +314,17 @@ func (w *worker) entityTools(types []string) []offered {
 }
 
 // tools refuses an agent that names tools which are not there.
-func (c *checker) tools(n *pipeline.Node, b *pipeline.Agent) {
+func (c *checker) tools(n *pipeline.Node, b *pipeline.Agent, door *ports.Door) {
 	for _, name := range b.Tools {
 		owner, tool := splitTool(name)
 		module := owner
 		if s, ok := c.pipeline.Services[owner]; ok {
 			module = s.Module
 		}
+		library := door.Tools(libraryOf(c.pipeline.Services, owner))
 		switch {
+		case c.engine.modules[module] == nil && len(library) > 0:
+			c.libraryTool(n, library, owner, tool)
 		case c.engine.modules[module] == nil:
 			c.noModule(at(n), owner)
 		case tool != "*":

@@ -136,7 +136,7 @@ func (c *checker) check(n *pipeline.Node, door *ports.Door) {
 		c.serviceCall(n, b, door)
 	}
 	if b, ok := n.Body.(*pipeline.Agent); ok {
-		c.tools(n, b)
+		c.tools(n, b, door)
 	}
 }
 

@@ -57,10 +57,17 @@ func (t *Tools) Close() error { return t.port.Close() }
 func (t *Tools) Ops() []ports.Op {
 	untrusted, _ := kernel.NewLabels(kernel.Untrusted, kernel.Public, "") // both are known
 	labels := ports.LabelRules{Port: untrusted}
-	list := []ports.Op{{Name: "database_tools.query", Labels: labels, Func: t.query}}
+	table := map[string]any{"table": ports.Param("string", "its name")}
+	list := []ports.Op{{Name: "database_tools.query", Labels: labels, Func: t.query, Tool: &ports.Tool{Description: "The rows that a SELECT finds; nothing can be changed.", Input: ports.Parameters(map[string]any{
+		"sql": ports.Param("string", "one SELECT"), "params": map[string]any{"type": "array", "description": "what stands for its parameters, in their order"}, "limit": ports.Param("integer", "how many rows at most"),
+	}, "sql")}}}
 	for _, op := range t.port.Ops() {
 		switch op.Name {
 		case "database.list_tables", "database.describe_table":
+			op.Tool = &ports.Tool{Description: "The names of the tables.", Input: ports.Parameters(map[string]any{})}
+			if op.Name == "database.describe_table" {
+				op.Tool = &ports.Tool{Description: "The columns of a table.", Input: ports.Parameters(table, "table")}
+			}
 			op.Name, op.Labels = "database_tools."+op.Name[len("database."):], labels
 			list = append(list, op)
 		}

@@ -29,11 +29,21 @@ type Checker interface {
 // Runs have the principal of the run that calls, and at most its capabilities. A capability can restrict pipeline and task_id.
 func (s *Scheduler) Ops(pipelines Checker) []ports.Op {
 	o := operations{s, pipelines}
+	text := func(description string) any { return ports.Param("string", description) }
+	common := func() map[string]any {
+		return map[string]any{
+			"pipeline": text("its name"), "input": ports.Param("object", "its input"), "ref_id": text("what the runs are about"), "ref_type": text("what kind of thing that is"),
+			"catch_up": text("what becomes of times that went by with nobody there: once, skip, or, of what recurs, all"),
+		}
+	}
+	once, recurring := common(), common()
+	once["delay_seconds"], once["at"] = ports.Param("number", "how long from now"), text("a time such as 2026-11-20T12:00:00Z")
+	recurring["interval_seconds"], recurring["cron"], recurring["zone"], recurring["overlap"] = ports.Param("number", "how often"), text("minute hour day month weekday"), text("such as Europe/Berlin"), text("while a run goes on: skip, queue or allow")
 	return []ports.Op{
-		{Name: "scheduler.schedule_once", Guards: []string{"pipeline"}, Func: o.once},
-		{Name: "scheduler.schedule_recurring", Guards: []string{"pipeline"}, Func: o.recurring},
-		{Name: "scheduler.cancel", Guards: []string{"task_id"}, Func: o.cancel},
-		{Name: "scheduler.list", Guards: []string{"ref_id"}, Func: o.list},
+		{Name: "scheduler.schedule_once", Guards: []string{"pipeline"}, Func: o.once, Tool: &ports.Tool{Description: "Has a pipeline run later.", Input: ports.Parameters(once, "pipeline")}},
+		{Name: "scheduler.schedule_recurring", Guards: []string{"pipeline"}, Func: o.recurring, Tool: &ports.Tool{Description: "Has a pipeline run again and again.", Input: ports.Parameters(recurring, "pipeline")}},
+		{Name: "scheduler.cancel", Guards: []string{"task_id"}, Func: o.cancel, Tool: &ports.Tool{Description: "Has a scheduled task come no more.", Input: ports.Parameters(map[string]any{"task_id": text("the task")}, "task_id")}},
+		{Name: "scheduler.list", Guards: []string{"ref_id"}, Func: o.list, Tool: &ports.Tool{Description: "The tasks that are scheduled.", Input: ports.Parameters(map[string]any{"ref_id": text("about this alone"), "ended": ports.Param("boolean", "with those that have ended"), "limit": ports.Param("integer", "how many at most")})}},
 	}
 }
 
