@@ -199,3 +199,30 @@ func (l *libraries) ended(run *kernel.RunContext, r *Result) {
 	l.registry.Put(run.Tenant, p)
 	l.spawner.Ended(run.RunID, r.Status == engine.Cancelled)
 }
+
+// Processes are what is known of the runs of a configuration's tenant, whether or not its host runs.
+type Processes struct {
+	*processregistry.Registry
+	Tenant string
+	store  driver.Store
+}
+
+// OpenProcesses opens them to look. The caller closes them.
+func OpenProcesses(ctx context.Context, cfg *Config) (*Processes, error) {
+	h := &Host{config: cfg, state: stateOf(cfg)}
+	if err := h.openFolder(h.state); err != nil {
+		return nil, err
+	}
+	store, err := h.openDataStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	documents := datastore.New(store)
+	registry := processregistry.New(processregistry.Options{Store: func(context.Context) (*datastore.Store, error) { return documents, nil }})
+	return &Processes{Registry: registry, Tenant: h.tenant(), store: store}, nil
+}
+
+// Close releases what OpenProcesses opened.
+func (p *Processes) Close(ctx context.Context) error {
+	return errors.Join(p.Registry.Close(ctx), p.store.Close())
+}
