@@ -81,20 +81,18 @@ func (h *Host) runTopic(run *kernel.RunContext, status string) *eventbus.Event {
 }
 
 func (h *Host) runStarted(ctx context.Context, run *kernel.RunContext) {
+	h.libraries.started(run)
 	h.tell(ctx, run, h.runTopic(run, "started"), runEvent{Pipeline: run.PipelineName, RunID: run.RunID, ParentRunID: run.ParentRunID, Principal: run.Principal, Status: "started"}, nil)
 }
 
 // runEnded publishes how a run ended, with its output.
 func (h *Host) runEnded(ctx context.Context, run *kernel.RunContext, r *Result) {
+	h.libraries.ended(run, r)
 	data := runEvent{
 		Pipeline: run.PipelineName, RunID: run.RunID, ParentRunID: run.ParentRunID, Principal: run.Principal, Status: string(r.Status),
 		Error: r.Error, Waits: r.Waits, Usage: &r.Usage, DurationMS: float64(time.Since(run.Started).Microseconds()) / 1000,
 	}
-	output := r.Output
-	if len(output) == 0 {
-		output = r.NodeResults // as the command shows a pipeline that names no output
-	}
-	if text, err := kernel.EncodeJSON(output); err != nil || len(text) > maxOutput {
+	if text, err := kernel.EncodeJSON(outputOf(r)); err != nil || len(text) > maxOutput {
 		data.OutputOmitted = true
 	} else {
 		data.Output = text
@@ -104,6 +102,14 @@ func (h *Host) runEnded(ctx context.Context, run *kernel.RunContext, r *Result) 
 		e.ID = ""
 	}
 	h.tell(ctx, run, e, data, joinedNodes(r).Join(run.InputLabels))
+}
+
+// outputOf is what came of a run: its output, or, as the command shows a pipeline that names none, what its nodes answered.
+func outputOf(r *Result) map[string]kernel.Value {
+	if len(r.Output) == 0 {
+		return r.NodeResults
+	}
+	return r.Output
 }
 
 // entityChanged publishes that an entity has come to a state.

@@ -148,7 +148,8 @@ type Host struct {
 	values      *executor.Values
 	elsewhere   elsewhere
 
-	journals journals
+	journals  journals
+	libraries libraries
 
 	mu      sync.Mutex        // pipelines with ports of their own may be loaded at once
 	stores  map[string]string // where ports keep what they keep, by port
@@ -365,5 +366,5 @@ func (h *Host) Modules() []*extension.Module { return h.modules }
 
 // Close ends what New opened. No run may be under way.
 func (h *Host) Close(ctx context.Context) error {
-	return errors.Join(h.journals.close(ctx), h.closers.close(ctx))
+	return errors.Join(h.libraries.close(ctx), h.journals.close(ctx), h.closers.close(ctx))
 }

@@ -180,7 +180,7 @@ func (r *Replayer) part(ctx context.Context, part *journal.Part, into *Replayed)
 		return err
 	}
 	rc := h.newRun(head.Pipeline, RunOptions{Principal: head.Principal, Labels: head.Labels, Fresh: head.Fresh})
-	rc.RunID, rc.ParentRunID, rc.Caps, rc.InputLabels, rc.Started, rc.PipelineVersion = head.Run, head.Parent, head.Caps, head.InputLabels, part.Began, head.Version
+	rc.RunID, rc.ParentRunID, rc.Caps, rc.Origin, rc.InputLabels, rc.Started, rc.PipelineVersion = head.Run, head.Parent, head.Caps, head.Origin, head.InputLabels, part.Began, head.Version
 	rc.Tenant = head.Tenant
 	rc.Clock = func() time.Time { return part.Last } // what was not read then is no later than that
 	rc.Entropy = rand.NewChaCha8(journal.Seed(head.Run))

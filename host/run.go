@@ -13,6 +13,7 @@ import (
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/ports/llm/prices"
 )
 
@@ -42,6 +43,7 @@ type RunOptions struct {
 	// Fresh has every node work, whatever is kept of it (cache), and keeps what it answers.
 	Fresh     bool
 	recovered *recording // of a run that goes on after its host has died
+	spawned   *pipelinespawner.Request
 	// Durable keeps a journal of the run: if its host dies, Recover has it finish, and Replay can do it again.
 	Durable bool
 	// RunID is the run's id; "" gives it one. A durable run of which there is a journal is not begun again: CodeRunExists.
@@ -80,9 +82,26 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
 		run.Fresh, run.Durable = run.Fresh || opts.Parent.Fresh, run.Durable || opts.Parent.Durable
-		run.Leases.Inherit(&opts.Parent.Leases)
+		if opts.spawned == nil || opts.spawned.Within { // else its parent's locks may end before it does
+			run.Leases.Inherit(&opts.Parent.Leases)
+		}
+	}
+	if s := opts.spawned; s != nil {
+		run.RunID, run.Origin, run.Caps = s.RunID, s.Origin, run.Caps.Intersect(s.Caps)
+		if opts.Parent != nil {
+			run.Budgets = h.within(&opts.Parent.Budgets)
+		}
 	}
 	return run
+}
+
+// within are the budgets of a run that is a part of what another may use.
+func (h *Host) within(parent *kernel.Budgets) kernel.Budgets {
+	l := h.config.RunLimits
+	return kernel.Budgets{
+		Fuel: budget(l.Fuel, parent.Fuel), HostCalls: budget(l.HostCalls, parent.HostCalls), LogLines: budget(l.LogLines, parent.LogLines),
+		BytesIn: budget(l.BytesIn, parent.BytesIn), BytesOut: budget(l.BytesOut, parent.BytesOut), Runs: parent.Runs,
+	}
 }
 
 // price answers what a model costs: what the operator says, or else its provider's list.
@@ -157,7 +176,7 @@ func (h *Host) budgets() kernel.Budgets {
 	l := h.config.RunLimits
 	return kernel.Budgets{
 		Fuel: budget(l.Fuel, h.fuel), HostCalls: budget(l.HostCalls, nil), LogLines: budget(l.LogLines, nil),
-		BytesIn: budget(l.BytesIn, nil), BytesOut: budget(l.BytesOut, nil),
+		BytesIn: budget(l.BytesIn, nil), BytesOut: budget(l.BytesOut, nil), Runs: h.spawning().Budget(),
 	}
 }
 

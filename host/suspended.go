@@ -29,6 +29,7 @@ type suspended struct {
 	Principal string            `json:"principal"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Caps      kernel.CapSet     `json:"caps"`
+	Origin    kernel.Origin     `json:"origin,omitzero"`
 	Input     json.RawMessage   `json:"input"`
 	Results   json.RawMessage   `json:"results"`
 	Waits     []engine.Wait     `json:"waits"`
@@ -44,8 +45,9 @@ type suspended struct {
 }
 
 // suspendedVersion is that of the files that are written. Those before are read, too: version 1 has
-// neither labels nor progress, version 2 labels of an agent's turns that nobody reads, version 3 no durable runs.
-const suspendedVersion = 4
+// neither labels nor progress, version 2 labels of an agent's turns that nobody reads, version 3 no durable runs, version 4 none that
+// others have started.
+const suspendedVersion = 5
 
 func (s *suspended) decode(text []byte) error {
 	var of struct {
@@ -91,7 +93,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 	}
 	s := suspended{
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
-		Labels: run.Labels, Caps: run.Caps, Waits: result.Waits, Since: time.Now().UTC(),
+		Labels: run.Labels, Caps: run.Caps, Origin: run.Origin, Waits: result.Waits, Since: time.Now().UTC(),
 		InputLabels: run.InputLabels, NodeLabels: result.Labels, Progress: result.Progress, Reads: run.Reads(),
 		Durable: run.Durable,
 	}
@@ -306,7 +308,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 		return nil, errors.Join(err, h.unclaim(run))
 	}
 	rc.Recall(s.Reads) // a node that is told again what it has read does not read it again
-	rc.RunID, rc.ParentRunID, rc.Caps = s.RunID, s.ParentID, s.Caps
+	rc.RunID, rc.ParentRunID, rc.Caps, rc.Origin = s.RunID, s.ParentID, s.Caps, s.Origin
 	result := p.run(ctx, rc, input, from, opts)
 	return result, h.release(run)
 }

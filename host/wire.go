@@ -100,7 +100,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	}
 	h.door.ApproveWith(h.approvals)
 	h.door.RepeatBy(func(op string, args map[string]any) bool {
-		return op == "eventbus.publish" || middleware.EffectOf(op, args) != middleware.Once // an event without an id has the key for one
+		return keyed[op] || middleware.EffectOf(op, args) != middleware.Once
 	})
 	o := opening{host: h, ctx: ctx, closers: &h.closers, file: h.config.File}
 	ops, err := o.ports(specs)
@@ -115,7 +115,13 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(ports.OnBehalf(entities.Ops())...), h.door.Register(pipelinememory.Ops()...))
+	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(ports.OnBehalf(entities.Ops())...), h.door.Register(pipelinememory.Ops()...), h.openLibraries())
+}
+
+// keyed are the operations that take the key of a call which may be done a second time for what they make: an event, a run, a
+// schedule. The second is the first.
+var keyed = map[string]bool{
+	"eventbus.publish": true, "pipeline_spawner.spawn": true, "pipeline_spawner.spawn_many": true, "scheduler.schedule_once": true, "scheduler.schedule_recurring": true,
 }
 
 // portsInGo returns the ports that the embedding program brings: no other has operations

@@ -257,9 +257,9 @@ func (e *elsewhere) run(head *executor.Head) *kernel.RunContext {
 	h := e.host
 	run := h.newRun(head.Pipeline, RunOptions{Principal: head.Principal, Labels: head.Labels, Fresh: head.Fresh, Durable: head.Durable})
 	run.RunID, run.ParentRunID, run.PipelineVersion, run.Tenant, run.Started = head.RunID, head.ParentRunID, head.Version, head.Tenant, head.Started
-	run.InputLabels, run.Caps = head.InputLabels, head.Caps
+	run.InputLabels, run.Caps, run.Origin = head.InputLabels, head.Caps, head.Origin
 	own := func(b *kernel.Budget) *kernel.Budget { return kernel.NewBudget(math.MaxInt64, b) } // whose sums are the run's, not the tenant's
-	run.Budgets = kernel.Budgets{Fuel: own(run.Fuel), HostCalls: own(run.HostCalls), LogLines: own(run.LogLines), BytesIn: own(run.BytesIn), BytesOut: own(run.BytesOut)}
+	run.Budgets = kernel.Budgets{Fuel: own(run.Fuel), HostCalls: own(run.HostCalls), LogLines: own(run.LogLines), BytesIn: own(run.BytesIn), BytesOut: own(run.BytesOut), Runs: run.Runs}
 	return run
 }
 

@@ -188,6 +188,8 @@ func (w *worker) placed(ctx context.Context, call *kernel.NodeCall) (kernel.Valu
 			return nil, err
 		}
 		defer w.g.r.release()
+		w.place.run = w.g.r
+		defer func() { w.place.run = nil }()
 	}
 	return w.execute(ctx, call)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hexdag/hexdag/host/journal"
@@ -17,6 +18,7 @@ type worker struct {
 	n *pipeline.Node
 	*site
 	flow    kernel.Flow
+	place   place
 	learned workContext // of flow; here, so that it takes no allocation
 	lane    *journal.Lane
 	from    *Progress      // what it goes on from; nil: from the start
@@ -51,8 +53,9 @@ func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 				return e
 			}
 			defer g.r.release()
+			w.place.run = g.r
 		}
-		w.learned = workContext{kernel.FlowContext{Context: ctx, Flow: &w.flow}, w.lane}
+		w.learned = workContext{kernel.FlowContext{Context: ctx, Flow: &w.flow}, w.lane, &w.place}
 		ctx = &w.learned
 	}
 	if g.r.observed() {
@@ -70,13 +73,17 @@ func (w *worker) work(ctx context.Context, given kernel.Value, e ended) ended {
 // workContext is what a node works in.
 type workContext struct {
 	kernel.FlowContext
-	lane *journal.Lane
+	lane  *journal.Lane
+	place *place
 }
 
-// Value returns the node's flow, its lane, or what the context has.
+// Value returns the node's flow, its lane, its place, or what the context has.
 func (c *workContext) Value(key any) any {
 	if key == (journal.LaneKey{}) && c.lane != nil {
 		return c.lane
+	}
+	if key == (kernel.PlaceKey{}) && c.place != nil && c.place.run != nil {
+		return c.place
 	}
 	return c.FlowContext.Value(key)
 }
@@ -97,6 +104,31 @@ func (r *run) acquire(ctx context.Context) error {
 	case <-ctx.Done():
 		<-r.limit
 		return kernel.ContextError(ctx)
+	}
+}
+
+// place is what acquire took of all runs' places; that of the run stays taken.
+type place struct {
+	run  *run // nil where none was taken
+	mu   sync.Mutex
+	idle int // how many wait
+}
+
+// Leave implements kernel.Place.
+func (p *place) Leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.idle++; p.idle == 1 && !p.run.tape.Again() {
+		<-p.run.engine.slots
+	}
+}
+
+// Return implements kernel.Place. It waits for a place even where the run has ended: release gives it back.
+func (p *place) Return() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.idle--; p.idle == 0 && !p.run.tape.Again() {
+		p.run.engine.slots <- struct{}{}
 	}
 }
 

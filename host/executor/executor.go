@@ -78,6 +78,7 @@ type Head struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	InputLabels *kernel.Labels    `json:"input_labels,omitempty"`
 	Caps        kernel.CapSet     `json:"caps"`
+	Origin      kernel.Origin     `json:"origin,omitzero"`
 	Started     time.Time         `json:"started"`
 	Fresh       bool              `json:"fresh,omitempty"`
 	Durable     bool              `json:"durable,omitempty"`  // what its nodes do is taken down

@@ -128,6 +128,7 @@ type Head struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	InputLabels *kernel.Labels    `json:"input_labels,omitempty"`
 	Caps        kernel.CapSet     `json:"caps"`
+	Origin      kernel.Origin     `json:"origin,omitzero"`
 	Fresh       bool              `json:"fresh,omitempty"`
 	Input       kernel.Value      `json:"input"`
 	// Resumption is what a run that was suspended goes on with; nil at its beginning.

@@ -59,4 +59,5 @@ type Budgets struct {
 	LogLines  *Budget
 	BytesIn   *Budget // what the host gives them
 	BytesOut  *Budget // what they give the host
+	Runs      *Budget // that a run and those that it starts may start, in all
 }

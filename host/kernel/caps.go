@@ -67,8 +67,10 @@ func CapabilityOf(op string) Capability {
 		return CapLLM
 	case "mcp":
 		return CapTools
-	case "database", "vector_search":
+	case "database", "database_tools", "vector_search":
 		return CapDataStore
+	case "pipeline_spawner", "scheduler":
+		return CapSpawn
 	case "entity_state":
 		if method == "transition" || method == "register" {
 			return CapTransition

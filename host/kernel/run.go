@@ -33,6 +33,9 @@ type RunContext struct {
 	Clock   func() time.Time
 	Entropy io.Reader
 
+	// Origin is where the run comes from, if another run has started it, or a schedule.
+	Origin Origin
+
 	Budgets
 	Usage    Usage
 	Spending Spending  // of the pipeline's limits
@@ -50,6 +53,14 @@ type RunContext struct {
 	payer    *RunContext // at whose expense the run is; nil is itself
 	// InputLabels are those of the run's input.
 	InputLabels *Labels
+}
+
+// Origin is where a run comes from that another run has started, or a schedule.
+type Origin struct {
+	Lineage []string `json:"lineage,omitempty"` // the pipelines whose runs led to it, the first first
+	// RefID and RefType say what it is about, in the words of whoever started it.
+	RefID   string `json:"ref_id,omitempty"`
+	RefType string `json:"ref_type,omitempty"`
 }
 
 // Journal takes down what becomes of a run; package journal is one.
@@ -76,7 +87,7 @@ func (r *RunContext) Part(id string) *RunContext {
 	p := &RunContext{
 		RunID: id, ParentRunID: r.RunID, PipelineName: r.PipelineName, PipelineVersion: r.PipelineVersion, Tenant: r.Tenant, Principal: r.Principal, Labels: r.Labels,
 		Started: time.Now(), Deadline: r.Deadline, Observer: r.Observer, Clock: r.Clock, Entropy: r.Entropy,
-		Budgets: r.Budgets, Caps: r.Caps, Door: r.Door, payer: r.paying(),
+		Budgets: r.Budgets, Caps: r.Caps, Door: r.Door, payer: r.paying(), Origin: r.Origin,
 	}
 	p.Leases.within(&r.Leases)
 	return p

@@ -33,6 +33,7 @@ type Config struct {
 
 	Audit         AuditSpec
 	Journal       JournalSpec
+	Libraries     LibrariesSpec
 	Triggers      []TriggerSpec
 	Subscriptions []SubscriptionSpec
 
@@ -177,6 +178,9 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	}
 	if s := spec.Member("journal"); s != nil {
 		c.Journal = r.readJournal(s)
+	}
+	if s := spec.Member("libraries"); s != nil {
+		c.Libraries = r.readLibraries(c, s)
 	}
 	c.readLimits(spec)
 	c.Executor = r.readExecutor(spec.Member("executor"))

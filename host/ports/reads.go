@@ -17,6 +17,8 @@ func effectOf(op string, args map[string]any) effect {
 	switch op {
 	case "llm.complete", "llm.embed", "llm.batch",
 		"api_call.get",
+		"database_tools.query", "database_tools.describe_table", "database_tools.list_tables",
+		"process_registry.get", "process_registry.list", "process_registry.list_by_ref", "pipeline_spawner.await", "scheduler.list",
 		"database.query", "database.describe_table", "database.list_tables",
 		"entity_state.get_state", "entity_state.get_history",
 		"eventbus.replay", "eventbus.topics",

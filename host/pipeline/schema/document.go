@@ -92,7 +92,7 @@ func hook() object {
 }
 
 func service() object {
-	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory or entity_state, which the host has."), "config": anything("Has no effect.")})
+	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory, entity_state, process_registry, pipeline_spawner, scheduler or database_tools, which the host has."), "config": anything("Has no effect.")})
 }
 
 func machine() object {
@@ -169,6 +169,14 @@ func configDocument() object {
 			"journal": closed("Where runs are recorded, and for how long that is kept.", object{
 				"adapter": choice("A file in the host's state, or a database that hosts share.", "sqlite", "postgres"), "config": open("Its configuration.", object{"path": text("sqlite: the file; journal.db in the host's state if it is left out."), "url": text("postgres: postgres://user:password@host/database."), "table": text("postgres: what the tables' names begin with; hexdag_journal if it is left out."), "ttl": positive("postgres: for how many seconds a host that has died keeps its runs; 15 if it is left out.")}),
 				"keep": seconds("The journals of runs that completed; 720h if it is left out."), "keep_failed": seconds("Those of the others; as keep if it is left out."), "max_runs": positive("How many of those that have ended are kept."),
+			}),
+			"libraries": closed("What the host's libraries keep, start and offer.", object{
+				"store":            closed("Where they keep what outlives a run.", object{"adapter": choice("A file in the host's state, a database that hosts share, or this process alone; sqlite if it is left out.", "sqlite", "postgres", "memory"), "config": open("Its configuration.", object{"path": text("sqlite: the file; libraries.db in the host's state if it is left out."), "url": text("postgres: postgres://user:password@host/database."), "table": text("postgres: the table; hexdag_documents if it is left out.")})}),
+				"pipelines":        text("The folder of the pipelines that runs and schedules may start; none if it is left out."),
+				"process_registry": closed("Which runs are known.", object{"keep": seconds("For how long those that have ended are; 720h if it is left out."), "max_runs": positive("How many of those; 100000 if it is left out.")}),
+				"pipeline_spawner": closed("Bounds of the runs that runs start.", object{"max_depth": positive("Of runs that start each other; 8 if it is left out."), "max_runs": positive("That a run and all that comes of it start; 1000 if it is left out."), "max_running": positive("At once; 64 if it is left out.")}),
+				"scheduler":        closed("Bounds of schedules.", object{"max_tasks": positive("That a tenant has; 10000 if it is left out."), "concurrency": positive("Runs of schedules at once; 64 if it is left out.")}),
+				"database_tools":   closed("A database that agents and pipelines may query with SQL, read-only.", object{"adapter": choice("What it is.", "sqlite", "postgres"), "config": open("As of the database port.", object{})}),
 			}),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened."), "tokens": bound("Tokens of models since then."), "cost_usd": bound("US dollars that models have cost since then.")}),
 			"run_limits": closed("What the modules of one run take together.", object{

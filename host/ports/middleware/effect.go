@@ -21,7 +21,8 @@ const (
 // operation that it does not know has the effect Once.
 func EffectOf(op string, args map[string]any) Effect {
 	switch op {
-	case "llm.complete", "llm.embed", "database.query", "database.describe_table", "database.list_tables":
+	case "database_tools.query", "database_tools.describe_table", "database_tools.list_tables",
+		"llm.complete", "llm.embed", "database.query", "database.describe_table", "database.list_tables":
 		return Cacheable
 	case "artifacts.store", "artifacts.retrieve", "artifacts.list", "artifacts.delete", // of the run that calls
 		"vector_search.upsert", "vector_search.search", "vector_search.delete", "vector_search.describe",
@@ -29,6 +30,8 @@ func EffectOf(op string, args map[string]any) Effect {
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys", "memory.query",
 		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",
 		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew", "mcp.list_tools",
+		"process_registry.get", "process_registry.list", "process_registry.list_by_ref",
+		"pipeline_spawner.await", "pipeline_spawner.cancel", "scheduler.list", "scheduler.cancel",
 		"eventbus.replay", "eventbus.topics", "eventbus.unsubscribe", "llm.batch": // an item of a batch may have failed
 		return Repeatable
 	case "file_storage.write":

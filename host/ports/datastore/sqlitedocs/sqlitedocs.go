@@ -1,0 +1,317 @@
+// Package sqlitedocs keeps documents in a SQLite file, which several processes may share. One connection writes and several read, without
+// waiting for each other (WAL).
+package sqlitedocs
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/datastore/driver"
+	"github.com/hexdag/hexdag/host/sqlitefile"
+)
+
+// readers is how many reads can run at once.
+const readers = 4
+
+// applicationID marks a file as this package's, with its schema of version 1.
+const applicationID = 0x68_64_64_31
+
+const schema = `
+CREATE TABLE documents (
+	tenant BLOB NOT NULL, collection BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+	revision INTEGER NOT NULL, place INTEGER NOT NULL, terms TEXT NOT NULL,
+	PRIMARY KEY (tenant, collection, key)
+);
+CREATE INDEX documents_place ON documents (tenant, collection, place, key);
+CREATE TABLE terms (
+	tenant BLOB NOT NULL, collection BLOB NOT NULL, term BLOB NOT NULL, place INTEGER NOT NULL, key BLOB NOT NULL,
+	PRIMARY KEY (tenant, collection, term, place, key)
+) WITHOUT ROWID;`
+
+type store struct{ reader, writer *sql.DB }
+
+// Open opens the file, and makes it if there is none. What is wrong with the path is CodeConfig, a file that cannot be read
+// CodeUnavailable.
+func Open(ctx context.Context, path string) (driver.Store, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	s := &store{}
+	var err error
+	if s.writer, err = sqlitefile.Open(path, 1, url.Values{"mode": {"rwc"}, "_journal_mode": {"WAL"}}); err == nil {
+		err = prepare(ctx, s.writer, path)
+	}
+	if err == nil {
+		s.reader, err = sqlitefile.Open(path, readers, sqlitefile.ReadOnly())
+	}
+	if err != nil {
+		return nil, errors.Join(kernel.At(storeError(err), kernel.Where{File: path}), s.Close())
+	}
+	return s, nil
+}
+
+// checkPath makes the file, for its owner alone, if there is none.
+func checkPath(path string) error {
+	if path == "" {
+		return configError(nil, "path is missing")
+	}
+	if err := sqlitefile.Create(path); err != nil {
+		return configError(err, "path: %s", kernel.Quote(err.Error()))
+	}
+	return nil
+}
+
+func configError(cause error, format string, args ...any) error {
+	return &kernel.Error{Code: kernel.CodeConfig, What: "the sqlite data store's configuration: " + fmt.Sprintf(format, args...), Fix: "name a file that can be made, and is this store's alone", Err: cause}
+}
+
+// prepare makes the schema in an empty file, and refuses another's.
+func prepare(ctx context.Context, db *sql.DB, path string) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var id, tables int
+	if err := tx.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)").Scan(&id, &tables); err != nil {
+		return err
+	}
+	switch {
+	case id == applicationID:
+		return nil
+	case tables > 0 || id != 0:
+		return configError(nil, "%s is a database of something else", kernel.Quote(path))
+	}
+	if _, err := tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// blob is a text as bytes: an order and an equality without any rules of language. An empty one is not NULL.
+func blob(text string) []byte { return append([]byte{}, text...) }
+
+const columns = "d.key, d.value, d.revision, d.place, d.terms"
+
+func scan(row interface{ Scan(...any) error }) (driver.Document, error) {
+	var d driver.Document
+	var key, terms []byte
+	err := row.Scan(&key, &d.Value, &d.Revision, &d.Order, &terms)
+	if err == nil {
+		d.Key, err = string(key), json.Unmarshal(terms, &d.Terms)
+	}
+	return d, err
+}
+
+// Load implements driver.Store.
+func (s *store) Load(ctx context.Context, tenant, collection, key string) (*driver.Document, error) {
+	d, err := scan(s.reader.QueryRowContext(ctx, "SELECT "+columns+" FROM documents AS d WHERE tenant = ? AND collection = ? AND key = ?", blob(tenant), blob(collection), blob(key)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	return &d, nil
+}
+
+// Save implements driver.Store.
+func (s *store) Save(ctx context.Context, tenant, collection string, writes []driver.Write) ([]bool, error) {
+	tx, err := s.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer tx.Rollback()
+	w := &writing{of: []any{blob(tenant), blob(collection)}}
+	defer w.close()
+	if err := w.prepare(ctx, tx); err != nil {
+		return nil, storeError(err)
+	}
+	done := make([]bool, len(writes))
+	for i := range writes {
+		if done[i], err = w.write(ctx, &writes[i]); err != nil {
+			return nil, storeError(err)
+		}
+	}
+	return done, storeError(tx.Commit())
+}
+
+// writing is a transaction with its statements.
+type writing struct {
+	of                                []any // tenant and collection
+	find, drop, unterm, upsert, index *sql.Stmt
+}
+
+func (w *writing) prepare(ctx context.Context, tx *sql.Tx) (err error) {
+	prepare := func(text string) *sql.Stmt {
+		if err != nil {
+			return nil
+		}
+		var s *sql.Stmt
+		s, err = tx.PrepareContext(ctx, text)
+		return s
+	}
+	w.find = prepare("SELECT revision, place, terms FROM documents WHERE tenant = ? AND collection = ? AND key = ?")
+	w.drop = prepare("DELETE FROM documents WHERE tenant = ? AND collection = ? AND key = ?")
+	w.unterm = prepare("DELETE FROM terms WHERE tenant = ? AND collection = ? AND term = ? AND place = ? AND key = ?")
+	w.upsert = prepare(`INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, revision = excluded.revision, place = excluded.place, terms = excluded.terms`)
+	w.index = prepare("INSERT OR IGNORE INTO terms VALUES (?, ?, ?, ?, ?)")
+	return err
+}
+
+func (w *writing) close() {
+	for _, s := range []*sql.Stmt{w.find, w.drop, w.unterm, w.upsert, w.index} {
+		if s != nil {
+			_ = s.Close() // an error of one that was used is that of its use
+		}
+	}
+}
+
+func (w *writing) args(more ...any) []any { return append(slices.Clip(w.of), more...) }
+
+func (w *writing) write(ctx context.Context, d *driver.Write) (bool, error) {
+	key := blob(d.Key)
+	var revision, place int64
+	var before string
+	err := w.find.QueryRowContext(ctx, w.args(key)...).Scan(&revision, &place, &before)
+	found := err == nil
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return false, err
+	}
+	if d.If != driver.Any && d.If != revision {
+		return false, nil
+	}
+	terms := "[]"
+	if len(d.Terms) > 0 {
+		text, err := json.Marshal(d.Terms)
+		if err != nil {
+			return false, err
+		}
+		terms = string(text)
+	}
+	if found && (d.Delete || place != d.Order || before != terms) {
+		var old []string
+		if err := json.Unmarshal([]byte(before), &old); err != nil {
+			return false, err
+		}
+		for _, term := range old {
+			if _, err := w.unterm.ExecContext(ctx, w.args(blob(term), place, key)...); err != nil {
+				return false, err
+			}
+		}
+	}
+	if d.Delete {
+		_, err := w.drop.ExecContext(ctx, w.args(key)...)
+		return found, err
+	}
+	if _, err := w.upsert.ExecContext(ctx, w.args(key, append([]byte{}, d.Value...), revision+1, d.Order, terms)...); err != nil {
+		return false, err
+	}
+	if found && place == d.Order && before == terms {
+		return true, nil
+	}
+	for _, term := range d.Terms {
+		if _, err := w.index.ExecContext(ctx, w.args(blob(term), d.Order, key)...); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Query implements driver.Store.
+func (s *store) Query(ctx context.Context, tenant, collection string, q driver.Query) ([]driver.Document, error) {
+	from, args := matching(tenant, collection, q.Terms)
+	from += " AND x.place >= ? AND x.place <= ?"
+	args = append(args, q.Min, q.Max)
+	behind, direction := ">", ""
+	if q.Descending {
+		behind, direction = "<", " DESC"
+	}
+	if q.After != nil {
+		from += " AND (x.place, x.key) " + behind + " (?, ?)"
+		args = append(args, q.After.Order, blob(q.After.Key))
+	}
+	rows, err := s.reader.QueryContext(ctx, "SELECT "+columns+from+" ORDER BY x.place"+direction+", x.key"+direction+" LIMIT ?", append(args, q.Limit)...)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer rows.Close()
+	var found []driver.Document
+	for rows.Next() {
+		d, err := scan(rows)
+		if err != nil {
+			return nil, storeError(err)
+		}
+		found = append(found, d)
+	}
+	return found, storeError(rows.Err())
+}
+
+// matching selects documents d that have all terms, with x as what their places are read from.
+func matching(tenant, collection string, terms []string) (string, []any) {
+	of := []any{blob(tenant), blob(collection)}
+	if len(terms) == 0 {
+		return " FROM documents AS d JOIN documents AS x ON x.rowid = d.rowid WHERE x.tenant = ? AND x.collection = ?", of
+	}
+	var b strings.Builder
+	b.WriteString(" FROM terms AS x CROSS JOIN documents AS d ON d.tenant = x.tenant AND d.collection = x.collection AND d.key = x.key WHERE x.tenant = ? AND x.collection = ? AND x.term = ?")
+	args := append(slices.Clip(of), blob(terms[0]))
+	for _, term := range terms[1:] {
+		b.WriteString(" AND EXISTS (SELECT 1 FROM terms AS y WHERE y.tenant = x.tenant AND y.collection = x.collection AND y.term = ? AND y.place = x.place AND y.key = x.key)")
+		args = append(args, blob(term))
+	}
+	return b.String(), args
+}
+
+// Count implements driver.Store.
+func (s *store) Count(ctx context.Context, tenant, collection string, terms []string) (int64, error) {
+	from, args := matching(tenant, collection, terms)
+	var n int64
+	err := s.reader.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&n)
+	return n, storeError(err)
+}
+
+// Close implements driver.Store.
+func (s *store) Close() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.reader, s.writer} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return storeError(errors.Join(errs...))
+}
+
+// storeError gives an error of SQLite's its code, and none of its words: they hold SQL.
+func storeError(err error) error {
+	var known *kernel.Error
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	failed := &kernel.Error{Code: kernel.CodeUnavailable, What: "the data store's file cannot be used", Err: err}
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		code := e.Code() & 0xff // the rest says more than is needed
+		failed.Why = sqlite.ErrorCodeString[code]
+		switch code {
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+			failed.Code, failed.What = kernel.CodeRetry, "the data store's file is locked"
+		case sqlite3.SQLITE_NOTADB:
+			failed.Fix = "name a file that is this store's alone"
+		case sqlite3.SQLITE_FULL:
+			failed.Fix = "make room on the disk"
+		}
+	}
+	return failed
+}
