@@ -130,7 +130,7 @@ toolchains:
 
 # A module of its own keeps what it compares with out of the host's dependencies.
 bench:
-	go test -run '^$$' -bench . -benchmem -benchtime 100ms -count 3 ./host ./host/sandbox/... ./host/ports/governance/... ./host/extension/... ./host/expr/... ./host/engine ./host/pipeline ./host/ports/eventbus ./host/journal
+	go test -run '^$$' -bench . -benchmem -benchtime 100ms -count 3 ./host ./host/sandbox/... ./host/ports/governance/... ./host/extension/... ./host/expr/... ./host/engine ./host/pipeline ./host/ports/eventbus ./host/journal ./host/server/...
 	cd host/bench && go test -run '^$$' -bench . -benchmem -benchtime 100ms -count 3 . | go run ./table
 
 clean:

@@ -69,6 +69,9 @@ func opCalls() map[string]opCall {
 		"process_registry.get": {args: `{run_id: none}`, ends: kernel.CodeNotFound, guard: "run_id"}, "process_registry.list": {args: `{}`, guard: "pipeline_name"}, "process_registry.list_by_ref": {args: `{ref_id: o}`, guard: "ref_type"},
 		"pipeline_spawner.spawn": {args: `{pipeline: child}`, guard: "pipeline"}, "pipeline_spawner.spawn_many": {args: `{pipeline: child, inputs: [{}]}`, guard: "pipeline"},
 		"pipeline_spawner.await": {args: `{run_id: none}`, ends: kernel.CodeNotFound, guard: "run_id"}, "pipeline_spawner.cancel": {args: `{run_id: none}`, guard: "run_id"},
+		"scheduler.schedule_once": {args: `{pipeline: child, delay_seconds: 3600}`, guard: "pipeline"}, "scheduler.schedule_recurring": {args: `{pipeline: child, interval_seconds: 3600}`, guard: "pipeline"},
+		"scheduler.cancel": {args: `{task_id: none}`, guard: "task_id"}, "scheduler.list": {args: `{ref_id: o}`, guard: "ref_id"},
+		"database_tools.query": {args: `{sql: "SELECT 1"}`}, "database_tools.list_tables": {args: `{}`}, "database_tools.describe_table": {args: `{table: t}`, guard: "table"},
 		"pipeline_memory.update": {args: `{k: 1}`}, "pipeline_memory.snapshot": {args: `{}`},
 	}
 }
@@ -78,9 +81,10 @@ func opCalls() map[string]opCall {
 func TestOperationsThatOnlyAsk(t *testing.T) {
 	asks := []string{
 		"api_call.get", "api_call.request", "artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "database.describe_table", "database.list_tables", "database.query",
+		"database_tools.describe_table", "database_tools.list_tables", "database_tools.query",
 		"entity_state.get_history", "entity_state.get_state", "eventbus.replay", "eventbus.topics", "file_storage.list", "file_storage.read", "file_storage.stat", "governance.authorize", "governance.list_permissions",
 		"http.request", "llm.batch", "llm.complete", "llm.embed", "lock.holder", "lock.is_locked", "mcp.list_tools", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot", "pipeline_spawner.await",
-		"process_registry.get", "process_registry.list", "process_registry.list_by_ref",
+		"process_registry.get", "process_registry.list", "process_registry.list_by_ref", "scheduler.list",
 		"secret.get", "secret.use", "vector_search.describe", "vector_search.search",
 	}
 	ofRun := []string{"artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot"}
@@ -158,7 +162,7 @@ spec:
   principal: ada
   tenant: acme
   state: ` + s.t.TempDir() + `
-  libraries: {pipelines: pipelines}
+  libraries: {pipelines: pipelines, database_tools: {adapter: sqlite, config: {path: tools.db, seed: tools.sql}}}
   modules:
 ` + strings.Join(modules, "") + `  ports:
     governance: ` + governance + `
@@ -171,7 +175,7 @@ spec:
     secret: {adapter: env}
 `
 	child := filepath.Join(s.dir, "pipelines", "child.yaml")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(child), 0o700), os.WriteFile(child, []byte("kind: Pipeline\nmetadata: {name: child}\nspec: {nodes: [{kind: data_node, metadata: {name: n}, spec: {output: {}}}]}\n"), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(s.dir, "tools.sql"), []byte("CREATE TABLE t (a INTEGER)"), 0o600), os.MkdirAll(filepath.Dir(child), 0o700), os.WriteFile(child, []byte("kind: Pipeline\nmetadata: {name: child}\nspec: {nodes: [{kind: data_node, metadata: {name: n}, spec: {output: {}}}]}\n"), 0o600)); err != nil {
 		s.t.Fatal(err)
 	}
 	file := filepath.Join(s.dir, "hexdag.yaml")

@@ -68,16 +68,15 @@ spec:
 	// The bad ones say where.
 	h := bare(t, host.Options{})
 	for text, words := range map[string][]string{
-		"{adapter: mock, middleware: [{RetryWithBackof: {}}]}":                          {"RetryWithBackof", "did you mean RetryWithBackoff?", ":4:"},
-		"{adapter: mock, middleware: [{RetryWithBackoff: {max_retrys: 3}}]}":            {"max_retrys", "max_retries", ":4:"},
-		"{adapters: [], strategy: failover}":                                            {"adapters must be a list that is not empty"},
-		"{adapters: [{adapter: mock}], adapter: mock}":                                  {"adapter and adapters exclude each other"},
-		"{adapters: [{adapter: mock}], strategy: fastest}":                              {"there is no strategy fastest"},
-		"{adapter: mock, strategy: failover}":                                           {"strategy is for a pool"},
-		"{adapter: myapp.adapters.Fast}":                                                {"import paths run no code here"},
-		"{ref: nobody}":                                                                 {"no kind: Adapter called nobody"},
-		"{adapter: mock, config: {responses: ['${MISSING_API_KEY}']}}":                  {"MISSING_API_KEY", "not set"},
-		"{adapter: mock, middleware: [hexdag.stdlib.middleware.batch.BatchGeneration]}": {"BatchGeneration", "not one here"},
+		"{adapter: mock, middleware: [{RetryWithBackof: {}}]}":               {"RetryWithBackof", "did you mean RetryWithBackoff?", ":4:"},
+		"{adapter: mock, middleware: [{RetryWithBackoff: {max_retrys: 3}}]}": {"max_retrys", "max_retries", ":4:"},
+		"{adapters: [], strategy: failover}":                                 {"adapters must be a list that is not empty"},
+		"{adapters: [{adapter: mock}], adapter: mock}":                       {"adapter and adapters exclude each other"},
+		"{adapters: [{adapter: mock}], strategy: fastest}":                   {"there is no strategy fastest"},
+		"{adapter: mock, strategy: failover}":                                {"strategy is for a pool"},
+		"{adapter: myapp.adapters.Fast}":                                     {"import paths run no code here"},
+		"{ref: nobody}":                                                      {"no kind: Adapter called nobody"},
+		"{adapter: mock, config: {responses: ['${MISSING_API_KEY}']}}":       {"MISSING_API_KEY", "not set"},
 	} {
 		_, err := loadBad(t, h, "kind: Pipeline\nmetadata: {name: t}\nspec:\n  ports: {llm: "+text+"}\n  nodes:\n"+ask("a", ""))
 		for _, word := range words {

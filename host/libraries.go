@@ -12,11 +12,13 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
+	"github.com/hexdag/hexdag/host/lib/scheduler"
 	"github.com/hexdag/hexdag/host/ports/datastore"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
 	"github.com/hexdag/hexdag/host/ports/datastore/memdocs"
 	"github.com/hexdag/hexdag/host/ports/datastore/pgdocs"
 	"github.com/hexdag/hexdag/host/ports/datastore/sqlitedocs"
+	"github.com/hexdag/hexdag/host/ports/lock"
 )
 
 // libraries are those that keep what outlives a run. The zero value has none, as a host that does recorded runs again.
@@ -27,6 +29,7 @@ type libraries struct {
 
 	registry *processregistry.Registry
 	spawner  *pipelinespawner.Spawner
+	schedule *scheduler.Scheduler
 	spawned  *spawnable
 }
 
@@ -43,8 +46,53 @@ func (h *Host) openLibraries() error {
 	})
 	l.spawned = &spawnable{host: h, folder: spec.Pipelines, loaded: map[string]*loaded{}}
 	l.spawner = pipelinespawner.New(l.spawned, l.registry, h.spawning())
-	return errors.Join(h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...))
+	l.schedule = scheduler.New(scheduler.Options{
+		Store: h.dataStore, Tenant: h.tenant(), Log: h.log, Run: h.runScheduled, Lead: h.leadSchedules, MaxTasks: int64(spec.Tasks), Concurrency: spec.Concurrency,
+		RunID: func(task string, at time.Time) string {
+			return pipelinespawner.ID(h.tenant(), "schedule\x00"+task+"\x00"+at.UTC().Format(time.RFC3339Nano))
+		},
+	})
+	tools, err := h.openDatabaseTools()
+	return errors.Join(err, h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
 }
+
+// leadSchedules does something while this process is the one of the tenant's that serves schedules.
+func (h *Host) leadSchedules(ctx context.Context, do func(context.Context) error) error {
+	if h.locks == nil { // the embedding program brings the port
+		return do(ctx)
+	}
+	return h.locks.Lead(ctx, h.tenant(), "hexdag.scheduler", lock.Ask{Owner: lock.Owner{Principal: h.principal(), Pipeline: "schedules of " + hostName()}}, func(ctx context.Context, _ *lock.Lease) error { return do(ctx) })
+}
+
+// runScheduled runs what is due, once: whoever registers the run is the one that runs it.
+func (h *Host) runScheduled(ctx context.Context, f *scheduler.Firing) (string, error) {
+	t := f.Task
+	as := &kernel.RunContext{Tenant: h.tenant(), Principal: t.Principal, Labels: t.RunLabels}
+	origin := kernel.Origin{RefID: t.RefID, RefType: t.RefType}
+	input, err := kernel.DecodeJSON(t.Input)
+	if err != nil {
+		return "failed", err
+	}
+	p := &processregistry.Process{RunID: f.RunID, Pipeline: t.Pipeline, Status: processregistry.Running, Origin: origin, Principal: t.Principal, Started: time.Now()}
+	if first, err := h.libraries.registry.Create(ctx, as.Tenant, p); err != nil {
+		return "failed", err
+	} else if !first {
+		return "", scheduler.ErrBegun
+	}
+	f.Began()
+	o := h.libraries.spawned.Run(ctx, &pipelinespawner.Request{RunID: f.RunID, Pipeline: t.Pipeline, Input: input, Labels: t.Labels, Parent: as, Caps: t.Caps, Origin: origin})
+	if o.Err != nil {
+		p.Status, p.Error, p.Ended = o.Status, &kernel.Error{Code: kernel.CodeOf(o.Err), What: processregistry.Told(o.Err)}, time.Now()
+		if known, err := h.libraries.registry.Get(ctx, as.Tenant, f.RunID); err == nil && known.Status == processregistry.Running { // it could not even begin
+			h.libraries.registry.Put(as.Tenant, p)
+		}
+		return string(o.Status), errors.New(processregistry.Told(o.Err))
+	}
+	return string(o.Status), nil
+}
+
+// Schedules returns the tenant's schedules.
+func (h *Host) Schedules() *scheduler.Scheduler { return h.libraries.schedule }
 
 // spawning bounds the runs that runs start.
 func (h *Host) spawning() pipelinespawner.Options {
@@ -150,4 +198,31 @@ func (l *libraries) ended(run *kernel.RunContext, r *Result) {
 	p.SetOutput(outputOf(r), joinedNodes(r).Join(run.InputLabels))
 	l.registry.Put(run.Tenant, p)
 	l.spawner.Ended(run.RunID, r.Status == engine.Cancelled)
+}
+
+// Processes are what is known of the runs of a configuration's tenant, whether or not its host runs.
+type Processes struct {
+	*processregistry.Registry
+	Tenant string
+	store  driver.Store
+}
+
+// OpenProcesses opens them to look. The caller closes them.
+func OpenProcesses(ctx context.Context, cfg *Config) (*Processes, error) {
+	h := &Host{config: cfg, state: stateOf(cfg)}
+	if err := h.openFolder(h.state); err != nil {
+		return nil, err
+	}
+	store, err := h.openDataStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	documents := datastore.New(store)
+	registry := processregistry.New(processregistry.Options{Store: func(context.Context) (*datastore.Store, error) { return documents, nil }})
+	return &Processes{Registry: registry, Tenant: h.tenant(), store: store}, nil
+}
+
+// Close releases what OpenProcesses opened.
+func (p *Processes) Close(ctx context.Context) error {
+	return errors.Join(p.Registry.Close(ctx), p.store.Close())
 }

@@ -19,6 +19,8 @@ type ListenOptions struct {
 	Triggers []*Trigger
 	// Told is told of every event that a trigger or a module has dealt with, from several goroutines.
 	Told func(*Triggered)
+	// Unscheduled leaves schedules to others.
+	Unscheduled bool
 	// Observer is told of the events of the runs; see RunOptions.
 	Observer func(*Event)
 }
@@ -33,13 +35,14 @@ type Listener struct {
 	open  context.Context // ends when the listener closes
 	close context.CancelFunc
 
-	working atomic.Int64
-	mu      sync.Mutex
-	last    time.Time // when something last happened
+	schedules sync.WaitGroup
+	working   atomic.Int64
+	mu        sync.Mutex
+	last      time.Time // when something last happened
 }
 
-// Listen begins with the triggers and subscriptions of the configuration, and further
-// ones. The caller closes the listener before the host.
+// Listen begins with the triggers, subscriptions and schedules of the configuration, and further
+// triggers. The caller closes the listener before the host.
 func (h *Host) Listen(ctx context.Context, opts ListenOptions) (_ *Listener, err error) {
 	l := &Listener{host: h, opts: opts, last: time.Now()}
 	l.open, l.close = context.WithCancel(context.Background())
@@ -70,6 +73,9 @@ func (h *Host) Listen(ctx context.Context, opts ListenOptions) (_ *Listener, err
 		if err := h.subscribeModule(ctx, spec, l); err != nil {
 			return nil, err
 		}
+	}
+	if h.config.Libraries.Pipelines != "" && !opts.Unscheduled {
+		l.schedules.Go(func() { h.libraries.schedule.Serve(l.open, stopping) })
 	}
 	return l, nil
 }
@@ -161,6 +167,7 @@ func (l *Listener) Close(ctx context.Context) error {
 		wait.Go(func() { problems[i] = l.host.bus.Unsubscribe(ctx, s.ID) })
 	}
 	wait.Wait()
+	l.schedules.Wait()
 	l.subs = nil
 	for _, p := range l.loads {
 		problems = append(problems, p.Close(context.WithoutCancel(ctx)))

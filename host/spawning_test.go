@@ -419,3 +419,88 @@ func BenchmarkSpawn(b *testing.B) {
 		})
 	})
 }
+
+// What a run has scheduled begins once, on the host that listens, with the principal and the rights of that run, and is known as any run.
+func TestSchedules(t *testing.T) {
+	n := newNursery(t, "", host.Options{})
+	n.pipeline("remembers", "", `{kind: service_call_node, metadata: {name: call}, spec: {service: memory, method: set, input_mapping: {key: "'k'", value: "1"}}}`)
+	task := answer(t, n.call("", "scheduler.schedule_once", `pipeline: "'double'", input: "{'x': 21}", delay_seconds: "0.2", ref_id: "'o-9'"`))
+	denied := answer(t, n.call("caps: {deny: [mem.write]}", "scheduler.schedule_once", `pipeline: "'remembers'", ref_id: "'o-8'"`))
+	says(t, n.call("", "scheduler.schedule_recurring", `pipeline: "'none'", cron: "'* * * * *'"`), kernel.CodeNotFound, "there is no pipeline none to start")
+	says(t, n.call("caps: {deny: [proc.spawn]}", "scheduler.schedule_once", `pipeline: "'double'"`), kernel.CodeDenied, "proc.spawn")
+	if task["status"] != "pending" || denied["status"] != "pending" {
+		t.Errorf("%v, %v", task, denied)
+	}
+	l, err := n.host.Listen(t.Context(), host.ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 500 {
+		if left, err := n.host.Schedules().List(t.Context(), "", false, 10); err != nil || len(left) == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := l.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	runs, err := n.host.Processes().List(t.Context(), "acme", processregistry.Filter{RefID: "o-9"})
+	if err != nil || len(runs) != 1 || runs[0].Status != processregistry.Completed || string(runs[0].Output) != `{"out":{"y":42}}` || runs[0].Principal != "ada" {
+		t.Errorf("%+v, %v", runs, err)
+	}
+	id, _ := denied["task_id"].(string)
+	if failed, err := n.host.Schedules().Get(t.Context(), id); err != nil || failed.LastStatus != "denied" || !strings.Contains(failed.Error, "mem.write") {
+		t.Errorf("%+v, %v", failed, err)
+	}
+}
+
+// An agent is given the methods of libraries that it names, and no others; what it passes is held to their schemas.
+func TestLibrariesAsTools(t *testing.T) {
+	n := newNursery(t, "", host.Options{})
+	agent := func(tools, answers string) *host.Result {
+		t.Helper()
+		n.write(t, "agent.yaml", `kind: Pipeline
+metadata: {name: agent}
+spec:
+  ports: {llm: {adapter: mock, config: {responses: [`+answers+`]}}}
+  nodes:
+    - {kind: agent_node, metadata: {name: call}, spec: {main_prompt: "Do it.", available_tools: [`+tools+`], output_schema: {answer: str}}}
+`)
+		p, err := n.host.Load(t.Context(), n.path("agent.yaml"), host.LoadOptions{})
+		if err != nil {
+			return &host.Result{Err: err}
+		}
+		defer p.Close(t.Context())
+		return p.Run(t.Context(), nil, host.RunOptions{})
+	}
+	const spawn = `"INVOKE_TOOL: pipeline_spawner:spawn(pipeline='double', input={'x': 4}, wait=true)"`
+	if r := agent(`"pipeline_spawner:spawn"`, spawn+`, "INVOKE_TOOL: tool_end(answer='done')"`); r.Err != nil || fmt.Sprint(r.NodeResults["call"]) != "map[answer:done]" {
+		t.Errorf("%v, %v", r.NodeResults, r.Err)
+	}
+	spawned := func() int {
+		t.Helper()
+		runs, err := n.host.Processes().List(t.Context(), "acme", processregistry.Filter{Pipeline: "double"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(runs)
+	}
+	if got := spawned(); got != 1 {
+		t.Errorf("%d runs were started", got)
+	}
+	// One that it does not name is not there, and what breaks a schema is not done.
+	for _, answers := range []string{spawn, `"INVOKE_TOOL: pipeline_spawner:spawn(pipeline=['double'])"`, `"INVOKE_TOOL: pipeline_spawner:spawn(pipeline='double', sudo=true)"`} {
+		tools := `"pipeline_spawner:*"`
+		if answers == spawn {
+			tools = `"process_registry:list"`
+		}
+		if r := agent(tools, answers+`, "INVOKE_TOOL: tool_end(answer='done')"`); r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+	if got := spawned(); got != 1 {
+		t.Errorf("%d runs were started", got)
+	}
+	says(t, agent(`"pipeline_spawner:spwan"`, `"x"`), kernel.CodePipeline, "pipeline_spawner has no tool spwan", "spawn")
+	says(t, agent(`"memory:get"`, `"x"`), kernel.CodeModuleNotFound, "there is no module memory")
+}

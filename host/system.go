@@ -117,6 +117,10 @@ func (s *System) Run(ctx context.Context, input any, opts RunOptions) *SystemRes
 	parent.Observer = observer
 	ctx = kernel.WithRun(ctx, parent)
 	started := time.Now()
+	s.host.libraries.started(parent)
+	defer func() {
+		s.host.libraries.ended(parent, &Result{Status: res.Status, RunID: res.RunID, Error: res.Error})
+	}()
 	kernel.Emit(ctx, &kernel.Event{Type: kernel.SystemStarted, System: s.Name, Nodes: len(s.Processes)})
 	for i, p := range s.Processes {
 		if err := s.step(ctx, p, i, fields, parent, res); err != nil {

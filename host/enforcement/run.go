@@ -274,7 +274,7 @@ func (r *runner) writePipeline(task Script, e *episode) error {
 		rules = append(rules, map[string]any{"match": fmt.Sprintf(`(?m)^\s*Step %d: `, step), "reply": replies[step]})
 	}
 	model := map[string]any{"adapter": "mock", "config": map[string]any{"rules": rules, "default": replies[0]}}
-	agent := map[string]any{"kind": "agent_node", "metadata": map[string]any{"name": "agent"}, "spec": map[string]any{"main_prompt": task.Says, "available_tools": tools, "max_steps": len(replies) + 1}}
+	agent := map[string]any{"kind": "agent_node", "metadata": map[string]any{"name": "agent"}, "spec": map[string]any{"main_prompt": task.Says, "available_tools": tools, "tool_call_style": "mixed", "max_steps": len(replies) + 1}}
 	return r.document("pipeline.yaml", map[string]any{
 		"kind": "Pipeline", "metadata": map[string]any{"name": "episode"},
 		"spec": map[string]any{"ports": map[string]any{"llm": model}, "nodes": []any{agent}},

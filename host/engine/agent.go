@@ -257,13 +257,16 @@ func (w *worker) toolsOf(ctx context.Context, b *pipeline.Agent) ([]offered, err
 		switch m := r.engine.modules[module]; {
 		case m != nil:
 			tools = append(tools, w.moduleTools(m, owner, tool)...)
+			continue
 		case w.serves(owner):
 			more, err := w.serverTools(ctx, owner, tool)
 			if err != nil {
 				return nil, err
 			}
 			tools = append(tools, more...)
+			continue
 		}
+		tools = append(tools, w.libraryTools(libraryOf(r.Services, owner), owner, tool)...)
 	}
 	if len(b.Entities) > 0 {
 		tools = append(tools, w.entityTools(b.Entities)...)
@@ -383,8 +386,11 @@ func (c *checker) tools(n *pipeline.Node, b *pipeline.Agent, door *ports.Door) {
 		if s, ok := c.pipeline.Services[owner]; ok {
 			module = s.Module
 		}
+		library := door.Tools(libraryOf(c.pipeline.Services, owner))
 		switch {
 		case c.engine.modules[module] == nil && c.engine.isServer(owner, door):
+		case c.engine.modules[module] == nil && len(library) > 0:
+			c.libraryTool(n, library, owner, tool)
 		case c.engine.modules[module] == nil:
 			c.noModule(at(n), owner)
 		case tool != "*":

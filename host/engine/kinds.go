@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
@@ -203,11 +204,11 @@ func (w *worker) complete(ctx context.Context, b *pipeline.LLM, call *kernel.Nod
 	if w.n.Output != nil {
 		args["schema"] = w.n.Output.JSONSchema()
 	}
-	told := false
+	var told atomic.Bool
 	ask := &kernel.PortCall{Op: opComplete, Args: args, Node: w.n.Name, Caller: w.caller()}
 	if b.Stream && w.n.Output == nil {
 		ask.Tell = func(piece string) {
-			told = true
+			told.Store(true)
 			w.streamed(ctx, piece)
 		}
 	}
@@ -219,7 +220,7 @@ func (w *worker) complete(ctx context.Context, b *pipeline.LLM, call *kernel.Nod
 	if w.n.Output != nil {
 		return answer["parsed"], nil
 	}
-	if content, ok := answer["content"].(string); ok && b.Stream && !told { // it was known, or hooks had their say
+	if content, ok := answer["content"].(string); ok && b.Stream && !told.Load() { // it was known, or hooks had their say
 		w.streamed(ctx, content)
 	}
 	return answer["content"], nil

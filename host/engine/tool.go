@@ -99,8 +99,9 @@ func (w *worker) serverTools(ctx context.Context, server, wanted string) ([]offe
 		}
 		about, _ := described["description"].(string)
 		schema, _ := kernel.EncodeJSON(described["input_schema"]) // it was decoded from JSON
+		input, _ := described["input_schema"].(map[string]any)
 		tools = append(tools, offered{
-			Tool: agent.Tool{Name: server + ":" + name, Description: about, Parameters: parametersOf(abi.Tool{InputSchema: schema})},
+			Tool: agent.Tool{Name: server + ":" + name, Description: about, Parameters: parametersOf(abi.Tool{InputSchema: schema}), Schema: input},
 			call: func(ctx context.Context, args map[string]any, _ begun) (kernel.Value, error) {
 				return w.serverTool(ctx, server+"."+name, args)
 			},

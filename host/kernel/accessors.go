@@ -12,9 +12,13 @@ func (r *RunContext) Call(ctx context.Context, op string, args map[string]any) (
 
 func (r *RunContext) send(ctx context.Context, op string, args map[string]any, body []byte) (*PortReply, error) {
 	if r.Door == nil {
-		return nil, &Error{Code: CodeUnavailable, What: "the run has no ports", Where: Where{Run: r.RunID}, Fix: "call it from inside a run"}
+		return nil, r.outside()
 	}
 	return r.Door(ctx, &PortCall{Op: op, Args: args, Body: body, Caller: Caller{Principal: r.Principal}})
+}
+
+func (r *RunContext) outside() error {
+	return &Error{Code: CodeUnavailable, What: "the run has no ports", Where: Where{Run: r.RunID}, Fix: "call it from inside a run"}
 }
 
 func (r *RunContext) value(ctx context.Context, op string, args map[string]any) (Value, error) {
@@ -33,13 +37,42 @@ type LLMAccess struct{ run *RunContext }
 
 // Complete returns the model's answer to messages, each {role, content}.
 func (a LLMAccess) Complete(ctx context.Context, messages []any) (string, error) {
-	v, err := a.run.value(ctx, "llm.complete", map[string]any{"messages": messages})
+	return a.Stream(ctx, messages, nil)
+}
+
+// Stream is Complete, and tells of the answer as it comes. Nothing is told of an answer that was known, or that hooks or
+// obligations have their say of. A call that is tried again is told of again.
+func (a LLMAccess) Stream(ctx context.Context, messages []any, tell func(piece string)) (string, error) {
+	if a.run.Door == nil {
+		return "", a.run.outside()
+	}
+	reply, err := a.run.Door(ctx, &PortCall{Op: "llm.complete", Args: map[string]any{"messages": messages}, Caller: Caller{Principal: a.run.Principal}, Tell: tell})
 	if err != nil {
 		return "", err
 	}
-	answer, _ := v.(map[string]any)
+	answer, _ := reply.Value.(map[string]any)
 	text, _ := answer["content"].(string)
 	return text, nil
+}
+
+// Embed returns the vectors of texts, in their order.
+func (a LLMAccess) Embed(ctx context.Context, texts []string) ([][]float64, error) {
+	list := make([]any, len(texts))
+	for i, text := range texts {
+		list[i] = text
+	}
+	v, err := a.run.value(ctx, "llm.embed", map[string]any{"texts": list})
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Embeddings [][]float64 `json:"embeddings"`
+	}
+	fields, _ := v.(map[string]any)
+	if err := FromValue(map[string]any{"embeddings": fields["embeddings"]}, &answer); err != nil || len(answer.Embeddings) != len(texts) {
+		return nil, &Error{Code: CodeFailed, What: "llm.embed answered something else than vectors of the texts"}
+	}
+	return answer.Embeddings, nil
 }
 
 // Memory returns the way to the memory port.

@@ -14,7 +14,13 @@ type door struct{ calls []*PortCall }
 func (d *door) call(_ context.Context, c *PortCall) (*PortReply, error) {
 	d.calls = append(d.calls, c)
 	switch c.Op {
+	case "llm.embed":
+		return &PortReply{Value: map[string]any{"embeddings": []any{[]any{Number(1), Number(2)}}}}, nil
 	case "llm.complete":
+		if c.Tell != nil {
+			c.Tell("hel")
+			c.Tell("lo")
+		}
 		return &PortReply{Value: map[string]any{"content": "hello"}}, nil
 	case "memory.get":
 		return &PortReply{Value: map[string]any{"value": "kept", "found": true}}, nil
@@ -30,6 +36,16 @@ func TestAccessors(t *testing.T) {
 	ctx := t.Context()
 	if text, err := run.LLM().Complete(ctx, []any{map[string]any{"role": "user", "content": "hi"}}); text != "hello" || err != nil {
 		t.Errorf("%q, %v", text, err)
+	}
+	var told []string
+	if text, err := run.LLM().Stream(ctx, []any{map[string]any{"role": "user", "content": "hi"}}, func(piece string) { told = append(told, piece) }); text != "hello" || strings.Join(told, "|") != "hel|lo" || err != nil {
+		t.Errorf("%q, told %q, %v", text, told, err)
+	}
+	if v, err := run.LLM().Embed(ctx, []string{"a"}); err != nil || len(v) != 1 || v[0][1] != 2 {
+		t.Errorf("%v, %v", v, err)
+	}
+	if _, err := run.LLM().Embed(ctx, []string{"a", "b"}); CodeOf(err) != CodeFailed {
+		t.Errorf("one vector of two texts: %v", err)
 	}
 	if v, err := run.Memory().Get(ctx, "k"); v != "kept" || err != nil {
 		t.Errorf("%v, %v", v, err)
@@ -65,7 +81,7 @@ func TestAccessors(t *testing.T) {
 			t.Errorf("%s is called by %q", c.Op, c.Caller.Principal)
 		}
 	}
-	if got := strings.Join(ops, " "); got != "llm.complete memory.get memory.set database.query artifacts.store file_storage.read file_storage.write vector_search.upsert vector_search.search governance.authorize" {
+	if got := strings.Join(ops, " "); got != "llm.complete llm.complete llm.embed llm.embed memory.get memory.set database.query artifacts.store file_storage.read file_storage.write vector_search.upsert vector_search.search governance.authorize" {
 		t.Errorf("calls %s", got)
 	}
 	if _, err := (&RunContext{}).LLM().Complete(ctx, nil); CodeOf(err) != CodeUnavailable {

@@ -68,6 +68,9 @@ func (r *RunContext) StartLLM(ctx context.Context, call LLMCall) (*Admission, er
 	return a, nil
 }
 
+// Bounded reports whether tokens or money of the run, or of its tenant, have a limit.
+func (r *RunContext) Bounded() bool { return r.paying().Spending.bounded() }
+
 func (s *Spending) priceOf(model string) (Price, bool) {
 	if s.Price == nil {
 		return Price{}, false

@@ -53,7 +53,7 @@ type Path []string
 // service's methods, or one that the host has.
 type ServiceSpec struct {
 	Module  string
-	Builtin string // pipeline_memory or entity_state
+	Builtin string // one of the libraries that the host has
 	Where   kernel.Where
 }
 

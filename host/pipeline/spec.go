@@ -215,7 +215,7 @@ func (r *reader) readService(name string, s *source.Section) ServiceSpec {
 	if !std {
 		builtin = path
 	}
-	if !slices.Contains([]string{"pipeline_memory", "entity_state"}, builtin) {
+	if !slices.Contains(builtins, builtin) {
 		r.Add(class.Errorf(kernel.CodePipeline, "build it as a module whose tools are its methods, and write module: name", "class %s is an import path, and import paths run no code here", kernel.Quote(path)))
 	}
 	spec.Builtin = builtin
@@ -272,3 +272,6 @@ func (r *reader) capabilities(names []string, at *source.Value) []kernel.Capabil
 	}
 	return list
 }
+
+// builtins are the services that the host has.
+var builtins = []string{"pipeline_memory", "entity_state", "process_registry", "pipeline_spawner", "scheduler", "database_tools"}

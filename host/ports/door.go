@@ -110,6 +110,17 @@ func (d *Door) Ops() []string {
 	return names
 }
 
+// Tools returns the operations of a port that agents may be given as tools, by name.
+func (d *Door) Tools(port string) []*Op {
+	var tools []*Op
+	for _, name := range d.Ops() {
+		if op := d.ops[name]; op.Tool != nil && op.Port() == port {
+			tools = append(tools, op)
+		}
+	}
+	return tools
+}
+
 // Has reports whether there is an operation.
 func (d *Door) Has(op string) bool { return d.anything || d.ops[op] != nil }
 

@@ -35,11 +35,33 @@ type Op struct {
 	Own bool
 	// Labels are what the operator says of its replies.
 	Labels LabelRules
+	// Tool, if set, is what agents are told of the operation, which they may be given as a tool; else they cannot.
+	Tool *Tool
 	// tool marks a tool that a model has chosen.
 	tool, begun bool
 	// Func does the work. It honours its context, does not keep or change the
 	// arguments, and returns a *kernel.Error where it can say more than "failed".
 	Func kernel.PortFunc
+}
+
+// Tool describes an operation as a tool of agents.
+type Tool struct {
+	Description string
+	Input       map[string]any // the JSON Schema of the arguments, which they are held to
+}
+
+// Parameters returns the JSON Schema of an object whose members have these schemas; others it has not.
+func Parameters(properties map[string]any, required ...string) map[string]any {
+	names := make([]any, len(required))
+	for i, name := range required {
+		names[i] = name
+	}
+	return map[string]any{"type": "object", "properties": properties, "required": names, "additionalProperties": false}
+}
+
+// Param returns the JSON Schema of a value of a type, with what it is for.
+func Param(typ, description string) map[string]any {
+	return map[string]any{"type": typ, "description": description}
 }
 
 // LabelRules say which labels replies carry: those of the first resource that matches,

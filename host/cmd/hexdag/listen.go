@@ -45,9 +45,9 @@ hexdag listen --until-idle 5s --json`,
 			}
 			defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
 			switch {
-			case !h.Listens():
-				return &kernel.Error{Code: kernel.CodeConfig, What: "there is nothing to listen for", Where: kernel.Where{File: cfg.File}, Why: "the configuration has no triggers and no subscriptions", Fix: "add triggers: [{name: ..., on: ..., pipeline: ...}]"}
-			case !h.Bus().Capabilities().Shared:
+			case !h.Listens() && cfg.Libraries.Pipelines == "":
+				return &kernel.Error{Code: kernel.CodeConfig, What: "there is nothing to listen for", Where: kernel.Where{File: cfg.File}, Why: "the configuration has no triggers, no subscriptions and no libraries.pipelines", Fix: "add triggers: [{name: ..., on: ..., pipeline: ...}]"}
+			case !h.Bus().Capabilities().Shared && h.Listens():
 				return &kernel.Error{Code: kernel.CodeConfig, What: "nobody could publish to this process", Where: kernel.Where{File: cfg.File}, Why: "the event bus is in its memory", Fix: "add ports: {eventbus: {adapter: nats}} to spec"}
 			}
 			out := triggeredLines(cmd.OutOrStdout(), asJSON)
@@ -155,7 +155,7 @@ func listening(ctx context.Context, cmd *cobra.Command, h *host.Host) (after fun
 	if !h.Listens() || h.Bus().Capabilities().Shared {
 		return func() error { return nil }, nil
 	}
-	l, err := h.Listen(ctx, host.ListenOptions{Told: triggeredLines(cmd.ErrOrStderr(), false)})
+	l, err := h.Listen(ctx, host.ListenOptions{Told: triggeredLines(cmd.ErrOrStderr(), false), Unscheduled: true})
 	if err != nil {
 		return nil, err
 	}

@@ -22,11 +22,22 @@ import (
 //
 // A timeout, in seconds, ends the waiting of await, and the run that spawn waits for. A capability can restrict pipeline and run_id.
 func (s *Spawner) Ops() []ports.Op {
+	text := func(description string) any { return ports.Param("string", description) }
+	seconds := map[string]any{"type": "number", "description": "seconds to wait at most"}
+	common := func(more string, schema map[string]any) map[string]any {
+		return map[string]any{
+			"pipeline": text("its name"), more: schema, "ref_id": text("what the run is about"), "ref_type": text("what kind of thing that is"),
+			"caps": map[string]any{"type": "array", "items": map[string]any{"type": "string"}, "description": "all that it may do"},
+		}
+	}
+	one := common("input", ports.Param("object", "its input"))
+	one["wait"], one["timeout"] = ports.Param("boolean", "until it has ended"), seconds
+	many := common("inputs", map[string]any{"type": "array", "items": map[string]any{"type": "object"}, "description": "the input of each run"})
 	return []ports.Op{
-		{Name: "pipeline_spawner.spawn", Guards: []string{"pipeline"}, Func: s.opSpawn},
-		{Name: "pipeline_spawner.spawn_many", Guards: []string{"pipeline"}, Func: s.opSpawnMany},
-		{Name: "pipeline_spawner.await", Guards: []string{"run_id"}, Func: s.opAwait},
-		{Name: "pipeline_spawner.cancel", Guards: []string{"run_id"}, Func: s.opCancel},
+		{Name: "pipeline_spawner.spawn", Guards: []string{"pipeline"}, Func: s.opSpawn, Tool: &ports.Tool{Description: "Starts a run of a pipeline.", Input: ports.Parameters(one, "pipeline")}},
+		{Name: "pipeline_spawner.spawn_many", Guards: []string{"pipeline"}, Func: s.opSpawnMany, Tool: &ports.Tool{Description: "Starts several runs of a pipeline.", Input: ports.Parameters(many, "pipeline", "inputs")}},
+		{Name: "pipeline_spawner.await", Guards: []string{"run_id"}, Func: s.opAwait, Tool: &ports.Tool{Description: "Waits for a run, and tells what came of it.", Input: ports.Parameters(map[string]any{"run_id": text("the run"), "timeout": seconds}, "run_id")}},
+		{Name: "pipeline_spawner.cancel", Guards: []string{"run_id"}, Func: s.opCancel, Tool: &ports.Tool{Description: "Stops a run.", Input: ports.Parameters(map[string]any{"run_id": text("the run")}, "run_id")}},
 	}
 }
 

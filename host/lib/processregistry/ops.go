@@ -19,10 +19,14 @@ import (
 //
 // A list tells the code of an error alone. A capability can restrict run_id, pipeline_name and ref_type.
 func (r *Registry) Ops() []ports.Op {
+	limit, text := ports.Param("integer", "how many at most"), func(description string) any { return ports.Param("string", description) }
 	return []ports.Op{
-		{Name: "process_registry.get", Guards: []string{"run_id"}, Func: r.opGet},
-		{Name: "process_registry.list", Guards: []string{"pipeline_name"}, Func: r.opList},
-		{Name: "process_registry.list_by_ref", Guards: []string{"ref_type", "ref_id"}, Func: r.opListByRef},
+		{Name: "process_registry.get", Guards: []string{"run_id"}, Func: r.opGet, Tool: &ports.Tool{Description: "How a run stands, and what came of it.",
+			Input: ports.Parameters(map[string]any{"run_id": text("the run"), "results": ports.Param("boolean", "with its output")}, "run_id")}},
+		{Name: "process_registry.list", Guards: []string{"pipeline_name"}, Func: r.opList, Tool: &ports.Tool{Description: "The runs that there are and were, the latest first.",
+			Input: ports.Parameters(map[string]any{"status": text("running, completed, suspended, failed, denied, cancelled or lost"), "pipeline_name": text("of one pipeline"), "parent_run_id": text("that this run has started"), "limit": limit})}},
+		{Name: "process_registry.list_by_ref", Guards: []string{"ref_type", "ref_id"}, Func: r.opListByRef, Tool: &ports.Tool{Description: "The runs that are about something.",
+			Input: ports.Parameters(map[string]any{"ref_id": text("what they are about"), "ref_type": text("what kind of thing that is"), "limit": limit}, "ref_id")}},
 	}
 }
 

@@ -92,7 +92,7 @@ func hook() object {
 }
 
 func service() object {
-	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory or entity_state, which the host has."), "config": anything("Has no effect.")})
+	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory, entity_state, process_registry, pipeline_spawner, scheduler or database_tools, which the host has."), "config": anything("Has no effect.")})
 }
 
 func machine() object {

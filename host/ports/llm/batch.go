@@ -12,7 +12,7 @@ import (
 // The bounds of a batch.
 const (
 	maxBatch   = 256
-	batchAtOne = 8 // requests at once
+	batchAtOne = 10 // requests at once
 )
 
 // BatchItem is what came of one request of a batch.

@@ -32,6 +32,7 @@ type (
 type Port struct {
 	driver          driver.LLM
 	complete, embed string // the models that answer where none is named; "" is not known
+	schemas         schemas
 }
 
 // New returns the port to the model behind d. Closing the port closes d.
@@ -70,11 +71,11 @@ func (p *Port) Stream(ctx context.Context, req *Request, tell func(piece string)
 		if err != nil {
 			return resp, err
 		}
-		return resp, checkCalls(req, resp)
+		return resp, p.checkCalls(req, resp)
 	}
-	answer, err := compileSchema(req.Schema)
+	answer, err := p.schemas.compile(req.Schema)
 	if err != nil {
-		return nil, err
+		return nil, argument("schema: %v", err)
 	}
 	resp, err := p.ask(ctx, req, nil)
 	switch {
@@ -83,7 +84,7 @@ func (p *Port) Stream(ctx context.Context, req *Request, tell func(piece string)
 	case err != nil:
 		return resp, err
 	case len(resp.ToolCalls) > 0: // the answer is yet to come
-		return resp, checkCalls(req, resp)
+		return resp, p.checkCalls(req, resp)
 	}
 	resp.Parsed, err = parseAnswer(answer, resp.Content)
 	return resp, err
@@ -95,16 +96,37 @@ func (p *Port) ask(ctx context.Context, req *Request, tell func(piece string)) (
 	if model == "" {
 		model = p.complete
 	}
-	call := kernel.LLMCall{Model: model, Input: promptTokens(req), Output: int64(req.MaxTokens)}
+	call := kernel.LLMCall{Model: model, Output: int64(req.MaxTokens)}
+	if run := kernel.RunFrom(ctx); run != nil && run.Bounded() {
+		call.Input = promptTokens(req)
+	}
 	err = charge(ctx, call, func(ctx context.Context, output int64) (string, Usage, error) {
 		bounded := *req
 		bounded.MaxTokens = int(min(output, maxTokens))
-		if resp, err = p.send(ctx, &bounded, tell); err != nil {
-			return model, Usage{}, portError(ctx, err)
+		told := int64(0)
+		heard := tell
+		if tell != nil {
+			heard = func(piece string) {
+				told += driver.TextTokens(piece)
+				tell(piece)
+			}
+		}
+		if resp, err = p.send(ctx, &bounded, heard); err != nil {
+			return model, brokenOff(req, told), portError(ctx, err)
 		}
 		return resp.Model, resp.Usage, checkSize(resp)
 	})
 	return resp, err
+}
+
+// brokenOff estimates what an answer took that ended early: its provider counts it, too.
+func brokenOff(req *Request, told int64) Usage {
+	if told == 0 {
+		return Usage{}
+	}
+	u := Usage{InputTokens: promptTokens(req), OutputTokens: told, Estimated: true}
+	u.TotalTokens = u.InputTokens + u.OutputTokens
+	return u
 }
 
 func (p *Port) send(ctx context.Context, req *Request, tell func(piece string)) (*Response, error) {

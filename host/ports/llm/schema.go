@@ -2,6 +2,7 @@ package llm
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/schema"
@@ -10,13 +11,41 @@ import (
 // maxParsedBytes bounds an answer that is held to a schema.
 const maxParsedBytes = 1 << 20
 
-// compileSchema checks a request's schema.
-func compileSchema(doc map[string]any) (*schema.Schema, error) {
-	s, err := schema.Compile(doc)
-	if err != nil {
-		return nil, argument("schema: %v", err)
+// The bounds of what is kept of compiled schemas.
+const (
+	maxSchemas    = 256
+	maxSchemaText = 16 << 10 // bytes of one
+)
+
+// schemas are those that were compiled before, by their text: an agent asks with the same at each step, and
+// compiling one costs as much as all else here. The zero value is ready.
+type schemas struct {
+	mu    sync.Mutex
+	known map[string]*schema.Schema
+}
+
+func (s *schemas) compile(doc map[string]any) (*schema.Schema, error) {
+	text, err := kernel.EncodeJSON(doc)
+	if err != nil || len(text) > maxSchemaText {
+		return schema.Compile(doc)
 	}
-	return s, nil
+	s.mu.Lock()
+	known := s.known[string(text)]
+	s.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	compiled, err := schema.Compile(doc)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil || len(s.known) >= maxSchemas {
+		s.known = map[string]*schema.Schema{}
+	}
+	s.known[string(text)] = compiled
+	return compiled, nil
 }
 
 // parseAnswer reads content as one JSON value and holds it to the schema.

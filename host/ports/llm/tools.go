@@ -7,7 +7,6 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/llm/driver"
-	"github.com/hexdag/hexdag/host/schema"
 )
 
 // The bounds of tools and their calls.
@@ -67,7 +66,7 @@ func checkTools(req *Request) error {
 
 // checkCalls reads the arguments of the calls in an answer, and says of those that cannot
 // be made why: the model is the one to be told.
-func checkCalls(req *Request, resp *Response) error {
+func (p *Port) checkCalls(req *Request, resp *Response) error {
 	if n := len(resp.ToolCalls); n > maxCalls {
 		return &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("the model called %d tools at once", n), Why: fmt.Sprintf("the most is %d", maxCalls)}
 	}
@@ -90,7 +89,7 @@ func checkCalls(req *Request, resp *Response) error {
 		if req.Tools[at].Parameters == nil {
 			continue
 		}
-		parameters, err := schema.Compile(req.Tools[at].Parameters)
+		parameters, err := p.schemas.compile(req.Tools[at].Parameters)
 		if err != nil {
 			return argument("tools[%d].parameters: %v", at, err)
 		}

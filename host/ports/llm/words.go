@@ -2,6 +2,7 @@ package llm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (p *Port) askByWords(ctx context.Context, req *Request, answer *schema.Sche
 		case err != nil:
 			return resp, err
 		case len(resp.ToolCalls) > 0:
-			return resp, checkCalls(req, resp)
+			return resp, p.checkCalls(req, resp)
 		}
 		said := resp.Content
 		resp.Content = bare(said)
@@ -65,11 +66,11 @@ func sum(a, b Usage) Usage {
 
 // whyOf is what the model is told: what is wrong, and not its own words once more.
 func whyOf(err error) string {
-	e, ok := err.(*kernel.Error)
-	if !ok {
-		return err.Error()
+	var e *kernel.Error
+	if errors.As(err, &e) {
+		return e.Why
 	}
-	return e.Why
+	return err.Error()
 }
 
 // bare returns what of a text is to be the JSON value: what a code fence is around, or

@@ -15,11 +15,11 @@ import (
 )
 
 // link is the way to the server.
-func (s *server) link() (mcp.Transport, error) {
+func (s *server) link() mcp.Transport {
 	if s.config.URL != "" {
-		return &mcp.StreamableClientTransport{Endpoint: s.config.URL, HTTPClient: s.client, MaxRetries: -1, DisableStandaloneSSE: true, MaxEventSize: int(s.most + 64<<10)}, nil
+		return &mcp.StreamableClientTransport{Endpoint: s.config.URL, HTTPClient: s.client, MaxRetries: -1, DisableStandaloneSSE: true, MaxEventSize: int(s.most + 64<<10)}
 	}
-	return &commandLink{s}, nil
+	return &commandLink{s}
 }
 
 // commandLink starts the server's command, and talks on its standard input and output.

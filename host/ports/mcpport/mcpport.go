@@ -35,6 +35,7 @@ const (
 	stopTimeout    = 2 * time.Second
 	firstBackOff   = time.Second
 	longestBackOff = time.Minute
+	listEvery      = 10 * time.Second // tools are asked for anew; the SDK's own way to be told of changes leaves a goroutine behind
 	maxTools       = 1000
 	maxDefinitions = 4 << 20 // bytes of all tools of a server
 )

@@ -41,6 +41,7 @@ type server struct {
 	since   time.Time        // of the session
 	tools   map[string]*tool // of the session; nil until they are asked for
 	version uint64           // of the pins that they were held to
+	listed  time.Time
 	backOff time.Duration
 	retryAt time.Time
 	why     error // the last failure
@@ -108,17 +109,8 @@ func (s *server) connect(ctx context.Context) (*mcp.ClientSession, error) {
 	defer cancel()
 	client := mcp.NewClient(&mcp.Implementation{Name: "hexdag", Version: "1"}, &mcp.ClientOptions{
 		Capabilities: &mcp.ClientCapabilities{}, Logger: slog.New(slog.DiscardHandler),
-		ToolListChangedHandler: func(context.Context, *mcp.ToolListChangedRequest) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.tools = nil
-		},
 	})
-	link, err := s.link()
-	if err != nil {
-		return nil, err
-	}
-	session, err := client.Connect(ctx, link, nil)
+	session, err := client.Connect(ctx, s.link(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -180,9 +172,9 @@ func (s *server) close() {
 // toolsOf returns the tools of the server that may be called, and those that may not because they have changed.
 func (s *server) toolsOf(ctx context.Context, session *mcp.ClientSession) (map[string]*tool, error) {
 	s.mu.Lock()
-	known, version := s.tools, s.version
+	known, version, listed := s.tools, s.version, s.listed
 	s.mu.Unlock()
-	if known != nil && s.pins.Version() == version {
+	if known != nil && time.Since(listed) < listEvery && s.pins.Version() == version {
 		return known, nil
 	}
 	found := map[string]*tool{}
@@ -215,7 +207,7 @@ func (s *server) toolsOf(ctx context.Context, session *mcp.ClientSession) (map[s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.session == session {
-		s.tools, s.version = found, s.pins.Version()
+		s.tools, s.version, s.listed = found, s.pins.Version(), time.Now()
 	}
 	return found, nil
 }

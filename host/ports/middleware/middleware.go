@@ -26,6 +26,7 @@ func builders() map[string]builder {
 		"Timeout":                  newTimeout,
 		"ResponseCache":            newCache,
 		"StructuredOutputFallback": newNothing,
+		"BatchGeneration":          newNothing, // llm.batch
 		"Observability":            newNothing,
 		"ObservableLLM":            newNothing,
 		"ObservableToolRouter":     newNothing,
@@ -35,7 +36,6 @@ func builders() map[string]builder {
 // elsewhere are hexDAG's other middleware, and what to do instead.
 func elsewhere() map[string]kernel.Error {
 	return map[string]kernel.Error{
-		"BatchGeneration":    {Code: kernel.CodeNotYet, Why: "no port has an operation for batches yet", Fix: "remove it"},
 		"DistributedCache":   {Code: kernel.CodeNotYet, Why: "no cache is shared by several processes yet", Fix: "use ResponseCache"},
 		"ResourceAccounting": {Code: kernel.CodeConfig, Why: "every run counts what it spends", Fix: "remove it"},
 		"RoundRobin":         {Code: kernel.CodeConfig, Why: "a port does that by itself", Fix: "name the members under adapters: of the port, with strategy: round_robin"},

@@ -85,11 +85,9 @@ func TestUnknown(t *testing.T) {
 		"retry_with_backof":                       {kernel.CodeConfig, "did you mean RetryWithBackoff?"},
 		"hexdag.stdlib.middleware.timeout.Timeot": {kernel.CodeConfig, "did you mean Timeout?"},
 		"mycompany.middleware.Timeout":            {kernel.CodeConfig, "code is not imported"},
-		"":                                        {kernel.CodeConfig, "known are CircuitBreaker"},
-		strings.Repeat("x", 1<<20):                {kernel.CodeConfig, "known are CircuitBreaker"},
+		"":                                        {kernel.CodeConfig, "known are BatchGeneration, CircuitBreaker"},
+		strings.Repeat("x", 1<<20):                {kernel.CodeConfig, "known are BatchGeneration, CircuitBreaker"},
 		"\x1b[2J":                                 {kernel.CodeConfig, `\x1b[2J`},
-		"BatchGeneration":                         {kernel.CodeNotYet, "no port has an operation for batches yet"},
-		"batch_generation":                        {kernel.CodeNotYet, "no port has an operation for batches yet"},
 		"hexdag.stdlib.middleware.DistributedCache": {kernel.CodeNotYet, "ResponseCache"},
 		"round_robin": {kernel.CodeConfig, "strategy: round_robin"},
 	} {

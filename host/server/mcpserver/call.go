@@ -155,8 +155,8 @@ func (o *served) logged(ctx context.Context, req *mcp.CallToolRequest) context.C
 		if lines.Add(1) > maxLogged {
 			return
 		}
-		name := map[slog.Level]mcp.LoggingLevel{slog.LevelDebug: "debug", slog.LevelInfo: "info", slog.LevelWarn: "warning", slog.LevelError: "error"}[level]
-		if err := req.Session.Log(ctx, &mcp.LoggingMessageParams{Level: name, Logger: module, Data: line}); err != nil { //nolint:staticcheck // clients of older versions still take it
+		name := map[slog.Level]mcp.LoggingLevel{slog.LevelDebug: "debug", slog.LevelInfo: "info", slog.LevelWarn: "warning", slog.LevelError: "error"}[level] //nolint:staticcheck // clients of older versions still take it
+		if err := req.Session.Log(ctx, &mcp.LoggingMessageParams{Level: name, Logger: module, Data: line}); err != nil {                                      //nolint:staticcheck // clients of older versions still take it
 			o.log.Debug("the client is not told of a log line", "error", err.Error())
 		}
 	})

@@ -91,7 +91,7 @@ func (s *Server) Handler(local bool, opts HTTPOptions) http.Handler {
 		}
 		return o.mcp
 	}
-	options := mcp.StreamableHTTPOptions{Logger: s.log, SessionTimeout: sessionTimeout, MaxRequestBodyBytes: maxMessage}
+	options := mcp.StreamableHTTPOptions{SessionTimeout: sessionTimeout, MaxRequestBodyBytes: maxMessage}
 	sessions := mcp.NewStreamableHTTPHandler(serverOf, &options)
 	stateless := options
 	stateless.Stateless, stateless.PropagateRequestCancellation = true, true

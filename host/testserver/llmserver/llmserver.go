@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Key is what the server takes for a valid key.
@@ -278,14 +277,6 @@ func flood(w io.Writer, piece []byte) {
 		if _, err := w.Write(piece); err != nil {
 			return
 		}
-	}
-}
-
-// Slow returns a model that takes its time.
-func Slow(d time.Duration, model func(*Question) Answer) func(*Question) Answer {
-	return func(q *Question) Answer {
-		time.Sleep(d)
-		return model(q)
 	}
 }
 

@@ -80,6 +80,15 @@ func (l Limits) OrDefault() Limits {
 	return l
 }
 
+// Reader is what a Database can be besides: one that takes a statement of its own SQL, for whoever may see all that its role may. That nothing
+// changes is enforced by the database itself, whatever the statement is.
+type Reader interface {
+	// Select calls each with the columns and values of at most limit rows, in their order, until it returns false. A
+	// parameter is nil, an int64, a float64 or a string. What is wrong with the statement is CodeArguments, and tells the database's words; what would
+	// change something is CodeDenied, a row or a value above MaxBytes CodeLimit.
+	Select(ctx context.Context, statement string, parameters []Value, limit int, each func(columns []string, row []kernel.Value) bool) error
+}
+
 // Database is a database as a backend offers it: tables, and nothing else. Views,
 // system tables and other databases that the backend can see are not among them.
 //

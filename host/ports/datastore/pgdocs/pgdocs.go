@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -14,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pgtables"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
 )
 
@@ -33,27 +33,13 @@ type store struct {
 	table string
 }
 
-var tableName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
-
 // Open connects, and makes the table where it is missing. The error is of CodeConfig or CodeUnavailable.
 func Open(ctx context.Context, c Config) (driver.Store, error) {
 	s := &store{table: cmp.Or(c.Table, "hexdag_documents")}
-	config, err := pgxpool.ParseConfig(c.URL)
-	switch {
-	case c.URL == "":
-		err = errors.New("url is not set")
-	case err != nil:
-		err = errors.New("url is not one of PostgreSQL's") // what pgx says may hold the password
-	case !tableName.MatchString(s.table):
-		err = errors.New("table has to be lower-case letters, digits and _")
-	}
+	config, err := pgtables.Config(c.URL, s.table, "hexdag-documents")
 	if err != nil {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the data store's PostgreSQL cannot be used", Why: err.Error(), Fix: "set url to postgres://user:password@host/database"}
+		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the data store's PostgreSQL cannot be used", Why: err.Error(), Fix: pgtables.Fix}
 	}
-	// What a save returned is on the disk, and a statement sees what was committed before it.
-	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
-	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
-	config.ConnConfig.RuntimeParams["application_name"] = "hexdag-documents"
 	config.MaxConns = max(config.MaxConns, connections)
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, failed(ctx, err)

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,6 +17,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
+	"github.com/hexdag/hexdag/host/sqlitefile"
 )
 
 // readers is how many reads can run at once.
@@ -49,11 +48,11 @@ func Open(ctx context.Context, path string) (driver.Store, error) {
 	}
 	s := &store{}
 	var err error
-	if s.writer, err = open(path, 1, url.Values{"mode": {"rwc"}, "_journal_mode": {"WAL"}}); err == nil {
+	if s.writer, err = sqlitefile.Open(path, 1, url.Values{"mode": {"rwc"}, "_journal_mode": {"WAL"}}); err == nil {
 		err = prepare(ctx, s.writer, path)
 	}
 	if err == nil {
-		s.reader, err = open(path, readers, url.Values{"mode": {"ro"}, "_query_only": {"1"}})
+		s.reader, err = sqlitefile.Open(path, readers, sqlitefile.ReadOnly())
 	}
 	if err != nil {
 		return nil, errors.Join(kernel.At(storeError(err), kernel.Where{File: path}), s.Close())
@@ -66,35 +65,14 @@ func checkPath(path string) error {
 	if path == "" {
 		return configError(nil, "path is missing")
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	if err := sqlitefile.Create(path); err != nil {
 		return configError(err, "path: %s", kernel.Quote(err.Error()))
 	}
-	return f.Close()
+	return nil
 }
 
 func configError(cause error, format string, args ...any) error {
 	return &kernel.Error{Code: kernel.CodeConfig, What: "the sqlite data store's configuration: " + fmt.Sprintf(format, args...), Fix: "name a file that can be made, and is this store's alone", Err: cause}
-}
-
-func open(path string, connections int, q url.Values) (*sql.DB, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	q.Set("_busy_timeout", "5000")
-	q.Set("_defensive", "1")
-	q.Set("_txlock", "immediate")
-	q.Set("_pragma", "trusted_schema(0)")
-	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
-	connector, err := sqlite.NewConnector(name.String())
-	if err != nil {
-		return nil, err
-	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return db, nil
 }
 
 // prepare makes the schema in an empty file, and refuses another's.

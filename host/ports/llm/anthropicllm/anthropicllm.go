@@ -73,7 +73,7 @@ func (m *model) Complete(ctx context.Context, req *driver.Request) (*driver.Resp
 		case answer.Type != "message":
 			return m.Malformed("it is no message")
 		}
-		resp = response(req, string(params.Model), answer, names)
+		resp = response(req, params.Model, answer, names)
 		return nil
 	})
 	return resp, err
@@ -101,7 +101,7 @@ func (m *model) Stream(ctx context.Context, req *driver.Request, tell func(strin
 		case !a.ended:
 			return endpoint.Cut
 		}
-		resp = response(req, string(params.Model), a.message(), names)
+		resp = response(req, params.Model, a.message(), names)
 		return nil
 	})
 	return resp, err
@@ -109,11 +109,10 @@ func (m *model) Stream(ctx context.Context, req *driver.Request, tell func(strin
 
 func (m *model) params(req *driver.Request) (anthropic.MessageNewParams, *endpoint.Names, error) {
 	p := anthropic.MessageNewParams{MaxTokens: int64(m.maxTokens)}
-	name, err := m.ModelFor(req.Model, m.Model, "model")
-	if err != nil {
+	var err error
+	if p.Model, err = m.ModelFor(req.Model, m.Model, "model"); err != nil {
 		return p, nil, err
 	}
-	p.Model = anthropic.Model(name)
 	if req.MaxTokens > 0 {
 		p.MaxTokens = int64(req.MaxTokens)
 	}
@@ -231,7 +230,7 @@ func input(text string) any {
 }
 
 func response(req *driver.Request, asked string, answer *anthropic.Message, names *endpoint.Names) *driver.Response {
-	r := &driver.Response{Model: string(answer.Model), FinishReason: reason(answer.StopReason)}
+	r := &driver.Response{Model: answer.Model, FinishReason: reason(answer.StopReason)}
 	if r.Model == "" {
 		r.Model = asked
 	}

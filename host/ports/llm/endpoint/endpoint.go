@@ -85,6 +85,7 @@ type Endpoint struct {
 const (
 	defaultTimeout = time.Minute
 	maxRetries     = 10
+	maxIdle        = 64 // connections that are kept for the next call
 )
 
 // New returns the endpoint that cfg names, or a CodeConfig error. It connects to
@@ -120,6 +121,7 @@ func New(cfg Config, p Provider) (*Endpoint, error) {
 		return nil, err
 	}
 	e.transport = http.DefaultTransport.(*http.Transport).Clone()
+	e.transport.MaxIdleConnsPerHost = maxIdle // all go to one host
 	e.Client = &http.Client{
 		Transport: &cappedTransport{next: e.transport},
 		// A redirect would carry the conversation to where nobody configured it to go.

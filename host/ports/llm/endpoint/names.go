@@ -37,7 +37,7 @@ func (n *Names) add(name string) {
 		}
 		return '_'
 	}, name)
-	if plain == "" || !(plain[0] == '_' || plain[0] >= 'A') { // Google's begin with a letter or _
+	if plain == "" || plain[0] < 'A' { // Google's begin with a letter or _
 		plain = "_" + plain
 	}
 	if len(plain) > maxName {

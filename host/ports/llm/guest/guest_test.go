@@ -134,3 +134,20 @@ func TestBrokenAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A module is told of tools, and calls them, as nodes and other modules do.
+func TestTools(t *testing.T) {
+	m, asked := said(t, `{"tool_calls": [{"name": "look", "arguments": {"at": "x"}}, {"id": "b", "name": "look", "arguments": "{"}, {"name": "end"}]}`)
+	resp, err := m.Complete(t.Context(), &driver.Request{
+		Messages: []driver.Message{{Role: driver.User, Content: "u"}, {Role: driver.Assistant, ToolCalls: []driver.ToolCall{{ID: "a", Name: "look", Arguments: `{"at":1}`, Signature: "s"}}}, {Role: driver.Tool, CallID: "a", Content: "r"}},
+		Tools:    []driver.ToolSpec{{Name: "look", Parameters: map[string]any{"type": "object"}}}, ToolChoice: driver.ToolChoice{Name: "look"},
+	})
+	if err != nil || len(resp.ToolCalls) != 3 || resp.ToolCalls[0].Arguments != `{"at":"x"}` || resp.ToolCalls[1].Arguments != "{" || resp.ToolCalls[1].ID != "b" || resp.ToolCalls[2].Arguments != "" {
+		t.Errorf("%+v, %v", resp, err)
+	}
+	want := `{"messages":[{"content":"u","role":"user"},{"content":"","role":"assistant","tool_calls":[{"arguments":{"at":1},"id":"a","name":"look","signature":"s"}]},{"content":"r","role":"tool","tool_call_id":"a"}],` +
+		`"tool_choice":{"name":"look"},"tools":[{"description":"","name":"look","parameters":{"type":"object"}}]}`
+	if text, _ := kernel.EncodeJSON(asked.Args); string(text) != want {
+		t.Errorf("%s", text)
+	}
+}

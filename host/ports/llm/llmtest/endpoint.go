@@ -427,7 +427,11 @@ func (e Endpoint) testStreamFaults(t *testing.T) {
 				config["timeout"] = "1s"
 			}
 			pieces := 0
-			resp, err := llm.New(e.open(t, s, config)).Stream(t.Context(), ask("hi"), func(string) { pieces++ })
+			run := &kernel.RunContext{}
+			resp, err := llm.New(e.open(t, s, config)).Stream(kernel.WithRun(t.Context(), run), ask("hi"), func(string) { pieces++ })
+			if u := run.Usage.Snapshot(); u.InputTokens == 0 || u.OutputTokens == 0 {
+				t.Errorf("what came of it was not charged: %+v", u)
+			}
 			if kernel.CodeOf(err) != f.code || !strings.Contains(err.Error(), f.says) || resp != nil {
 				t.Errorf("error %v (code %q), want code %q and %q", err, kernel.CodeOf(err), f.code, f.says)
 			}

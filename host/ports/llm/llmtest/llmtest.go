@@ -36,6 +36,8 @@ func Run(t *testing.T, h Harness) {
 	t.Run("Model", h.testModel)
 	t.Run("RequestUnchanged", h.testRequestUnchanged)
 	t.Run("Schema", h.testSchema)
+	t.Run("Pieces", h.testPieces)
+	t.Run("Vectors", h.testVectors)
 	t.Run("Concurrent", h.testConcurrent)
 	t.Run("Ended", h.testEnded)
 	t.Run("Canceled", h.testCanceled)
@@ -167,6 +169,45 @@ func (h Harness) testSchema(t *testing.T) {
 		if n := resp != nil && resp.Parsed != nil; n != (code == "") {
 			t.Errorf("%s: parsed is there: %v", prompt, n)
 		}
+	}
+}
+
+// A driver that streams tells of an answer what it answers.
+func (h Harness) testPieces(t *testing.T) {
+	const answer = "one two\nthree 日本 🦔 "
+	d := h.New(t, map[string]string{"hello": answer})
+	streamer, ok := d.(driver.Streamer)
+	if !ok {
+		t.Skip("it does not stream")
+	}
+	defer d.Close()
+	var told strings.Builder
+	resp, err := streamer.Stream(t.Context(), ask("hello"), func(piece string) { told.WriteString(piece) })
+	if err != nil || told.String() != answer || resp.Content != answer || resp.FinishReason != driver.Stop || resp.Usage.OutputTokens <= 0 {
+		t.Errorf("told %q, %+v, %v", told.String(), resp, err)
+	}
+}
+
+// A driver that makes vectors makes one of each text, all of one length.
+func (h Harness) testVectors(t *testing.T) {
+	d := h.New(t, nil)
+	embedder, ok := d.(driver.Embedder)
+	if !ok {
+		t.Skip("it makes no vectors")
+	}
+	defer d.Close()
+	texts := []string{"a", "naïve 日本 🦔", strings.Repeat("long ", 2000)}
+	out, err := embedder.Embed(t.Context(), &driver.EmbedRequest{Texts: texts, Dimensions: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range out.Vectors {
+		if len(v) != 8 {
+			t.Errorf("vector %d has %d dimensions", i, len(v))
+		}
+	}
+	if len(out.Vectors) != len(texts) || out.Model == "" {
+		t.Errorf("%d vectors of %d texts, by %q", len(out.Vectors), len(texts), out.Model)
 	}
 }
 

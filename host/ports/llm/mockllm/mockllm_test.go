@@ -200,3 +200,17 @@ func TestBadConfig(t *testing.T) {
 		}
 	}
 }
+
+// Calls of tools that are no calls are found when the script is read.
+func TestBadCallsInScripts(t *testing.T) {
+	for _, config := range []map[string]any{
+		{"responses": []any{map[string]any{"tool_calls": []any{map[string]any{"arguments": map[string]any{}}}}}},
+		{"default": map[string]any{"tool_calls": []any{1}}},
+		{"rules": []any{map[string]any{"match": "x", "reply": map[string]any{"tool_calls": []any{"look"}}}}},
+	} {
+		_, err := mockllm.FromConfig(config)
+		if kernel.CodeOf(err) != kernel.CodeConfig || !strings.Contains(err.Error(), "tool_calls[0] must be {name, arguments}") {
+			t.Errorf("%v: %v", config, err)
+		}
+	}
+}

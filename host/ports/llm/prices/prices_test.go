@@ -8,8 +8,7 @@ func TestEveryLineIsAPrice(t *testing.T) {
 		t.Fatalf("%d models, %v", len(models), err)
 	}
 	for name, e := range models {
-		free := name == "mock"
-		if (e.Input > 0) == free || e.Output < 0 || e.Input > 100 || e.Output > 1000 || e.Output > 0 && e.Output < e.Input {
+		if e.Input <= 0 || e.Output < 0 || e.Input > 100 || e.Output > 1000 || e.Output > 0 && e.Output < e.Input {
 			t.Errorf("%s: %+v", name, e)
 		}
 		if long := e.LongPrompt > 0; long != (e.LongInput > e.Input) || long != (e.LongOutput > e.Output) {

@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/agent"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/schema"
+)
+
+// libraryOf is the port that an owner of tools stands for: what a service has built in, or itself.
+func libraryOf(services map[string]pipeline.ServiceSpec, owner string) string {
+	if s, ok := services[owner]; ok {
+		return s.Builtin
+	}
+	return owner
+}
+
+// libraryTools are the methods of a library of the host, for an agent that names them: each call passes the door, as any, and its arguments are
+// held to the method's schema first.
+func (w *worker) libraryTools(library, owner, wanted string) []offered {
+	var tools []offered
+	for _, op := range w.door.Tools(library) {
+		method := strings.TrimPrefix(op.Name, library+".")
+		if wanted != "*" && wanted != method {
+			continue
+		}
+		tools = append(tools, offered{
+			Tool: agent.Tool{Name: owner + ":" + method, Description: op.Tool.Description, Parameters: parametersIn(op.Tool.Input), Schema: op.Tool.Input},
+			call: func(ctx context.Context, args map[string]any, _ begun) (kernel.Value, error) {
+				if err := held(op, args); err != nil {
+					return nil, err
+				}
+				reply, err := w.call(ctx, op.Name, args)
+				if err != nil {
+					return nil, err
+				}
+				return reply.Value, nil
+			},
+		})
+	}
+	return tools
+}
+
+// held returns what of a tool's arguments breaks its schema.
+func held(op *ports.Op, args map[string]any) error {
+	s, err := schema.Compile(op.Tool.Input)
+	if err == nil {
+		if args == nil {
+			args = map[string]any{}
+		}
+		err = s.Validate(args)
+	}
+	if err != nil {
+		return &kernel.Error{Code: kernel.CodeArguments, What: "the arguments of " + op.Name + " cannot be used", Why: err.Error(), Err: err}
+	}
+	return nil
+}
+
+func parametersIn(input map[string]any) []agent.Parameter {
+	text, err := kernel.EncodeJSON(input)
+	if err != nil {
+		return nil
+	}
+	return parametersOf(abi.Tool{InputSchema: text})
+}
+
+// libraryTool refuses a method that a library has not.
+func (c *checker) libraryTool(n *pipeline.Node, library []*ports.Op, owner, wanted string) {
+	var names []string
+	for _, op := range library {
+		_, method, _ := strings.Cut(op.Name, ".")
+		names = append(names, method)
+	}
+	if wanted != "*" && !slices.Contains(names, wanted) {
+		c.add(at(n), kernel.CodePipeline, kernel.Quote(owner)+" has no tool "+kernel.Quote(wanted), kernel.DidYouMean(wanted, names))
+	}
+}
