@@ -188,7 +188,7 @@ func (s *Server) stands(ctx context.Context, t *tenant, id string) (Run, error) 
 			return Run{RunID: id, Pipeline: r.pipeline, Status: string(processregistry.Running)}, nil
 		}
 	}
-	p, err := t.host.Processes().Get(ctx, t.name, id)
+	p, err := t.host.Process(ctx, id)
 	if err != nil {
 		if errors.Is(err, processregistry.ErrUnknown) {
 			err = &kernel.Error{Code: kernel.CodeNotFound, What: "there is no run " + kernel.Quote(id), Fix: "GET /v1/runs lists them"}
