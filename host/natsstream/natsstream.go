@@ -20,6 +20,9 @@ type undated struct{ context.Context }
 // Deadline tells of none.
 func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
 
+// Patience is for how long a server that does not answer is asked again: a cluster that has lost its leader, or begins, has one by then.
+const Patience = 20 * time.Second
+
 // Insist does what fails until it does not, for as long as another attempt may help. do may be done twice.
 func Insist(ctx context.Context, do func() error) error {
 	for {
