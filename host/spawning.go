@@ -144,7 +144,7 @@ func (s *spawnable) close(ctx context.Context) error {
 // NewID implements pipelinespawner.Runner.
 func (s *spawnable) NewID() string { return newRunID() }
 
-// Check implements pipelinespawner.Runner.
+// Check returns the error of a pipeline that cannot be started.
 func (s *spawnable) Check(ctx context.Context, name string) error {
 	_, done, err := s.use(ctx, name)
 	if err == nil {
@@ -153,13 +153,36 @@ func (s *spawnable) Check(ctx context.Context, name string) error {
 	return err
 }
 
-// Run implements pipelinespawner.Runner.
+// Run runs a pipeline that was not prepared.
 func (s *spawnable) Run(ctx context.Context, r *pipelinespawner.Request) *pipelinespawner.Outcome {
-	p, done, err := s.use(ctx, r.Pipeline)
-	if err != nil { // it was there when it was checked
+	p, err := s.Prepare(ctx, r.Pipeline)
+	if err != nil {
 		return &pipelinespawner.Outcome{Status: processregistry.Failed, Err: err}
 	}
-	defer done()
+	defer p.Release()
+	return p.Run(ctx, r)
+}
+
+// Prepare implements pipelinespawner.Runner.
+func (s *spawnable) Prepare(ctx context.Context, name string) (pipelinespawner.Prepared, error) {
+	p, done, err := s.use(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &prepared{p, done}, nil
+}
+
+// prepared is a pipeline that runs start, as it was when they asked for it.
+type prepared struct {
+	pipeline *Pipeline
+	done     func()
+}
+
+// Release implements pipelinespawner.Prepared.
+func (p *prepared) Release() { p.done() }
+
+// Run implements pipelinespawner.Prepared.
+func (p *prepared) Run(ctx context.Context, r *pipelinespawner.Request) *pipelinespawner.Outcome {
 	opts := RunOptions{Principal: r.Parent.Principal, Labels: r.Parent.Labels, InputLabels: r.Labels, Parent: r.Parent, spawned: r}
 	if r.Parent.RunID == "" { // a schedule's
 		opts.Parent = nil
@@ -171,7 +194,7 @@ func (s *spawnable) Run(ctx context.Context, r *pipelinespawner.Request) *pipeli
 	if input == nil {
 		input = map[string]any{}
 	}
-	result := p.Run(ctx, input, opts)
+	result := p.pipeline.Run(ctx, input, opts)
 	return &pipelinespawner.Outcome{Status: processregistry.Status(result.Status), Output: valueOf(outputOf(result)), Labels: joinedNodes(result).Join(r.Labels), Err: result.Err}
 }
 

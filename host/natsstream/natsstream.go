@@ -20,6 +20,9 @@ type undated struct{ context.Context }
 // Deadline tells of none.
 func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
 
+// Patience is for how long a server that does not answer is asked again: a cluster that has lost its leader, or begins, has one by then.
+const Patience = 20 * time.Second
+
 // Insist does what fails until it does not, for as long as another attempt may help. do may be done twice.
 func Insist(ctx context.Context, do func() error) error {
 	for {
@@ -35,6 +38,9 @@ func Insist(ctx context.Context, do func() error) error {
 	}
 }
 
+// noPeers is the code of a stream that is to be made while too few servers are there.
+const noPeers = 10005
+
 // inProcess is the code of an id whose event is not kept yet, and may never be: its leader has changed.
 const inProcess = 10158
 
@@ -46,7 +52,7 @@ func Passing(err error) bool {
 		}
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.Code == 503 || api.ErrorCode == inProcess) // no leader yet
+	return errors.As(err, &api) && (api.Code == 503 || api.ErrorCode == inProcess || api.ErrorCode == noPeers) // no leader yet
 }
 
 // ReadFromLeader has reads of a replicated stream answered by its leader, and reports whether that was otherwise: who made the

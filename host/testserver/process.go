@@ -4,13 +4,20 @@ package testserver
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hexdag/hexdag/host/flock"
 )
 
 // Process is a server that runs as a process of its own. Its methods are for the goroutine of the test.
@@ -117,13 +124,47 @@ func (p *Process) signal(s syscall.Signal) {
 	}
 }
 
-// FreePort returns a port of loopback that nobody listened at a moment ago.
+// The ports of servers are below those that systems give to clients, which take one at any moment.
+const (
+	firstPort = 10_000
+	ports     = 20_000
+)
+
+// FreePort returns a port of loopback that nobody listens at, and that no other test is given until this one ends.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	dir := filepath.Join(os.TempDir(), "hexdag-test-ports")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		port := firstPort + rand.IntN(ports)
+		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(port)), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !claimed(t.Context(), f) || !nobodyAt(port) {
+			_ = f.Close()
+			continue
+		}
+		t.Cleanup(func() { _ = f.Close() }) // which gives it back
+		return port
+	}
+	t.Fatal("there is no free port")
+	return 0
+}
+
+// claimed reports whether this process has a file for itself.
+func claimed(ctx context.Context, f *os.File) bool {
+	now, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	return flock.Lock(now, f, true) == nil
+}
+
+func nobodyAt(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
 }

@@ -26,6 +26,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -54,12 +55,30 @@ type Outcome struct {
 
 // Runner runs pipelines.
 type Runner interface {
-	// Check returns the error of a pipeline that there is not, or that cannot be run.
-	Check(ctx context.Context, pipeline string) error
-	// Run runs one to its end, or until it waits for an event. It tells the registry.
-	Run(ctx context.Context, r *Request) *Outcome
+	// Prepare returns a pipeline to run, or the error of one that there is not, or that cannot be run.
+	Prepare(ctx context.Context, pipeline string) (Prepared, error)
 	// NewID returns a new run's id.
 	NewID() string
+}
+
+// Prepared is a pipeline as it is now. It may be used by several goroutines.
+type Prepared interface {
+	// Run runs it to its end, or until it waits for an event. It tells the registry.
+	Run(ctx context.Context, r *Request) *Outcome
+	// Release gives it back; it is called once, after all runs.
+	Release()
+}
+
+// held is a prepared pipeline that is given back when the last of several is done with it.
+type held struct {
+	Prepared
+	left atomic.Int64
+}
+
+func (h *held) done() {
+	if h.left.Add(-1) == 0 {
+		h.Release()
+	}
 }
 
 // Options bounds what is started. Zero fields mean the defaults.
@@ -145,10 +164,14 @@ func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns [
 	if len(lineage) > s.opts.MaxDepth {
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "runs start each other too deeply", Why: fmt.Sprintf("%s led to this one, and max_depth is %d", strings.Join(quoted(lineage), " > "), s.opts.MaxDepth), Fix: "end the circle, or have the operator raise libraries.pipeline_spawner.max_depth"}
 	}
-	if err := s.runner.Check(ctx, spawns[0].Pipeline); err != nil {
+	prepared, err := s.runner.Prepare(ctx, spawns[0].Pipeline) // they are all of one
+	if err != nil {
 		return nil, err
 	}
 	n := int64(len(spawns))
+	p := &held{Prepared: prepared}
+	p.left.Store(1)
+	defer p.done()
 	if got := parent.Runs.Take(n); got < n {
 		parent.Runs.Return(got)
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "too many runs are started", Why: fmt.Sprintf("a run and all that comes of it start at most %d (max_runs)", s.opts.MaxRuns), Fix: "start fewer, or have the operator raise libraries.pipeline_spawner.max_runs"}
@@ -157,8 +180,7 @@ func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns [
 	for i, spawn := range spawns {
 		r := &Request{RunID: s.id(parent.Tenant, spawn.Key), Pipeline: spawn.Pipeline, Input: spawn.Input, Labels: spawn.Labels, Parent: parent, Caps: spawn.Caps, Within: wait,
 			Origin: kernel.Origin{Lineage: lineage, RefID: spawn.RefID, RefType: spawn.RefType}}
-		var err error
-		if ids[i], err = s.begin(ctx, r, spawn.Key != ""); err != nil {
+		if ids[i], err = s.begin(ctx, r, p, spawn.Key != ""); err != nil {
 			for _, id := range ids[:i] { // all or none
 				s.stop(id)
 			}
@@ -193,7 +215,7 @@ func ID(tenant, key string) string {
 }
 
 // begin has a run begin, in a goroutine of its own.
-func (s *Spawner) begin(ctx context.Context, r *Request, once bool) (string, error) {
+func (s *Spawner) begin(ctx context.Context, r *Request, p *held, once bool) (string, error) {
 	var runCtx context.Context
 	c := &child{parent: r.Parent.RunID, done: make(chan struct{})}
 	if r.Within {
@@ -217,7 +239,8 @@ func (s *Spawner) begin(ctx context.Context, r *Request, once bool) (string, err
 			return r.RunID, err
 		}
 	}
-	go s.work(runCtx, r, c)
+	p.left.Add(1)
+	go s.work(runCtx, r, p, c)
 	return r.RunID, nil
 }
 
@@ -251,10 +274,11 @@ func (s *Spawner) dismiss(run string, c *child) {
 	s.all.Done()
 }
 
-func (s *Spawner) work(ctx context.Context, r *Request, c *child) {
+func (s *Spawner) work(ctx context.Context, r *Request, p *held, c *child) {
 	defer s.all.Done()
+	defer p.done()
 	defer c.cancel()
-	outcome, err := kernel.Guarded(func() (*Outcome, error) { return s.runner.Run(ctx, r), nil })
+	outcome, err := kernel.Guarded(func() (*Outcome, error) { return p.Run(ctx, r), nil })
 	if err != nil {
 		outcome = &Outcome{Status: processregistry.Failed, Err: err}
 	}

@@ -225,11 +225,16 @@ spec:
 	if err != nil || result.IsError {
 		t.Fatalf("%+v, %v", result, err)
 	}
-	mu.Lock()
-	if len(steps) != 3 || steps[0] != "1 of 0 metrics.count: ok" {
-		t.Errorf("progress %q", steps)
+	told := func() []string { // the client's library has each notification handled beside the result
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(steps)
 	}
-	mu.Unlock()
+	for deadline := time.Now().Add(10 * time.Second); len(told()) < 3 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	}
+	if got := told(); len(got) != 3 || got[0] != "1 of 0 metrics.count: ok" {
+		t.Errorf("progress %q", got)
+	}
 	id, _ := result.Meta["hexdag/run"].(string)
 	state := read(t, session, "hexdag://runs/"+id)
 	if state["status"] != "completed" || state["pipeline"] != "box.work" {

@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -58,33 +57,42 @@ func NewBucket(ctx context.Context, js jetstream.JetStream, opts Options) (*Buck
 	if config.Bucket == "" {
 		config.Bucket = "hexdag-artifacts"
 	}
-	objects, err := js.ObjectStore(ctx, config.Bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		objects, err = js.CreateOrUpdateObjectStore(ctx, config)
-	}
-	if err != nil {
-		return nil, err
-	}
-	changed, err := natsstream.ReadFromLeader(ctx, js, "OBJ_"+config.Bucket) // what was stored is there for whoever reads next
-	if err == nil && changed {
-		objects, err = js.ObjectStore(ctx, config.Bucket)
-	}
-	if err != nil {
-		return nil, err
-	}
-	stream, err := js.Stream(ctx, "OBJ_"+config.Bucket)
+	objects, stream, err := find(ctx, js, config)
 	if err != nil {
 		return nil, err
 	}
 	return &Bucket{Sharing: driver.Sharing{Others: opts.Lock}, objects: objects, stream: stream, chunks: "$O." + config.Bucket + ".C.", tempDir: opts.TempDir}, nil
 }
 
-// patience is for how long a server that does not answer is asked again: a cluster that has lost its leader has another by then.
-const patience = 20 * time.Second
+// find finds the bucket, with the stream below it, or makes it once enough servers of a cluster are there.
+func find(ctx context.Context, js jetstream.JetStream, config jetstream.ObjectStoreConfig) (objects jetstream.ObjectStore, stream jetstream.Stream, err error) {
+	within, cancel := context.WithTimeout(ctx, natsstream.Patience)
+	defer cancel()
+	ctx = natsstream.EachRequest(ctx)
+	err = natsstream.Insist(within, func() (err error) {
+		objects, err = js.ObjectStore(ctx, config.Bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			objects, err = js.CreateOrUpdateObjectStore(ctx, config)
+		}
+		if err != nil {
+			return err
+		}
+		changed, err := natsstream.ReadFromLeader(ctx, js, "OBJ_"+config.Bucket) // what was stored is there for whoever reads next
+		if err == nil && changed {
+			objects, err = js.ObjectStore(ctx, config.Bucket)
+		}
+		if err != nil {
+			return err
+		}
+		stream, err = js.Stream(ctx, "OBJ_"+config.Bucket)
+		return err
+	})
+	return objects, stream, err
+}
 
 // ask does what may be done twice, again where no answer came.
 func ask(ctx context.Context, do func(context.Context) error) error {
-	within, cancel := context.WithTimeout(ctx, patience)
+	within, cancel := context.WithTimeout(ctx, natsstream.Patience)
 	defer cancel()
 	return problem(ctx, natsstream.Insist(within, func() error { return do(natsstream.EachRequest(ctx)) }))
 }

@@ -88,6 +88,7 @@ type Bus struct {
 // stream is where a tenant's events are.
 type stream struct {
 	jetstream.Stream
+	name   string
 	prefix string // of its subjects, "." included
 }
 
@@ -115,7 +116,7 @@ func (b *Bus) stream(ctx context.Context, tenant string) (stream, error) {
 		return known, err
 	}
 	name := b.config.Prefix + "_ev_" + driver.NameOf(tenant)
-	made := stream{prefix: b.config.Prefix + ".ev." + driver.NameOf(tenant) + "."}
+	made := stream{name: name, prefix: b.config.Prefix + ".ev." + driver.NameOf(tenant) + "."}
 	want := jetstream.StreamConfig{
 		Name: name, Description: "events of tenant " + kernel.Quote(tenant), Subjects: []string{made.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: b.config.Replicas,
 		MaxBytes: b.config.RetainBytes, MaxAge: b.config.MaxAge, Duplicates: b.config.Dedup, Discard: jetstream.DiscardOld, AllowDirect: true,

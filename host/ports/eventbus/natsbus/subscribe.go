@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/natsstream"
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
 )
 
@@ -131,6 +132,8 @@ type consumer struct {
 	// was made; known says that there is one.
 	last  uint64
 	known bool
+	// first is the first sequence that is the subscription's. A server of a cluster that lags behind begins with what it has last.
+	first uint64
 }
 
 // open finds the consumer, or makes it.
@@ -147,14 +150,20 @@ func (c *consumer) open(ctx context.Context) (err error) {
 	}
 	if want.Group == "" {
 		config.InactiveThreshold, config.MemoryStorage = inactive, true
-		if c.Consumer, err = s.stream.CreateConsumer(ctx, config); err == nil && config.DeliverPolicy == jetstream.DeliverNewPolicy {
-			c.last, c.known = c.CachedInfo().Delivered.Stream, true
+		if err := s.fromNow(ctx, &config); err != nil {
+			return err
+		}
+		if c.Consumer, err = s.stream.CreateConsumer(ctx, config); err == nil && config.OptStartSeq > 0 {
+			c.first, c.last, c.known = config.OptStartSeq, config.OptStartSeq-1, true
 		}
 		return err
 	}
 	config.Durable, config.InactiveThreshold = want.Group+"-"+c.partition, want.Keep
 	c.Consumer, err = s.stream.Consumer(ctx, config.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if err := s.fromNow(ctx, &config); err != nil {
+			return err
+		}
 		c.Consumer, err = s.stream.CreateConsumer(ctx, config)
 		if errors.Is(err, jetstream.ErrConsumerExists) { // another member was as quick
 			c.Consumer, err = s.stream.Consumer(ctx, config.Durable)
@@ -163,7 +172,21 @@ func (c *consumer) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	c.first = c.CachedInfo().Config.OptStartSeq
 	return c.checkGroup(ctx, config)
+}
+
+// fromNow has a consumer for what is new begin behind what the stream's leader has: that the consumer's own has it is not said.
+func (s *subscription) fromNow(ctx context.Context, config *jetstream.ConsumerConfig) error {
+	if config.DeliverPolicy != jetstream.DeliverNewPolicy {
+		return nil
+	}
+	now, err := s.bus.server.JetStream().Stream(natsstream.EachRequest(ctx), s.stream.name)
+	if err != nil {
+		return err
+	}
+	config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, now.CachedInfo().State.LastSeq+1
+	return nil
 }
 
 // checkGroup refuses other patterns than the group has, and takes on the time that an
@@ -242,6 +265,10 @@ func (c *consumer) handle(msg jetstream.Msg) {
 	e, attempts, err := event(msg)
 	if err != nil {
 		_ = msg.TermWithReason("no event: " + err.Error()) // nobody could handle it
+		return
+	}
+	if e.Sequence < c.first {
+		_ = msg.Ack()
 		return
 	}
 	if !s.exact && !driver.MatchAny(s.want.Patterns, e.Topic) {

@@ -63,20 +63,7 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config, onClose func() 
 	if !bucketName.MatchString(c.Bucket) || c.Replicas < 1 || c.Replicas > 5 {
 		return nil, bad("bucket is letters, digits, _ and -, and replicas is from 1 to 5")
 	}
-	kv, err := js.KeyValue(ctx, c.Bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: c.Bucket, History: 1, Replicas: c.Replicas, Storage: jetstream.FileStorage, LimitMarkerTTL: markerTTL, Description: "locks of hexdag"})
-		if errors.Is(err, jetstream.ErrBucketExists) { // another came first
-			kv, err = js.KeyValue(ctx, c.Bucket)
-		}
-	}
-	if err != nil {
-		return nil, failed(ctx, err)
-	}
-	changed, err := natsstream.ReadFromLeader(ctx, js, "KV_"+c.Bucket) // a revision that is not the last is no use
-	if err == nil && changed {
-		kv, err = js.KeyValue(ctx, c.Bucket)
-	}
+	kv, err := bucket(ctx, js, c)
 	if err != nil {
 		return nil, failed(ctx, err)
 	}
@@ -93,6 +80,31 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config, onClose func() 
 		s.replicas = known.StreamInfo().Config.Replicas
 	}
 	return s, nil
+}
+
+// bucket finds the bucket, or makes it once enough servers of a cluster are there.
+func bucket(ctx context.Context, js jetstream.JetStream, c Config) (kv jetstream.KeyValue, err error) {
+	within, cancel := context.WithTimeout(ctx, natsstream.Patience)
+	defer cancel()
+	ctx = natsstream.EachRequest(ctx)
+	err = natsstream.Insist(within, func() (err error) {
+		kv, err = js.KeyValue(ctx, c.Bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: c.Bucket, History: 1, Replicas: c.Replicas, Storage: jetstream.FileStorage, LimitMarkerTTL: markerTTL, Description: "locks of hexdag"})
+			if errors.Is(err, jetstream.ErrBucketExists) { // another came first
+				kv, err = js.KeyValue(ctx, c.Bucket)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		changed, err := natsstream.ReadFromLeader(ctx, js, "KV_"+c.Bucket) // a revision that is not the last is no use
+		if err == nil && changed {
+			kv, err = js.KeyValue(ctx, c.Bucket)
+		}
+		return err
+	})
+	return kv, err
 }
 
 // Promises implements driver.Store.
