@@ -140,6 +140,7 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		stop()
 		return refused(ctx, run, err)
 	}
+	defer recorded.release()
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)
 	stop()
