@@ -208,10 +208,10 @@ func (t *Trigger) run(ctx context.Context, l *Listener, e *eventbus.Event, input
 		began := kernel.CodeOf(result.Err) != kernel.CodeRunExists
 		was, err := j.store.Get(ctx, h.tenant(), opts.RunID)
 		switch {
-		case began && (err != nil || was.Status != driver.Running):
-			return result, nil
-		case began: // it goes on elsewhere, or when its journal is there again
+		case began && err == nil && was.Status == driver.Running: // it goes on elsewhere, or when its journal is there again
 			return nil, eventbus.GiveBack(result.Err)
+		case began:
+			return result, nil //nolint:nilerr // there is no journal: it was refused
 		case err != nil:
 			return nil, err
 		}
