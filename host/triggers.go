@@ -211,7 +211,7 @@ func (t *Trigger) run(ctx context.Context, l *Listener, e *eventbus.Event, input
 		case began && err == nil && was.Status == driver.Running: // it goes on elsewhere, or when its journal is there again
 			return nil, eventbus.GiveBack(result.Err)
 		case began:
-			return result, nil //nolint:nilerr // there is no journal: it was refused
+			return result, nil // without a journal: it was refused
 		case err != nil:
 			return nil, err
 		}
