@@ -25,6 +25,7 @@ type journals struct {
 	store  driver.Store
 	writer *journal.Writer
 	blobs  map[string]time.Time // when those were put that are there, by digest
+	works  map[string]bool      // the runs that this host works on: their journals are claimed, which says so to others alone
 	stop   func()               // ends what prunes them
 }
 
@@ -46,7 +47,7 @@ func (h *Host) openJournals(ctx context.Context) (*journals, error) {
 			return nil, err
 		}
 	}
-	j.store, j.blobs = store, map[string]time.Time{}
+	j.store, j.blobs, j.works = store, map[string]time.Time{}, map[string]bool{}
 	j.writer = journal.NewWriter(store, journal.WriterOptions{})
 	pruning, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var pruner sync.WaitGroup
@@ -71,6 +72,26 @@ func (j *journals) close(ctx context.Context) error {
 	}
 	j.stop()
 	return errors.Join(j.writer.Close(ctx), j.store.Close())
+}
+
+// take has a run be worked on, until free is called; it reports false where it is already.
+func (j *journals) take(run string) (free func(), ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.works[run] {
+		return nil, false
+	}
+	j.works[run] = true
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		delete(j.works, run)
+	}, true
+}
+
+// goesOn is the error of a run that this host works on already.
+func goesOn(run string) error {
+	return &kernel.Error{Code: kernel.CodeFenced, What: "the run goes on already", Where: kernel.Where{Run: run}, Why: "this host works on it", Fix: "wait until it has ended, or waits"}
 }
 
 // keepBlob keeps bytes by their digest.
@@ -102,7 +123,8 @@ func sha256Of(data []byte) string {
 // recording is the journal of a run that is under way; nil where none is kept.
 type recording struct {
 	w     *journal.RunWriter
-	tells bool // others of the end, which they will know after this process, too
+	free  func() // lets others of this process work on the run; nil where whoever recovers it does
+	tells bool   // others of the end, which they will know after this process, too
 	stop  func()
 }
 
@@ -147,6 +169,13 @@ func (r *recording) close(ctx context.Context, result *Result) error {
 	return r.w.Close(context.WithoutCancel(ctx), driver.Status(result.Status))
 }
 
+// release lets others work on the run.
+func (r *recording) release() {
+	if r != nil && r.free != nil {
+		r.free()
+	}
+}
+
 // leave ends the writing of a run that does not go on now: it stays as it is.
 func (r *recording) leave(ctx context.Context) error {
 	if r == nil {
@@ -179,15 +208,24 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 	if err != nil {
 		return ctx, nil, err
 	}
+	free, ok := j.take(run.RunID)
+	if !ok && from == nil {
+		return ctx, nil, existsError(run.RunID, nil)
+	}
+	if !ok {
+		return ctx, nil, goesOn(run.RunID)
+	}
 	w, err := j.begin(ctx, run, from != nil)
 	if err != nil {
+		free()
 		return ctx, nil, err
 	}
 	began := w.Append(journal.Entry{Kind: journal.Begin, Time: run.Started, Head: head})
 	if err := w.Sync(ctx); err != nil { // a run that nobody could go on with has not begun
-		return ctx, nil, err
+		defer free()
+		return ctx, nil, errors.Join(err, w.Close(context.WithoutCancel(ctx), driver.Status(engine.Cancelled)))
 	}
-	r := &recording{w: w, tells: h.remembered()}
+	r := &recording{w: w, free: free, tells: h.remembered()}
 	run.Journal = journal.Record(run, w).Named(partName(run.RunID, began))
 	return r.start(ctx), r, nil
 }
@@ -217,12 +255,16 @@ func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool
 	}
 	if err := j.store.Create(ctx, of); err != nil {
 		if errors.Is(err, driver.ErrExists) {
-			return nil, &kernel.Error{Code: kernel.CodeRunExists, What: "the run was begun before", Where: kernel.Where{Run: run.RunID}, Why: "there is a journal of a run with its id", Fix: "see what became of it: hexdag journal show " + run.RunID + "; or leave the id out", Err: err}
+			return nil, existsError(run.RunID, err)
 		}
 		return nil, err
 	}
 	of.Epoch = 1
 	return j.writer.Run(of, 1), nil
+}
+
+func existsError(run string, err error) error {
+	return &kernel.Error{Code: kernel.CodeRunExists, What: "the run was begun before", Where: kernel.Where{Run: run}, Why: "there is a journal of a run with its id", Fix: "see what became of it: hexdag journal show " + run + "; or leave the id out", Err: err}
 }
 
 // claimError is why a run cannot be taken over.

@@ -108,11 +108,12 @@ func (q *queue) put(e *Event) {
 		}
 		return
 	}
-	e.Dropped = q.dropped.Load()
+	last := *e // others have the event too: the journal writes it at a time of its own
+	last.Dropped = q.dropped.Load()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case q.events <- e:
+	case q.events <- &last:
 	case <-timer.C:
 	}
 }

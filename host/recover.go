@@ -96,6 +96,11 @@ func (h *Host) orphans(ctx context.Context, j *journals, free []*driver.Run) ([]
 
 // endOrphan ends a run that is begun anew.
 func (h *Host) endOrphan(ctx context.Context, j *journals, r *driver.Run) error {
+	free, ok := j.take(r.ID)
+	if !ok {
+		return goesOn(r.ID)
+	}
+	defer free()
 	head, err := j.store.Claim(ctx, r.Tenant, r.ID, false)
 	if err != nil {
 		return claimError(r.ID, err)
@@ -147,6 +152,11 @@ func (h *Host) endOrphansOf(ctx context.Context, j *journals, run string) error 
 }
 
 func (h *Host) recoverRun(ctx context.Context, j *journals, run string, opts RunOptions) (*Recovered, error) {
+	free, ok := j.take(run)
+	if !ok {
+		return nil, goesOn(run)
+	}
+	defer free()
 	head, err := j.store.Claim(ctx, h.tenant(), run, false)
 	if err != nil {
 		return nil, claimError(run, err)

@@ -478,3 +478,39 @@ func TestRunID(t *testing.T) {
 		wantError(t, r.Err, kernel.CodeInput, "the run's id cannot be used", "leave it out")
 	}
 }
+
+// TestRecoverOwn: a run that this host works on is not taken from it, and not begun a second time.
+func TestRecoverOwn(t *testing.T) {
+	d := newDurable(t, durableConfig)
+	cfg, err := host.LoadConfig(d.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.State = t.TempDir()
+	entered, leave := make(chan struct{}), make(chan struct{})
+	h, err := host.New(t.Context(), cfg, host.Options{Journal: d.journals.Open("first"), Durable: true, Functions: map[string]host.Function{"work": func(context.Context, *kernel.NodeCall) (kernel.Value, error) {
+		close(entered)
+		<-leave
+		return true, nil
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close(t.Context()) })
+	p := d.load(t, h, `{kind: function_node, metadata: {name: code}, spec: {fn: work}}`)
+	done := make(chan *host.Result)
+	go func() { done <- p.Run(t.Context(), nil, host.RunOptions{RunID: "order-1"}) }()
+	<-entered
+	_, err = h.RecoverRun(t.Context(), "order-1", host.RunOptions{})
+	wantError(t, err, kernel.CodeFenced, "the run goes on already", "this host works on it")
+	wantError(t, p.Run(t.Context(), nil, host.RunOptions{RunID: "order-1"}).Err, kernel.CodeRunExists, "was begun before")
+	if err := h.Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) { t.Errorf("it was taken: %+v", r) }); err != nil {
+		t.Error(err)
+	}
+	close(leave)
+	if r := <-done; r.Err != nil {
+		t.Error(r.Err)
+	}
+	_, err = h.RecoverRun(t.Context(), "order-1", host.RunOptions{})
+	wantError(t, err, kernel.CodeNotFound, "has ended already")
+}

@@ -143,6 +143,7 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		stop()
 		return refused(ctx, run, err)
 	}
+	defer recorded.release()
 	if opts.Begun != nil {
 		opts.Begun()
 	}

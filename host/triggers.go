@@ -194,15 +194,25 @@ func (t *Trigger) run(ctx context.Context, l *Listener, e *eventbus.Event, input
 	if !h.opts.Durable || h.executor != nil {
 		return t.Pipeline.Run(ctx, input, opts), nil
 	}
+	j, err := h.openJournals(ctx)
+	if err != nil {
+		return nil, err
+	}
 	failed := 0
 	for try := 0; ; try++ {
 		opts.RunID = madeRunID(e.Time, h.tenant(), t.Name, e.Source, e.ID, strconv.Itoa(try))
 		result := t.Pipeline.Run(ctx, input, opts)
-		if kernel.CodeOf(result.Err) != kernel.CodeRunExists {
+		if result.Err == nil {
 			return result, nil
 		}
-		was, err := h.journals.store.Get(ctx, h.tenant(), opts.RunID)
-		if err != nil {
+		began := kernel.CodeOf(result.Err) != kernel.CodeRunExists
+		was, err := j.store.Get(ctx, h.tenant(), opts.RunID)
+		switch {
+		case began && err == nil && was.Status == driver.Running: // it goes on elsewhere, or when its journal is there again
+			return nil, eventbus.GiveBack(result.Err)
+		case began:
+			return result, nil // without a journal: it was refused
+		case err != nil:
 			return nil, err
 		}
 		switch was.Status {

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
 	"github.com/hexdag/hexdag/host/testenv"
 )
@@ -69,12 +72,17 @@ func TestTriggersKilled(t *testing.T) {
 		cmd, said := s.live(t, "listen")
 		die(t, cmd, said, rand.IntN(8), time.Duration(rand.Int64N(int64(20*time.Millisecond))))
 	}
-	cmd, lines := s.live(t, "listen")
-	ended(t, cmd, lines)
-	told, _ := s.told(t)
+	var told map[string]int
+	for range 3 { // the bus delivers again in its own time, which is later on a busy machine
+		cmd, lines := s.live(t, "listen")
+		ended(t, cmd, lines)
+		if told, _ = s.told(t); len(told) == events {
+			break
+		}
+	}
 	for i := range events {
 		if n := told["e"+strconv.Itoa(i)]; n != 1 {
-			t.Errorf("event %d: published %d times", i, n)
+			t.Errorf("event %d: published %d times; runs that did not complete: %v", i, n, s.incomplete(t))
 		}
 	}
 	asked := 0
@@ -82,7 +90,39 @@ func TestTriggersKilled(t *testing.T) {
 		asked += n
 	}
 	t.Logf("%d events, the model was asked %d times", events, asked)
-	if most := events + (kills+1)*4; asked > most { // those that were under way, and had no answer yet
+	if most := events + (kills+3)*4; asked > most { // those that were under way, and had no answer yet
 		t.Errorf("the model was asked %d times, more than %d", asked, most)
 	}
+}
+
+// incomplete tells of the runs that have not completed how their journals end.
+func (s site) incomplete(t *testing.T) (how []string) {
+	t.Helper()
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := host.OpenJournal(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	heads, err := j.Runs(t.Context(), "default", driver.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, head := range heads {
+		read, err := journal.Read(t.Context(), j, "default", head.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := read.All(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := len(entries) - 1; head.Status != driver.Status(engine.Completed) && last >= 0 {
+			how = append(how, fmt.Sprintf("%s of %v is %s: %s %v", head.ID, entries[0].Head.Input, head.Status, entries[last].Brief(), entries[last].Failed))
+		}
+	}
+	return how
 }

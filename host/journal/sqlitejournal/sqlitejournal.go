@@ -305,28 +305,14 @@ func (s *Store) Close() error {
 
 // storeError gives an error of SQLite's its code, and none of its words: they hold SQL.
 func storeError(err error) error {
-	var known *kernel.Error
-	switch {
-	case err == nil, errors.As(err, &known), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), driver.Known(err):
+	if driver.Known(err) {
 		return err
 	}
-	failed := &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal's file cannot be used", Err: err}
+	err = sqlitefile.Error("journal", err)
 	var e *sqlite.Error
-	if errors.As(err, &e) {
-		code := e.Code() & 0xff // the rest says more than is needed
-		failed.Why = sqlite.ErrorCodeString[code]
-		switch code {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-			failed.Code, failed.What, failed.Fix = kernel.CodeRetry, "the journal's file is locked", "try again"
-		case sqlite3.SQLITE_NOTADB:
-			failed.Fix = "name a file that is the journal's alone"
-		case sqlite3.SQLITE_CORRUPT:
-			failed.Fix = "see what 'hexdag journal verify' can still read, and put a backup in its place"
-		case sqlite3.SQLITE_FULL:
-			failed.Fix = "make room on the disk"
-		case sqlite3.SQLITE_READONLY:
-			failed.Fix = "let this user write it"
-		}
+	var failed *kernel.Error
+	if errors.As(err, &failed) && errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CORRUPT {
+		failed.Fix = "see what 'hexdag journal verify' can still read, and put a backup in its place"
 	}
-	return failed
+	return err
 }

@@ -55,6 +55,7 @@ func (l *commandLink) Connect(ctx context.Context) (mcp.Connection, error) {
 	}
 	cmd.Stderr = &stderr{s: s}
 	cmd.WaitDelay = stopTimeout
+	grouped(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ type process struct {
 	once sync.Once
 }
 
-// Close ends the command and waits for that.
+// Close ends the command and waits for that. What a command that heeds the end of its input has left running is its own affair.
 func (p *process) Close() error {
 	p.once.Do(func() {
 		_ = p.in.Close() // it may be closed already
@@ -88,7 +89,7 @@ func (p *process) Close() error {
 		select {
 		case <-done:
 		case <-timer.C:
-			_ = p.cmd.Process.Kill()
+			killGroup(p.cmd)
 			<-done
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -272,5 +273,36 @@ func TestConfig(t *testing.T) {
 	}
 	if _, err := mcpport.New(mcpport.Config{Servers: map[string]*mcpport.ServerConfig{"a.b": {Command: []string{"a"}}}}, mcpport.Options{}); err == nil || !strings.Contains(err.Error(), "has a name that cannot be used") {
 		t.Error(err)
+	}
+}
+
+// TestStubbornCommand: a command that does not end is ended, with what it has started.
+func TestStubbornCommand(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("NOT CHECKED here: /proc tells whether a process lives")
+	}
+	file := filepath.Join(t.TempDir(), "pid")
+	c := command(t)
+	c.Command = []string{"/bin/sh", "-c", `/bin/sleep 300 & echo $! >"$PIDFILE"; "$0"; wait`, c.Command[0]}
+	c.Env["PIDFILE"] = file
+	p := open(t, c, nil)
+	if v, err := call(t, p, "echo", map[string]any{"text": "hi"}); err != nil || v != "hi" {
+		t.Fatal(v, err)
+	}
+	pid, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	lives := func() bool {
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
+		return err == nil && !strings.Contains(string(stat), ") Z ")
+	}
+	for deadline := time.Now().Add(10 * time.Second); lives(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what the command had started goes on")
+		}
 	}
 }

@@ -7,13 +7,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net/url"
 	"slices"
 	"strings"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
@@ -38,64 +33,18 @@ CREATE TABLE terms (
 	PRIMARY KEY (tenant, collection, term, place, key)
 ) WITHOUT ROWID;`
 
-type store struct{ reader, writer *sql.DB }
+var files = sqlitefile.Kind{Name: "sqlite data store", ApplicationID: applicationID, Schema: schema, Readers: readers}
+
+type store struct{ *sqlitefile.Store }
 
 // Open opens the file, and makes it if there is none. What is wrong with the path is CodeConfig, a file that cannot be read
 // CodeUnavailable.
 func Open(ctx context.Context, path string) (driver.Store, error) {
-	if err := checkPath(path); err != nil {
-		return nil, err
-	}
-	s := &store{}
-	var err error
-	if s.writer, err = sqlitefile.Open(path, 1, url.Values{"mode": {"rwc"}, "_journal_mode": {"WAL"}}); err == nil {
-		err = prepare(ctx, s.writer, path)
-	}
-	if err == nil {
-		s.reader, err = sqlitefile.Open(path, readers, sqlitefile.ReadOnly())
-	}
+	s, err := files.Open(ctx, path)
 	if err != nil {
-		return nil, errors.Join(kernel.At(storeError(err), kernel.Where{File: path}), s.Close())
+		return nil, kernel.At(storeError(err), kernel.Where{File: path})
 	}
-	return s, nil
-}
-
-// checkPath makes the file, for its owner alone, if there is none.
-func checkPath(path string) error {
-	if path == "" {
-		return configError(nil, "path is missing")
-	}
-	if err := sqlitefile.Create(path); err != nil {
-		return configError(err, "path: %s", kernel.Quote(err.Error()))
-	}
-	return nil
-}
-
-func configError(cause error, format string, args ...any) error {
-	return &kernel.Error{Code: kernel.CodeConfig, What: "the sqlite data store's configuration: " + fmt.Sprintf(format, args...), Fix: "name a file that can be made, and is this store's alone", Err: cause}
-}
-
-// prepare makes the schema in an empty file, and refuses another's.
-func prepare(ctx context.Context, db *sql.DB, path string) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	var id, tables int
-	if err := tx.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)").Scan(&id, &tables); err != nil {
-		return err
-	}
-	switch {
-	case id == applicationID:
-		return nil
-	case tables > 0 || id != 0:
-		return configError(nil, "%s is a database of something else", kernel.Quote(path))
-	}
-	if _, err := tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return &store{s}, nil
 }
 
 // blob is a text as bytes: an order and an equality without any rules of language. An empty one is not NULL.
@@ -115,7 +64,7 @@ func scan(row interface{ Scan(...any) error }) (driver.Document, error) {
 
 // Load implements driver.Store.
 func (s *store) Load(ctx context.Context, tenant, collection, key string) (*driver.Document, error) {
-	d, err := scan(s.reader.QueryRowContext(ctx, "SELECT "+columns+" FROM documents AS d WHERE tenant = ? AND collection = ? AND key = ?", blob(tenant), blob(collection), blob(key)))
+	d, err := scan(s.Reader.QueryRowContext(ctx, "SELECT "+columns+" FROM documents AS d WHERE tenant = ? AND collection = ? AND key = ?", blob(tenant), blob(collection), blob(key)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -127,7 +76,7 @@ func (s *store) Load(ctx context.Context, tenant, collection, key string) (*driv
 
 // Save implements driver.Store.
 func (s *store) Save(ctx context.Context, tenant, collection string, writes []driver.Write) ([]bool, error) {
-	tx, err := s.writer.BeginTx(ctx, nil)
+	tx, err := s.Writer.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, storeError(err)
 	}
@@ -242,7 +191,7 @@ func (s *store) Query(ctx context.Context, tenant, collection string, q driver.Q
 		from += " AND (x.place, x.key) " + behind + " (?, ?)"
 		args = append(args, q.After.Order, blob(q.After.Key))
 	}
-	rows, err := s.reader.QueryContext(ctx, "SELECT "+columns+from+" ORDER BY x.place"+direction+", x.key"+direction+" LIMIT ?", append(args, q.Limit)...)
+	rows, err := s.Reader.QueryContext(ctx, "SELECT "+columns+from+" ORDER BY x.place"+direction+", x.key"+direction+" LIMIT ?", append(args, q.Limit)...)
 	if err != nil {
 		return nil, storeError(err)
 	}
@@ -278,40 +227,11 @@ func matching(tenant, collection string, terms []string) (string, []any) {
 func (s *store) Count(ctx context.Context, tenant, collection string, terms []string) (int64, error) {
 	from, args := matching(tenant, collection, terms)
 	var n int64
-	err := s.reader.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&n)
+	err := s.Reader.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&n)
 	return n, storeError(err)
 }
 
 // Close implements driver.Store.
-func (s *store) Close() error {
-	var errs []error
-	for _, db := range []*sql.DB{s.reader, s.writer} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
-	return storeError(errors.Join(errs...))
-}
+func (s *store) Close() error { return storeError(s.Store.Close()) }
 
-// storeError gives an error of SQLite's its code, and none of its words: they hold SQL.
-func storeError(err error) error {
-	var known *kernel.Error
-	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	failed := &kernel.Error{Code: kernel.CodeUnavailable, What: "the data store's file cannot be used", Err: err}
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		code := e.Code() & 0xff // the rest says more than is needed
-		failed.Why = sqlite.ErrorCodeString[code]
-		switch code {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-			failed.Code, failed.What = kernel.CodeRetry, "the data store's file is locked"
-		case sqlite3.SQLITE_NOTADB:
-			failed.Fix = "name a file that is this store's alone"
-		case sqlite3.SQLITE_FULL:
-			failed.Fix = "make room on the disk"
-		}
-	}
-	return failed
-}
+func storeError(err error) error { return sqlitefile.Error("data store", err) }

@@ -7,12 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"net/url"
 	"time"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
@@ -46,69 +41,23 @@ CREATE TRIGGER entries_delete AFTER DELETE ON entries BEGIN
 	DELETE FROM used WHERE tenant = old.tenant AND keys = 0;
 END;`
 
-type store struct{ reader, writer *sql.DB }
+var files = sqlitefile.Kind{Name: "sqlite memory", ApplicationID: applicationID, Schema: schema, Readers: readers}
 
-// Open opens the file, and makes it if there is none. What is wrong with the path is
-// CodeConfig, a file that cannot be read CodeUnavailable.
+type store struct{ *sqlitefile.Store }
+
+// Open opens the file, and makes it if there is none. What is wrong with the path is CodeConfig, a file that cannot be read
+// CodeUnavailable.
 func Open(ctx context.Context, path string) (driver.Store, error) {
-	if err := checkPath(path); err != nil {
-		return nil, err
-	}
-	s := &store{}
-	var err error
-	if s.writer, err = sqlitefile.Open(path, 1, url.Values{"mode": {"rwc"}, "_journal_mode": {"WAL"}}); err == nil {
-		err = prepare(ctx, s.writer, path)
-	}
-	if err == nil {
-		s.reader, err = sqlitefile.Open(path, readers, sqlitefile.ReadOnly())
-	}
+	s, err := files.Open(ctx, path)
 	if err != nil {
-		return nil, errors.Join(kernel.At(storeError(err), kernel.Where{File: path}), s.Close())
+		return nil, kernel.At(storeError(err), kernel.Where{File: path})
 	}
-	return s, nil
-}
-
-// checkPath makes the file, for its owner alone, if there is none.
-func checkPath(path string) error {
-	if path == "" {
-		return configError(nil, "path is missing")
-	}
-	if err := sqlitefile.Create(path); err != nil {
-		return configError(err, "path: %s", kernel.Quote(err.Error()))
-	}
-	return nil
-}
-
-func configError(cause error, format string, args ...any) error {
-	return &kernel.Error{Code: kernel.CodeConfig, What: "the sqlite memory's configuration: " + fmt.Sprintf(format, args...), Fix: "name a file that can be made, and is this store's alone", Err: cause}
-}
-
-// prepare makes the schema in an empty file, and refuses another's.
-func prepare(ctx context.Context, db *sql.DB, path string) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	var id, tables int
-	if err := tx.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)").Scan(&id, &tables); err != nil {
-		return err
-	}
-	switch {
-	case id == applicationID:
-		return nil
-	case tables > 0 || id != 0:
-		return configError(nil, "%s is a database of something else", kernel.Quote(path))
-	}
-	if _, err := tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return &store{s}, nil
 }
 
 // Get implements driver.Store.
 func (s *store) Get(ctx context.Context, now time.Time, tenant, key string) ([]byte, bool, error) {
-	return get(ctx, s.reader, now, tenant, key)
+	return get(ctx, s.Reader, now, tenant, key)
 }
 
 type querier interface {
@@ -130,7 +79,7 @@ func blob(text string) []byte { return append([]byte{}, text...) }
 
 // Put implements driver.Store.
 func (s *store) Put(ctx context.Context, now time.Time, tenant string, p *driver.Put) (bool, error) {
-	tx, err := s.writer.BeginTx(ctx, nil)
+	tx, err := s.Writer.BeginTx(ctx, nil)
 	if err != nil {
 		return false, storeError(err)
 	}
@@ -167,7 +116,7 @@ func (s *store) Put(ctx context.Context, now time.Time, tenant string, p *driver
 // Delete implements driver.Store.
 func (s *store) Delete(ctx context.Context, now time.Time, tenant, key string) (bool, error) {
 	var expires sql.NullInt64
-	err := s.writer.QueryRowContext(ctx, "DELETE FROM entries WHERE tenant = ? AND key = ? RETURNING expires", blob(tenant), blob(key)).Scan(&expires)
+	err := s.Writer.QueryRowContext(ctx, "DELETE FROM entries WHERE tenant = ? AND key = ? RETURNING expires", blob(tenant), blob(key)).Scan(&expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -178,7 +127,7 @@ func (s *store) Delete(ctx context.Context, now time.Time, tenant, key string) (
 const listing = ` FROM entries WHERE tenant = ? AND key >= ? AND key > ? AND substr(key, 1, ?) = ? AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?`
 
 func (s *store) list(ctx context.Context, columns string, now time.Time, tenant, prefix, after string, limit int, row func(rows *sql.Rows) (more bool, err error)) error {
-	rows, err := s.reader.QueryContext(ctx, "SELECT "+columns+listing,
+	rows, err := s.Reader.QueryContext(ctx, "SELECT "+columns+listing,
 		blob(tenant), blob(prefix), blob(after), len(prefix), blob(prefix), now.UnixNano(), limit)
 	if err != nil {
 		return storeError(err)
@@ -220,35 +169,6 @@ func (s *store) Entries(ctx context.Context, now time.Time, tenant, prefix, afte
 }
 
 // Close implements driver.Store.
-func (s *store) Close() error {
-	var errs []error
-	for _, db := range []*sql.DB{s.reader, s.writer} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
-	return storeError(errors.Join(errs...))
-}
+func (s *store) Close() error { return storeError(s.Store.Close()) }
 
-// storeError gives an error of SQLite's its code, and none of its words: they hold SQL.
-func storeError(err error) error {
-	var known *kernel.Error
-	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	failed := &kernel.Error{Code: kernel.CodeUnavailable, What: "the memory's file cannot be used", Err: err}
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		code := e.Code() & 0xff // the rest says more than is needed
-		failed.Why = sqlite.ErrorCodeString[code]
-		switch code {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-			failed.Code, failed.What = kernel.CodeRetry, "the memory's file is locked"
-		case sqlite3.SQLITE_NOTADB:
-			failed.Fix = "name a file that is this store's alone"
-		case sqlite3.SQLITE_FULL:
-			failed.Fix = "make room on the disk"
-		}
-	}
-	return failed
-}
+func storeError(err error) error { return sqlitefile.Error("memory", err) }
