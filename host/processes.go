@@ -52,6 +52,9 @@ func (h *Host) recordedProcess(ctx context.Context, run string) (*processregistr
 	if err != nil {
 		return nil, err
 	}
+	if neverDid(head) {
+		return nil, nil
+	}
 	p := &processregistry.Process{RunID: run, Pipeline: head.Pipeline, Status: processregistry.Status(head.Status), Parent: head.Parent, Started: head.Begun, Host: head.Owner}
 	if head.Status == driver.Running {
 		return p, nil

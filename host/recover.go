@@ -366,7 +366,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
-	opts.recovered = &recording{w: r.w, tells: h.remembered()}
+	opts.recovered = &recording{id: rc.RunID, w: r.w, tells: h.remembered()}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
 		from = &engine.Resumption{}

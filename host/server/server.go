@@ -26,6 +26,7 @@ const (
 	recoverEvery = 15 * time.Second // runs of which another host has died
 	lookEvery    = 2 * time.Second  // for policies that have changed
 	expireEvery  = time.Second      // runs that have waited long enough
+	leaveTimeout = 5 * time.Second  // that the last of what runs did is written within
 )
 
 // Options are what the program adds to the configuration.
@@ -148,7 +149,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return errors.Join(err, l.Close())
 	}
 	err := s.api.Serve(ctx, l, cmp.Or(s.spec.Grace, defaultGrace))
-	return errors.Join(err, s.end(context.WithoutCancel(ctx)))
+	ending := context.WithoutCancel(ctx)
+	s.leave(ending)
+	return errors.Join(err, s.end(ending))
 }
 
 // begin has each host go on with what its last process has left, and with what events ask for.
@@ -219,6 +222,15 @@ func (s *Server) guard(l net.Listener) error {
 		return nil
 	}
 	return &kernel.Error{Code: kernel.CodeConfig, What: "the server cannot listen at " + kernel.Quote(l.Addr().String()), Where: s.spec.Where, Why: "other machines could call it, and nothing says who they are", Fix: "set server.tokens or server.oidc, or listen at 127.0.0.1"}
+}
+
+// leave has what runs that were recovered, or that events asked for, still do be for whoever goes on with them.
+func (s *Server) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	for _, h := range s.hosts {
+		h.Leave(ctx)
+	}
 }
 
 // end stops what goes on beside requests.

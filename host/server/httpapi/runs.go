@@ -125,20 +125,37 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*startOutput, er
 		id = pipelinespawner.ID(t.name, "http\x00"+who.Principal+"\x00"+p.Name+"\x00"+in.IdempotencyKey)
 	}
 	opts := host.RunOptions{Principal: who.Principal, Labels: in.Body.Labels, Fresh: in.Body.Fresh, Durable: s.opts.Durable, RunID: id}
-	r, err := t.start(id, p.Name, opts, func(ctx context.Context, opts host.RunOptions) *host.Result { return p.Run(ctx, input, opts) })
-	if err != nil {
-		return nil, answer(err)
-	}
-	r.waitFor(ctx, in.Wait)
 	out := &startOutput{Status: http.StatusAccepted, Location: "/v1/runs/" + id}
-	if out.Body, err = s.stands(ctx, t, id); err != nil {
-		return nil, answer(err)
+	for try := 0; ; try++ {
+		r, err := t.start(id, p.Name, opts, func(ctx context.Context, opts host.RunOptions) *host.Result { return p.Run(ctx, input, opts) })
+		if err != nil {
+			return nil, answer(err)
+		}
+		r.waitFor(ctx, in.Wait)
+		if out.Body, err = s.stands(ctx, t, id); err == nil {
+			break
+		}
+		if kernel.CodeOf(err) != kernel.CodeNotFound || try == tries { // else whoever had taken the id died before the run began, and it is being given free
+			return nil, answer(err)
+		}
+		t.forget(id)
+		select {
+		case <-time.After(tryAgain):
+		case <-ctx.Done():
+			return nil, answer(kernel.ContextError(ctx))
+		}
 	}
 	if out.Body.Status != string(processregistry.Running) {
 		out.Status = http.StatusOK
 	}
 	return out, nil
 }
+
+// How often a run is begun whose id is being given free, and after how long again.
+const (
+	tries    = 100
+	tryAgain = 20 * time.Millisecond
+)
 
 // start has a run begin in a goroutine of its own; one that was begun with that id before, here or elsewhere, goes on as it is.
 func (t *tenant) start(id, pipeline string, opts host.RunOptions, do func(context.Context, host.RunOptions) *host.Result) (*run, error) {
@@ -181,7 +198,9 @@ func (s *Server) stands(ctx context.Context, t *tenant, id string) (Run, error) 
 	if r != nil {
 		select {
 		case <-r.done:
-			if kernel.CodeOf(r.result.Err) != kernel.CodeRunExists {
+			switch kernel.CodeOf(r.result.Err) {
+			case kernel.CodeRunExists, kernel.CodeFenced, kernel.CodeUnavailable: // it may go on, or have ended, elsewhere
+			default:
 				return ofResult(r), nil
 			}
 		default:
@@ -191,6 +210,9 @@ func (s *Server) stands(ctx context.Context, t *tenant, id string) (Run, error) 
 	p, err := t.host.Process(ctx, id)
 	if err != nil {
 		if errors.Is(err, processregistry.ErrUnknown) {
+			if r != nil && kernel.CodeOf(r.result.Err) != kernel.CodeRunExists { // it did not begin
+				return ofResult(r), nil
+			}
 			err = &kernel.Error{Code: kernel.CodeNotFound, What: "there is no run " + kernel.Quote(id), Fix: "GET /v1/runs lists them"}
 		}
 		return Run{}, err

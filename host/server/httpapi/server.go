@@ -176,9 +176,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 func (s *Server) Drain(ctx context.Context) {
 	s.draining.Store(true)
 	s.once.Do(func() { close(s.drained) })
+	var drains sync.WaitGroup
 	for _, t := range s.tenants {
-		t.drain(ctx)
+		drains.Go(func() { t.drain(ctx) })
 	}
+	drains.Wait()
 }
 
 // Close ends what is under way.
@@ -191,7 +193,7 @@ func (s *Server) Close() {
 
 func (s *Server) wait() {
 	for _, t := range s.tenants {
-		t.runs.Wait()
+		<-t.quiet()
 	}
 }
 

@@ -17,11 +17,11 @@ type tenant struct {
 	host      *host.Host
 	pipelines map[string]*host.Pipeline
 
-	runs sync.WaitGroup
 	mu   sync.Mutex
 	live map[string]*run // by their ids: those under way, and the last that have ended
 	over []string        // of live, those that have ended, the oldest first
 	busy int
+	idle chan struct{} // closed when nothing is under way; nil while nobody waits for that
 }
 
 // keptRuns is of how many runs that have ended a tenant's server still has the events.
@@ -67,7 +67,6 @@ func (t *tenant) begin(id, pipeline string, cancel context.CancelFunc) (r, was *
 	r = &run{id: id, pipeline: pipeline, feed: newFeed(), cancel: cancel, done: make(chan struct{})}
 	t.live[id] = r
 	t.busy++
-	t.runs.Add(1)
 	return r, nil, nil
 }
 
@@ -78,13 +77,15 @@ func (t *tenant) end(r *run, result *host.Result) {
 	r.result = result
 	close(r.done)
 	r.feed.end()
-	t.busy--
+	if t.busy--; t.busy == 0 && t.idle != nil {
+		close(t.idle)
+		t.idle = nil
+	}
 	t.over = append(t.over, r.id)
 	if len(t.over) > keptRuns {
 		delete(t.live, t.over[0])
 		t.over = t.over[1:]
 	}
-	t.runs.Done()
 }
 
 func (t *tenant) find(id string) *run {
@@ -93,16 +94,41 @@ func (t *tenant) find(id string) *run {
 	return t.live[id]
 }
 
-// drain waits until no run is under way, or ctx ends.
+// drain waits until no run is under way, or ctx ends: then durable runs are left to whoever goes on with them, and others are cancelled.
 func (t *tenant) drain(ctx context.Context) {
-	done := make(chan struct{})
-	go func() { t.runs.Wait(); close(done) }()
+	done := t.quiet()
 	select {
 	case <-done:
+		return
 	case <-ctx.Done():
-		t.cancelAll()
-		<-done
 	}
+	if t.server.opts.Durable {
+		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+		defer cancel()
+		t.host.Leave(leaving)
+	} else {
+		t.cancelAll()
+	}
+	<-done
+}
+
+// leaveTimeout is how long a run that is left has to have what it has done written.
+const leaveTimeout = 5 * time.Second
+
+// quiet is closed when no run is under way.
+func (t *tenant) quiet() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.idle != nil {
+		return t.idle
+	}
+	idle := make(chan struct{})
+	if t.busy == 0 {
+		close(idle)
+		return idle
+	}
+	t.idle = idle
+	return idle
 }
 
 func (t *tenant) cancelAll() {
