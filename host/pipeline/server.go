@@ -17,6 +17,7 @@ type ServerSpec struct {
 	Grace     time.Duration // that runs have to end in when the server ends
 
 	MaxBody    int // bytes of a request
+	MaxUpload  int // bytes of an artifact
 	MaxRunning int // runs of a tenant at once
 	PerSecond  int // requests of a principal
 	MaxStreams int // clients that follow events
@@ -34,7 +35,7 @@ type OIDCSpec struct {
 func (r *reader) readServer(c *Config, s *source.Section) ServerSpec {
 	spec := ServerSpec{
 		Where: s.At.Where(), Address: s.Text("address"), Tenants: s.Texts("tenants"), Grace: s.Seconds("grace"),
-		MaxBody: s.Amount("max_body"), MaxRunning: s.Amount("max_running"), PerSecond: s.Amount("per_second"), MaxStreams: s.Amount("max_streams"),
+		MaxBody: s.Amount("max_body"), MaxUpload: s.Amount("max_upload"), MaxRunning: s.Amount("max_running"), PerSecond: s.Amount("per_second"), MaxStreams: s.Amount("max_streams"),
 	}
 	for _, path := range s.Texts("pipelines") {
 		spec.Pipelines = append(spec.Pipelines, c.resolve(path))

@@ -121,7 +121,7 @@ func (s *Server) open(ctx context.Context, cfg *host.Config, name string, opts h
 // access says who may call.
 func (s *Server) access(ctx context.Context, cfg *host.Config) (httpapi.Options, error) {
 	spec := cfg.Server
-	opts := httpapi.Options{MaxBody: int64(spec.MaxBody), MaxRunning: spec.MaxRunning, PerSecond: spec.PerSecond, MaxStreams: int64(spec.MaxStreams)}
+	opts := httpapi.Options{MaxBody: int64(spec.MaxBody), MaxUpload: int64(spec.MaxUpload), MaxRunning: spec.MaxRunning, PerSecond: spec.PerSecond, MaxStreams: int64(spec.MaxStreams)}
 	if spec.Tokens != "" {
 		tokens, err := httpapi.LoadTokens(spec.Tokens)
 		if err != nil {

@@ -37,7 +37,7 @@ func (s *Server) routeApprovals() {
 
 func (s *Server) listApprovals(ctx context.Context, in *approvalsInput) (*approvalsOutput, error) {
 	t, who := s.of(ctx)
-	if err := t.host.Allow(ctx, who.Principal, actionPending, kernel.Resource{Type: "tenant", ID: t.name}); err != nil {
+	if err := t.host.Allow(ctx, who.Principal, actionPending, tenantResource(t)); err != nil {
 		return nil, answer(err)
 	}
 	list, err := t.host.Approvals().List(ctx, host.ApprovalState(in.State))

@@ -10,8 +10,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
-	"github.com/hexdag/hexdag/host/kernel"
 )
 
 // counters are what /metrics tells of requests.
@@ -44,7 +42,7 @@ func say(w http.ResponseWriter, status int, text string) {
 // metrics tells, in Prometheus' text format, of the server and of the tenant of who asks: of no other.
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	t, who := s.of(r.Context())
-	if err := t.host.Allow(r.Context(), who.Principal, "server.metrics", kernel.Resource{Type: "tenant", ID: t.name}); err != nil {
+	if err := t.host.Allow(r.Context(), who.Principal, "server.metrics", tenantResource(t)); err != nil {
 		writeProblem(w, 0, err)
 		return
 	}

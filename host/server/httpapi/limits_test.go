@@ -1,8 +1,12 @@
 package httpapi_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"flag"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -125,6 +129,28 @@ func TestLimits(t *testing.T) {
 		}
 		close(g.open)
 	})
+}
+
+var update = flag.Bool("update", false, "write openapi.json anew")
+
+// TestOpenAPI: the description that is checked in is the one that is served.
+func TestOpenAPI(t *testing.T) {
+	served, err := open(t, options{}).api.OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, served, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteByte('\n')
+	if *update {
+		write(t, "openapi.json", b.String())
+	}
+	text, err := os.ReadFile("openapi.json")
+	if err != nil || string(text) != b.String() {
+		t.Error("openapi.json is not what is served: go test ./host/server/httpapi -run TestOpenAPI -update", err)
+	}
 }
 
 // TestDescription: the description of the API names each path, and needs nobody to be known.

@@ -136,6 +136,11 @@ func (s *site) ask(t *testing.T, token, method, path, body string, headers ...st
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
+	return s.do(t, req)
+}
+
+func (s *site) do(t *testing.T, req *http.Request) *answered {
+	t.Helper()
 	resp, err := s.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -164,5 +169,12 @@ func (a *answered) problem(t *testing.T, status int, code string, words ...strin
 		if !strings.Contains(a.text, w) {
 			t.Errorf("%q is not in %s", w, a.text)
 		}
+	}
+}
+
+func (a *answered) into(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(a.text), v); err != nil {
+		t.Fatal(err, a.text)
 	}
 }

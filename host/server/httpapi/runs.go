@@ -267,7 +267,7 @@ func ofProcess(p *processregistry.Process) Run {
 
 func (s *Server) listRuns(ctx context.Context, in *listInput) (*listOutput, error) {
 	t, who := s.of(ctx)
-	if err := t.host.Allow(ctx, who.Principal, actionList, kernel.Resource{Type: "tenant", ID: t.name}); err != nil {
+	if err := t.host.Allow(ctx, who.Principal, actionList, tenantResource(t)); err != nil {
 		return nil, answer(err)
 	}
 	list, err := t.host.Processes().List(ctx, t.name, processregistry.Filter{Status: processregistry.Status(in.Status), Pipeline: in.Pipeline, Parent: in.Parent, Limit: cmp.Or(in.Limit, 50)})

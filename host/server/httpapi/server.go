@@ -24,7 +24,8 @@ import (
 
 // The bounds of a server, where Options say nothing else.
 const (
-	maxBody           = 1 << 20 // bytes of a request
+	maxBody           = 1 << 20   // bytes of a request
+	maxUpload         = 256 << 20 // bytes of an artifact
 	maxHeader         = 64 << 10
 	maxRunning        = 256 // runs of a tenant at once
 	perSecond         = 200 // requests of a principal
@@ -49,6 +50,7 @@ type Options struct {
 	Local      *Identity
 	Durable    bool // a journal is kept of every run
 	MaxBody    int64
+	MaxUpload  int64
 	MaxRunning int
 	PerSecond  int
 	MaxStreams int64
@@ -75,7 +77,7 @@ type Server struct {
 
 // New returns a server of tenants, by their names. The caller closes their hosts after it.
 func New(tenants map[string]*Tenant, opts Options) *Server {
-	opts.MaxBody, opts.MaxRunning = cmp.Or(opts.MaxBody, maxBody), cmp.Or(opts.MaxRunning, maxRunning)
+	opts.MaxBody, opts.MaxUpload, opts.MaxRunning = cmp.Or(opts.MaxBody, maxBody), cmp.Or(opts.MaxUpload, maxUpload), cmp.Or(opts.MaxRunning, maxRunning)
 	opts.PerSecond, opts.MaxStreams = cmp.Or(opts.PerSecond, perSecond), cmp.Or(opts.MaxStreams, maxStreams)
 	s := &Server{opts: opts, log: opts.Log, tenants: map[string]*tenant{}, drained: make(chan struct{})}
 	if s.log == nil {
@@ -114,6 +116,9 @@ func (s *Server) route() {
 	s.routeRuns()
 	s.routeApprovals()
 	s.routeWhatThereIs()
+	s.routePolicies()
+	s.routeArtifacts()
+	s.routeAudit()
 	s.routeHealth(mux)
 	open := map[string]bool{"/healthz": true, "/readyz": true, "/openapi.json": true, "/openapi.yaml": true}
 	var h http.Handler = mux
@@ -132,12 +137,16 @@ func (s *Server) route() {
 // bounded refuses bodies that are too large before anything reads them.
 func (s *Server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength > s.opts.MaxBody {
+		most, why := s.opts.MaxBody, tooLarge
+		if r.URL.Path == "/v1/artifacts" {
+			most, why = s.opts.MaxUpload, uploadTooLarge
+		}
+		if r.ContentLength > most {
 			w.Header().Set("Connection", "close")
-			writeProblem(w, http.StatusRequestEntityTooLarge, tooLarge(s.opts.MaxBody))
+			writeProblem(w, http.StatusRequestEntityTooLarge, why(most))
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, s.opts.MaxBody+1) // what the library reads it refuses by itself
+		r.Body = http.MaxBytesReader(w, r.Body, most+1) // what the library reads it refuses by itself
 		next.ServeHTTP(w, r)
 	})
 }

@@ -17,6 +17,8 @@ type tenant struct {
 	host      *host.Host
 	pipelines map[string]*host.Pipeline
 
+	reading sync.Mutex // the audit log as a whole
+
 	mu   sync.Mutex
 	live map[string]*run // by their ids: those under way, and the last that have ended
 	over []string        // of live, those that have ended, the oldest first

@@ -55,12 +55,11 @@ func (s *Server) routeWhatThereIs() {
 	huma.Register(s.api, huma.Operation{OperationID: "list-pipelines", Method: http.MethodGet, Path: "/v1/pipelines", Summary: "What can be run", Tags: []string{"pipelines"}}, s.listPipelines)
 	huma.Register(s.api, huma.Operation{OperationID: "list-modules", Method: http.MethodGet, Path: "/v1/modules", Summary: "The modules", Tags: []string{"modules"}}, s.listModules)
 	huma.Register(s.api, huma.Operation{OperationID: "reload-module", Method: http.MethodPost, Path: "/v1/modules/{name}/reload", Summary: "Read a module's file again, while runs go on", Tags: []string{"modules"}}, s.reloadModule)
-	huma.Register(s.api, huma.Operation{OperationID: "reload-policies", Method: http.MethodPost, Path: "/v1/policies/reload", Summary: "Read the policies again, while runs go on", Tags: []string{"policies"}}, s.reloadPolicies)
 }
 
 func (s *Server) listPipelines(ctx context.Context, _ *struct{}) (*pipelinesOutput, error) {
 	t, who := s.of(ctx)
-	if err := t.host.Allow(ctx, who.Principal, "pipeline.list", kernel.Resource{Type: "tenant", ID: t.name}); err != nil {
+	if err := t.host.Allow(ctx, who.Principal, "pipeline.list", tenantResource(t)); err != nil {
 		return nil, answer(err)
 	}
 	out := &pipelinesOutput{}
@@ -82,7 +81,7 @@ func (s *Server) listPipelines(ctx context.Context, _ *struct{}) (*pipelinesOutp
 
 func (s *Server) listModules(ctx context.Context, _ *struct{}) (*modulesOutput, error) {
 	t, who := s.of(ctx)
-	if err := t.host.Allow(ctx, who.Principal, "module.list", kernel.Resource{Type: "tenant", ID: t.name}); err != nil {
+	if err := t.host.Allow(ctx, who.Principal, "module.list", tenantResource(t)); err != nil {
 		return nil, answer(err)
 	}
 	out := &modulesOutput{}
@@ -104,20 +103,6 @@ func (s *Server) reloadModule(ctx context.Context, in *reloadInput) (*reloadOutp
 		return nil, answer(err)
 	}
 	changed, err := t.host.ReloadModule(ctx, in.Name)
-	if err != nil {
-		return nil, answer(err)
-	}
-	out := &reloadOutput{}
-	out.Body.Changed = changed
-	return out, nil
-}
-
-func (s *Server) reloadPolicies(ctx context.Context, _ *struct{}) (*reloadOutput, error) {
-	t, who := s.of(ctx)
-	if err := t.host.Allow(ctx, who.Principal, "policy.reload", kernel.Resource{Type: "tenant", ID: t.name}); err != nil {
-		return nil, answer(err)
-	}
-	changed, err := t.host.ReloadGovernance(ctx)
 	if err != nil {
 		return nil, answer(err)
 	}
