@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"sync"
@@ -34,16 +35,22 @@ type Options struct {
 	Host    host.Options // of each tenant's host
 	Version string
 	Log     *slog.Logger
+	Again   <-chan os.Signal // each has the configuration be read again, as a change of its files does
 }
 
 // Server is a configuration that is served.
 type Server struct {
 	spec   host.ServerSpec
 	log    *slog.Logger
+	again  <-chan os.Signal
+	local  bool // nothing says who calls
 	api    *httpapi.Server
 	hosts  map[string]*host.Host
-	loaded []*host.Pipeline
 	closed sync.Once
+
+	reloading sync.Mutex
+	cfg       *host.Config                // as it was read last
+	loaded    map[string][]*host.Pipeline // by tenant
 
 	ctx    context.Context // of what goes on beside requests
 	cancel context.CancelFunc
@@ -53,7 +60,7 @@ type Server struct {
 
 // Open opens the hosts of a configuration's tenants. The caller closes the server.
 func Open(ctx context.Context, cfg *host.Config, o Options) (s *Server, err error) {
-	s = &Server{spec: cfg.Server, log: o.Log, hosts: map[string]*host.Host{}}
+	s = &Server{spec: cfg.Server, log: o.Log, again: o.Again, hosts: map[string]*host.Host{}, cfg: cfg, loaded: map[string][]*host.Pipeline{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -74,6 +81,7 @@ func Open(ctx context.Context, cfg *host.Config, o Options) (s *Server, err erro
 		if len(names) > 1 {
 			return s, &kernel.Error{Code: kernel.CodeConfig, What: "nothing says whose tenant who calls is of", Where: cfg.Server.Where, Why: "there are several tenants, and neither tokens nor an issuer", Fix: "set server.tokens or server.oidc"}
 		}
+		s.local = true
 		opts.Local = &httpapi.Identity{Tenant: names[0], Principal: cfg.Principal}
 	}
 	for _, name := range names {
@@ -114,7 +122,7 @@ func (s *Server) open(ctx context.Context, cfg *host.Config, name string, opts h
 	}
 	s.hosts[name] = h
 	pipelines, err := h.LoadAll(ctx, cfg.Server.Pipelines)
-	s.loaded = append(s.loaded, pipelines...)
+	s.loaded[name] = pipelines
 	return &httpapi.Tenant{Host: h, Pipelines: pipelines}, err
 }
 
@@ -156,6 +164,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // begin has each host go on with what its last process has left, and with what events ask for.
 func (s *Server) begin() error {
+	s.beside.Go(s.watch)
 	for name, h := range s.hosts {
 		if h.Listens() {
 			l, err := h.Listen(s.ctx, host.ListenOptions{})
@@ -252,9 +261,7 @@ func (s *Server) Close(ctx context.Context) (err error) {
 		if s.api != nil {
 			s.api.Close()
 		}
-		for _, p := range s.loaded {
-			err = errors.Join(err, p.Close(ctx))
-		}
+		err = errors.Join(err, closeAll(ctx, s.loaded))
 		for _, h := range s.hosts {
 			err = errors.Join(err, h.Close(ctx))
 		}

@@ -22,7 +22,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host"
-	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/server"
 	"github.com/hexdag/hexdag/host/server/httpapi"
 )
@@ -61,27 +60,12 @@ func serveUntilTold(dir string) error {
 	return errors.Join(s.Serve(ctx, l), s.Close(context.Background()))
 }
 
-func open(ctx context.Context, dir string) (*server.Server, error) {
+func open(ctx context.Context, dir string, ports ...host.PortOp) (*server.Server, error) {
 	cfg, err := host.LoadConfig(filepath.Join(dir, "hexdag.yaml"))
 	if err != nil {
 		return nil, err
 	}
-	return server.Open(ctx, cfg, server.Options{Host: host.Options{KeyFile: filepath.Join(dir, "audit.key"), CacheDir: filepath.Join(dir, "cache"), Ports: []host.PortOp{{Name: "slow.down", Func: slow}}}})
-}
-
-// slow takes as many milliseconds as it is told, and can be repeated.
-func slow(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
-	n, _ := call.Args["ms"].(json.Number)
-	ms, err := n.Int64()
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-time.After(time.Duration(ms) * time.Millisecond):
-		return &kernel.PortReply{Value: true}, nil
-	case <-ctx.Done():
-		return nil, kernel.ContextError(ctx)
-	}
+	return server.Open(ctx, cfg, server.Options{Host: host.Options{KeyFile: filepath.Join(dir, "audit.key"), CacheDir: filepath.Join(dir, "cache"), Ports: ports}})
 }
 
 const steps = `kind: Pipeline

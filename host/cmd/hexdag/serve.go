@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +25,11 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run pipelines for the members of tenants, over HTTP",
 		Long: `Serve the configuration's pipelines over HTTP, until interrupted, as spec.server says. Every run is durable: one
-whose server dies goes on when it is back, or on another that shares the journal.
+whose server dies goes on when it is back, or on another that shares the journal. Told to end (SIGTERM), it lets runs end for as long
+as spec.server.grace says, and leaves the others to whoever serves next.
+
+Its tokens, pipelines, modules and policies are read again when their files change, or on SIGHUP; runs that are under way keep
+what they began with.
 
 Who calls is known by a bearer token, of server.tokens or of the provider of server.oidc. Without either, the server listens
 at this machine alone, and whoever calls is the configuration's principal. What is offered is described at /openapi.json.`,
@@ -36,7 +43,10 @@ curl -d '{"input": {}}' -H 'Content-Type: application/json' 'localhost:8480/v1/p
 				return err
 			}
 			opts := hostOptions(cmd)
-			s, err := server.Open(ctx, cfg, server.Options{Host: opts, Version: version(), Log: opts.Log})
+			again := make(chan os.Signal, 1)
+			signal.Notify(again, syscall.SIGHUP)
+			defer signal.Stop(again)
+			s, err := server.Open(ctx, cfg, server.Options{Host: opts, Version: version(), Log: opts.Log, Again: again})
 			if err != nil {
 				return err
 			}

@@ -135,7 +135,7 @@ func (s *Server) identify(r *http.Request) (*Identity, error) {
 		return nil, unauthenticated("the request shows no token", "send Authorization: Bearer TOKEN")
 	}
 	var last error
-	for _, a := range s.opts.Authenticators {
+	for _, a := range *s.access.Load() {
 		who, err := a.Authenticate(r.Context(), token)
 		if err == nil {
 			return who, nil

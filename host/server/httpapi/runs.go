@@ -105,17 +105,13 @@ func runResource(id string) kernel.Resource { return kernel.Resource{Type: "run"
 
 func (s *Server) startRun(ctx context.Context, in *startInput) (*startOutput, error) {
 	t, who := s.of(ctx)
-	p := t.pipelines[in.Pipeline]
-	if p == nil {
-		names := make([]string, 0, len(t.pipelines))
-		for name := range t.pipelines {
-			names = append(names, name)
-		}
-		return nil, answer(&kernel.Error{Code: kernel.CodeNotFound, What: "there is no pipeline " + kernel.Quote(in.Pipeline), Fix: kernel.DidYouMean(in.Pipeline, names)})
+	p, err := t.take(in.Pipeline)
+	if err != nil {
+		return nil, answer(err)
 	}
+	defer t.giveBack(p)
 	var input kernel.Value
 	if len(in.Body.Input) > 0 {
-		var err error
 		if input, err = kernel.DecodeJSON(in.Body.Input); err != nil {
 			return nil, answer(&kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON", Why: kernel.Quote(err.Error()), Fix: "send a JSON value"})
 		}
@@ -127,7 +123,11 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*startOutput, er
 	opts := host.RunOptions{Principal: who.Principal, Labels: in.Body.Labels, Fresh: in.Body.Fresh, Durable: s.opts.Durable, RunID: id}
 	out := &startOutput{Status: http.StatusAccepted, Location: "/v1/runs/" + id}
 	for try := 0; ; try++ {
-		r, err := t.start(id, p.Name, opts, func(ctx context.Context, opts host.RunOptions) *host.Result { return p.Run(ctx, input, opts) })
+		r, err := t.start(id, p.Name, opts, func(ctx context.Context, opts host.RunOptions) *host.Result {
+			t.keep(p) // this waits until the run has begun
+			defer t.giveBack(p)
+			return p.Run(ctx, input, opts)
+		})
 		if err != nil {
 			return nil, answer(err)
 		}

@@ -65,6 +65,7 @@ type Server struct {
 	handler http.Handler
 	api     huma.API
 	paces   paces
+	access  atomic.Pointer[[]Authenticator]
 
 	base     context.Context // of runs; ends with Close
 	stop     context.CancelFunc
@@ -83,6 +84,7 @@ func New(tenants map[string]*Tenant, opts Options) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.access.Store(&opts.Authenticators)
 	s.paces.each = float64(opts.PerSecond)
 	s.base, s.stop = context.WithCancel(context.Background())
 	for name, t := range tenants {
@@ -90,6 +92,15 @@ func New(tenants map[string]*Tenant, opts Options) *Server {
 	}
 	s.route()
 	return s
+}
+
+// Admit has others say from now on who calls. It is of no account where everybody is Options.Local.
+func (s *Server) Admit(authenticators []Authenticator) { s.access.Store(&authenticators) }
+
+// Replace has other pipelines of a tenant's host be offered from now on. Runs that are under way keep theirs; those that were offered are
+// closed when they have ended.
+func (s *Server) Replace(tenant string, pipelines []*host.Pipeline) {
+	s.tenants[tenant].serve(pipelines)
 }
 
 // Handler answers requests.

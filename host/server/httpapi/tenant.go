@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -12,10 +14,9 @@ import (
 
 // tenant is what one tenant has.
 type tenant struct {
-	server    *Server
-	name      string
-	host      *host.Host
-	pipelines map[string]*host.Pipeline
+	server *Server
+	name   string
+	host   *host.Host
 
 	reading sync.Mutex // the audit log as a whole
 
@@ -24,16 +25,78 @@ type tenant struct {
 	over []string        // of live, those that have ended, the oldest first
 	busy int
 	idle chan struct{} // closed when nothing is under way; nil while nobody waits for that
+
+	pipelines map[string]*served
+}
+
+// served is a pipeline that can be run. It is closed once another has taken its place and no run of it is under way.
+type served struct {
+	*host.Pipeline
+	uses    int
+	retired bool
+}
+
+// serve has other pipelines take the place of those that there were: runs that are under way keep theirs.
+func (t *tenant) serve(pipelines []*host.Pipeline) {
+	t.mu.Lock()
+	old := t.pipelines
+	t.pipelines = map[string]*served{}
+	for _, p := range pipelines {
+		t.pipelines[p.Name] = &served{Pipeline: p}
+	}
+	var unused []*served
+	for _, p := range old {
+		if p.retired = true; p.uses == 0 {
+			unused = append(unused, p)
+		}
+	}
+	t.mu.Unlock()
+	for _, p := range unused {
+		t.retire(p)
+	}
+}
+
+func (t *tenant) retire(p *served) {
+	if err := p.Close(context.WithoutCancel(t.server.base)); err != nil {
+		t.server.log.Warn("a pipeline that was replaced cannot be closed", "tenant", t.name, "pipeline", p.Name, "error", err.Error())
+	}
+}
+
+// take returns a pipeline, which stays open until it is given back.
+func (t *tenant) take(name string) (*served, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.pipelines[name]
+	if p == nil {
+		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no pipeline " + kernel.Quote(name), Fix: kernel.DidYouMean(name, slices.Collect(maps.Keys(t.pipelines)))}
+	}
+	p.uses++
+	return p, nil
+}
+
+// keep has a pipeline that was taken be taken once more.
+func (t *tenant) keep(p *served) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.uses++
+}
+
+func (t *tenant) giveBack(p *served) {
+	t.mu.Lock()
+	p.uses--
+	last := p.retired && p.uses == 0
+	t.mu.Unlock()
+	if last {
+		t.retire(p)
+	}
 }
 
 // keptRuns is of how many runs that have ended a tenant's server still has the events.
 const keptRuns = 256
 
 func newTenant(s *Server, name string, t *Tenant) *tenant {
-	of := &tenant{server: s, name: name, host: t.Host, pipelines: map[string]*host.Pipeline{}, live: map[string]*run{}}
-	for _, p := range t.Pipelines {
-		of.pipelines[p.Name] = p
-	}
+	of := &tenant{server: s, name: name, host: t.Host, live: map[string]*run{}}
+	of.serve(t.Pipelines)
 	return of
 }
 

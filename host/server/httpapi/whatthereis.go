@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -64,7 +65,12 @@ func (s *Server) listPipelines(ctx context.Context, _ *struct{}) (*pipelinesOutp
 	}
 	out := &pipelinesOutput{}
 	out.Body.Pipelines = []Pipeline{}
-	for _, p := range t.pipelines {
+	for _, name := range t.names() {
+		p, err := t.take(name)
+		if err != nil { // it was replaced meanwhile
+			continue
+		}
+		t.giveBack(p)
 		one := Pipeline{Name: p.Name, Description: p.Description, Version: p.Version, Nodes: len(p.Nodes)}
 		if p.Input != nil {
 			text, err := json.Marshal(p.Input.JSONSchema())
@@ -77,6 +83,13 @@ func (s *Server) listPipelines(ctx context.Context, _ *struct{}) (*pipelinesOutp
 	}
 	slices.SortFunc(out.Body.Pipelines, func(a, b Pipeline) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// names are those of the pipelines.
+func (t *tenant) names() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.pipelines))
 }
 
 func (s *Server) listModules(ctx context.Context, _ *struct{}) (*modulesOutput, error) {
