@@ -84,7 +84,7 @@ func closeAll(ctx context.Context, loaded map[string][]*host.Pipeline) error {
 func (s *Server) watch() {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	loaded := s.stamp()
+	loaded := s.opened
 	last := loaded
 	for {
 		select {
@@ -108,10 +108,14 @@ func (s *Server) watch() {
 	}
 }
 
-// stamp tells the files of the configuration apart by their names, sizes and times. Those of policies are their hosts' to watch.
+// stamp tells the files of the configuration, and what it loaded, apart by their names, sizes and times. Those of policies are their hosts' to watch.
 func (s *Server) stamp() string {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
+	return s.stampOf(s.loaded)
+}
+
+func (s *Server) stampOf(loaded map[string][]*host.Pipeline) string {
 	files := []string{s.cfg.File, s.cfg.Server.Tokens}
 	for _, m := range s.cfg.Modules {
 		files = append(files, m.Path)
@@ -124,7 +128,7 @@ func (s *Server) stamp() string {
 			}
 		}
 	}
-	for _, pipelines := range s.loaded {
+	for _, pipelines := range loaded {
 		for _, p := range pipelines {
 			files = slices.AppendSeq(files, maps.Keys(p.Sources))
 		}

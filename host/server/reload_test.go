@@ -66,7 +66,7 @@ func (s *serving) ask(t *testing.T, token, method, path, body string) (int, map[
 	return status, v
 }
 
-// gate is a port whose calls wait until it is opened.
+// gate is an operation that waits until it is opened: one that reads, since it is repeated.
 type gate struct {
 	entered chan struct{}
 	open    chan struct{}
@@ -76,7 +76,7 @@ type gate struct {
 func newGate() *gate { return &gate{entered: make(chan struct{}, 100), open: make(chan struct{})} }
 
 func (g *gate) op() host.PortOp {
-	return host.PortOp{Name: "gate.enter", Func: func(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error) {
+	return host.PortOp{Name: "llm.complete", Func: func(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error) {
 		g.calls.Add(1)
 		g.entered <- struct{}{}
 		select {
@@ -111,8 +111,8 @@ func said(version string) string {
 metadata: {name: said}
 spec:
   nodes:
-    - {kind: service_call_node, metadata: {name: held}, spec: {service: gate, method: enter, when: "$input.held"}}
-    - {kind: data_node, metadata: {name: out}, dependencies: [held], spec: {output: {version: "` + version + `"}}}
+    - {kind: data_node, metadata: {name: out}, spec: {output: {version: "` + version + `"}}}
+    - {kind: service_call_node, metadata: {name: held}, dependencies: [out], spec: {service: llm, method: complete, input_mapping: {model: "'gate'"}, when: "$input.held"}}
 `
 }
 
@@ -135,7 +135,7 @@ func roles(who ...string) string {
 	for i, name := range who {
 		who[i] = `"user:` + name + `"`
 	}
-	return "roles: {all: {allow: [{action: \"*\", resource: \"*\"}]}}\nbindings: [{subjects: [" + strings.Join(who, ", ") + "], roles: [all]}]\n"
+	return "roles: {all: {allow: [{action: \"**\", resource: \"**\"}]}}\nbindings: [{subjects: [" + strings.Join(who, ", ") + "], roles: [all]}]\n"
 }
 
 func put(t *testing.T, dir, name, text string) {

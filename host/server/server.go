@@ -48,6 +48,7 @@ type Server struct {
 	hosts  map[string]*host.Host
 	closed sync.Once
 
+	opened    string // the stamp of what it was opened with; "" where nobody knows
 	reloading sync.Mutex
 	cfg       *host.Config                // as it was read last
 	loaded    map[string][]*host.Pipeline // by tenant
@@ -71,6 +72,7 @@ func Open(ctx context.Context, cfg *host.Config, o Options) (s *Server, err erro
 			s = nil
 		}
 	}()
+	before := s.stampOf(nil)
 	opts, err := s.access(ctx, cfg)
 	if err != nil {
 		return s, err
@@ -96,6 +98,9 @@ func Open(ctx context.Context, cfg *host.Config, o Options) (s *Server, err erro
 	}
 	opts.Version, opts.Durable, opts.Log = o.Version, true, s.log
 	s.api = httpapi.New(tenants, opts)
+	if s.stampOf(nil) == before { // else something has changed while it was read
+		s.opened = s.stamp()
+	}
 	return s, nil
 }
 

@@ -33,6 +33,7 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	bodyTimeout       = 30 * time.Second
 	idleTimeout       = 2 * time.Minute
+	answerTimeout     = 5 * time.Second // of what is under way when all runs have ended, or are left
 	maxWait           = 60 * time.Second
 )
 
@@ -178,8 +179,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	s.Drain(ending)
+	answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	late := server.Shutdown(answering) // who waited for a run is told how it stands
 	s.stop()
-	if server.Shutdown(ending) != nil {
+	if late != nil {
 		_ = server.Close()
 	}
 	if err == nil {
