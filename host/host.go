@@ -182,7 +182,9 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.recoverSuspended(); err != nil { // the log's lock makes the state folder this process's
 		return errors.Join(err, log.Close())
 	}
-	h.approvals = approvals.New(approvalsFile(stateOf(h.config)))
+	if h.approvals, err = h.openApprovals(ctx); err != nil {
+		return errors.Join(err, log.Close())
+	}
 	h.closers.add(func(context.Context) error { return h.approvals.Close() })
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.spending.Limits = kernel.Limits{Tokens: h.config.TenantLimits.Tokens, CostUSD: h.config.TenantLimits.CostUSD}

@@ -31,6 +31,7 @@ type Config struct {
 	Prices    []Price  // what models cost
 	Executor  ExecutorSpec
 
+	Approvals     PortSpec // sqlite or postgres; sqlite if there is no adapter
 	Audit         AuditSpec
 	Journal       JournalSpec
 	Libraries     LibrariesSpec
@@ -175,6 +176,9 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 			c.Audit.Salts = c.resolve(audit.Text("salts"))
 		}
 		audit.Rest()
+	}
+	if s := spec.Member("approvals"); s != nil {
+		c.Approvals = r.readBackend(s, "sqlite", "postgres")
 	}
 	if s := spec.Member("journal"); s != nil {
 		c.Journal = r.readJournal(s)

@@ -412,7 +412,7 @@ func groups() []group {
 		{functions: []string{"readConfig audit"}, paths: []string{"Config.spec.audit"}},
 		{functions: []string{"readLibraries s"}, paths: []string{"Config.spec.libraries"}},
 		{functions: []string{"readLibraries p"}, paths: []string{"Config.spec.libraries.process_registry", "Config.spec.libraries.pipeline_spawner", "Config.spec.libraries.scheduler"}},
-		{functions: []string{"readBackend s"}, paths: []string{"Config.spec.libraries.store", "Config.spec.libraries.database_tools"}},
+		{functions: []string{"readBackend s"}, paths: []string{"Config.spec.approvals", "Config.spec.libraries.store", "Config.spec.libraries.database_tools"}},
 		{functions: []string{"readJournal s"}, paths: []string{"Config.spec.journal"}},
 		{functions: []string{"Config.readLimits l"}, paths: []string{"Config.spec.tenant_limits", "Config.spec.run_limits"}},
 		{functions: []string{"readModule s", "isolation s", "readStatic s", "readCallLimits s"}, paths: []string{"Config.spec.modules.*"}},
