@@ -330,12 +330,18 @@ type continuation struct {
 	Expired    []engine.Wait               `json:"expired,omitempty"`
 	Kept       map[string]kernel.Value     `json:"kept,omitempty"`
 	KeptLabels map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
+	Masked     bool                        `json:"masked,omitempty"` // something that was kept is left out: governance masks it
 	Reads      map[string][]string         `json:"reads,omitempty"`
 }
 
 func resumed(run *kernel.RunContext, from *engine.Resumption) *continuation {
 	c := &continuation{Results: from.Results, Labels: from.Labels, Progress: from.Progress, Waits: from.Waits, Expired: from.Expired, Reads: run.Reads()}
 	c.Kept, c.KeptLabels = run.Kept.Snapshot()
+	for _, key := range run.Kept.Hidden() {
+		delete(c.Kept, key)
+		delete(c.KeptLabels, key)
+		c.Masked = true
+	}
 	return c
 }
 

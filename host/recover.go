@@ -430,6 +430,9 @@ func held(entries []*journal.Entry) error {
 // kept, as far as that is of nodes that do not work again.
 func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recovery) error {
 	if r.from != nil {
+		if r.from.Masked {
+			return keptNowhere("pipeline_memory", "")
+		}
 		if err := rc.Kept.Set(r.from.Kept, r.from.KeptLabels); err != nil {
 			return err
 		}
@@ -464,8 +467,7 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 			if door := p.plan.Door(); !call.Masked() {
 				door.Redo(ctx, again)
 			} else if door.ChangesOwn(again) {
-				return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: call.Lane}, Why: "what it had kept with " + call.Op + " is nowhere: the policy masks it",
-					Fix: "run the pipeline anew; let the policy mask no arguments of " + call.Op + " where runs are to survive their host"}
+				return keptNowhere(call.Op, call.Lane)
 			}
 		case call.Kind == journal.Reply:
 			for _, c := range call.Charges {
@@ -474,4 +476,10 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 		}
 	}
 	return nil
+}
+
+// keptNowhere is the error of a run that goes on without what it had kept.
+func keptNowhere(op, node string) error {
+	return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: node}, Why: "what it had kept with " + op + " is nowhere: the policy masks it",
+		Fix: "run the pipeline anew; let the policy mask no arguments of " + op + " where runs are to survive their host"}
 }
