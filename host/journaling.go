@@ -289,7 +289,7 @@ func (p *Pipeline) head(ctx context.Context, j *journals, run *kernel.RunContext
 	head := &journal.Head{
 		Format: journal.Version, Run: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Principal: run.Principal, Pipeline: run.PipelineName, Version: p.Version, File: p.File, Environment: p.env,
 		Source: map[string]string{}, Modules: map[string]string{}, Policy: h.governing.port.Revision(), Config: h.config.Digest, Host: hostName(),
-		Labels: run.Labels, InputLabels: run.InputLabels, Caps: run.Caps, Origin: run.Origin, Fresh: run.Fresh, Input: input,
+		Labels: run.Labels, InputLabels: run.InputLabels, Caps: run.Caps, Origin: run.Origin, Fresh: run.Fresh, Trace: run.Trace, Input: input,
 	}
 	for file, source := range p.Sources {
 		head.Source[file] = source.Digest

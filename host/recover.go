@@ -371,6 +371,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 	defer r.pipeline.Close(ctx)
 	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels, Fresh: r.head.Fresh, Durable: true})
 	rc.RunID, rc.ParentRunID, rc.Caps, rc.Origin, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.Caps, r.head.Origin, r.head.InputLabels, r.began.Time
+	rc.Trace = r.head.Trace
 	if err := errors.Join(held(r.entries), h.recallState(ctx, rc, r)); err != nil { // it stays as it is
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}

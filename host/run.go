@@ -114,9 +114,17 @@ func (h *Host) price(model string) (kernel.Price, bool) {
 	return prices.Of(model)
 }
 
-// run runs or resumes, on record, and keeps what a suspended run goes on with.
+// run runs or resumes in a span of its own.
 func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
 	run.PipelineVersion = p.Version
+	ctx, span := p.host.tracer.Run(ctx, run)
+	result := p.onRecord(ctx, run, input, from, opts)
+	span.EndRun(string(result.Status), result.Usage, result.Err)
+	return result
+}
+
+// onRecord runs or resumes, on record, and keeps what a suspended run goes on with.
+func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
 	action := actionRun
 	if from != nil {
 		action = actionResume

@@ -30,6 +30,7 @@ type suspended struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	Caps      kernel.CapSet     `json:"caps"`
 	Origin    kernel.Origin     `json:"origin,omitzero"`
+	Trace     string            `json:"trace,omitempty"` // of the run's first span
 	Input     json.RawMessage   `json:"input"`
 	Results   json.RawMessage   `json:"results"`
 	Waits     []engine.Wait     `json:"waits"`
@@ -47,7 +48,7 @@ type suspended struct {
 
 // suspendedVersion is that of the files that are written. Those before are read, too: version 1 has
 // neither labels nor progress, version 2 labels of an agent's turns that nobody reads, version 3 no durable runs, version 4 none that
-// others have started, version 5 nothing of what is masked.
+// others have started, version 5 neither traces nor what of what is kept is masked.
 const suspendedVersion = 6
 
 func (s *suspended) decode(text []byte) error {
@@ -94,7 +95,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 	}
 	s := suspended{
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
-		Labels: run.Labels, Caps: run.Caps, Origin: run.Origin, Waits: result.Waits, Since: time.Now().UTC(),
+		Labels: run.Labels, Caps: run.Caps, Origin: run.Origin, Trace: run.Trace, Waits: result.Waits, Since: time.Now().UTC(),
 		InputLabels: run.InputLabels, NodeLabels: result.Labels, Progress: result.Progress, Reads: run.Reads(),
 		Durable: run.Durable,
 	}
@@ -311,7 +312,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	}
 	rc.Kept.Hide(s.KeptHidden...)
 	rc.Recall(s.Reads) // a node that is told again what it has read does not read it again
-	rc.RunID, rc.ParentRunID, rc.Caps, rc.Origin = s.RunID, s.ParentID, s.Caps, s.Origin
+	rc.RunID, rc.ParentRunID, rc.Caps, rc.Origin, rc.Trace = s.RunID, s.ParentID, s.Caps, s.Origin, s.Trace
 	result := p.run(ctx, rc, input, from, opts)
 	return result, h.release(run)
 }

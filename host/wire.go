@@ -95,6 +95,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	}
 	h.governance = authorizer
 	h.door = ports.NewDoor(authorizer, h.audit)
+	h.door.TraceWith(h.tracer)
 	if h.opts.recorded {
 		return h.openRecorded()
 	}

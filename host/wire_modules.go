@@ -93,7 +93,7 @@ func (p *modulePort) operations(o opening, c *moduleConfig) ([]ports.Op, error) 
 		return ports.OnBehalf(o.keepMemory(guestmemory.New(p.forCaller), &memoryConfig{Options: c.Options})), nil
 	case p.port == "llm":
 		p.has(guestllm.Operations())
-		return ports.OnBehalf(llm.New(guestllm.New(p.name, p.forCaller)).Ops()), nil
+		return ports.OnBehalf(llm.New(guestllm.New(p.name, p.forCaller)).TraceWith(o.host.tracer).Ops()), nil
 	case adapters()[p.port] != nil || slices.Contains(builtInPorts, p.port):
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "port " + p.port + " cannot be a module", Why: "modules implement memory, llm and ports of names of their own", Fix: "use another adapter, or a hook around the port ('hexdag new porthook')"}
 	}

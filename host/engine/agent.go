@@ -221,7 +221,9 @@ func (t toolbox) Call(ctx context.Context, name string, args map[string]any) (ke
 		}
 		return turn.Value, nil
 	}
+	ctx, span := t.w.g.r.engine.tracer.Tool(ctx, name, args)
 	v, err := t.call(ctx, name, args)
+	span.EndTool(v, t.w.flow.Labels(), err)
 	if kernel.CodeOf(err) == kernel.CodeApproval {
 		return nil, &agent.Stop{Err: err}
 	}

@@ -30,6 +30,7 @@ type Config struct {
 	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
 	Executor  ExecutorSpec
+	Telemetry *TelemetrySpec // nil makes no spans
 
 	Approvals     PortSpec // sqlite or postgres; sqlite if there is no adapter
 	Audit         AuditSpec
@@ -188,6 +189,7 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	}
 	c.readLimits(spec)
 	c.Executor = r.readExecutor(spec.Member("executor"))
+	c.Telemetry = r.readTelemetry(spec.Member("telemetry"))
 	c.Ports = r.readPorts(spec.Get("ports"))
 	c.Labels = r.readRunLabels(spec.Member("labels"))
 	c.Env, c.Endpoints = spec.Texts("env"), spec.Texts("endpoints")

@@ -179,6 +179,12 @@ func configDocument() object {
 				"scheduler":        closed("Bounds of schedules.", object{"max_tasks": positive("That a tenant has; 10000 if it is left out."), "concurrency": positive("Runs of schedules at once; 64 if it is left out.")}),
 				"database_tools":   closed("A database that agents and pipelines may query with SQL, read-only.", object{"adapter": choice("What it is.", "sqlite", "postgres"), "config": open("As of the database port.", object{})}),
 			}),
+			"telemetry": closed("Where spans go, by OTLP, and what they tell; none are made if it is left out, unless the environment says so. What is left out in it the variables OTEL_* say.", object{
+				"endpoint": text("URL of the collector."), "protocol": choice("How it is sent; http/protobuf if nobody says.", "http/protobuf", "http/json", "grpc"), "headers": mapping("Headers of what is sent.", text("A text, such as Bearer ${COLLECTOR_API_KEY}.")),
+				"sample": bound("The share of the traces that begin here, from 0 to 1."), "service": text("service.name; hexdag if nobody says."), "attributes": mapping("Of whoever sends.", text("A text.")),
+				"content":   flag("Spans tell what models and tools were told, and what they answered, but what is secret."),
+				"propagate": texts("Patterns of the hosts that requests of the http port tell the trace, as traceparent."),
+			}),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened."), "tokens": bound("Tokens of models since then."), "cost_usd": bound("US dollars that models have cost since then.")}),
 			"run_limits": closed("What the modules of one run take together.", object{
 				"deadline": seconds("Of the run."), "fuel": positive("Instructions."), "host_calls": positive("Calls of the host."), "log_lines": positive("Lines that modules log."), "bytes_in": positive("What the host gives to modules."), "bytes_out": positive("What they give the host."),

@@ -192,6 +192,8 @@ func TestRefused(t *testing.T) {
 		"a process without a file":  "kind: System\nmetadata: {name: t}\nspec: {processes: [{name: a}]}\n",
 		"a hook without a module":   "kind: Config\nspec: {hooks: [{nodes: [a]}]}\n",
 		"a module without a path":   "kind: Config\nspec: {modules: {m: {}}}\n",
+		"an unknown protocol":       "kind: Config\nspec: {telemetry: {protocol: zipkin}}\n",
+		"a sample below nothing":    "kind: Config\nspec: {telemetry: {sample: -1}}\n",
 		"an unknown isolation":      "kind: Config\nspec: {modules: {m: {path: m.wasm, isolation: none}}}\n",
 	} {
 		if err := validate(t, s, text); err == nil {
@@ -413,6 +415,7 @@ func groups() []group {
 		{functions: []string{"readLibraries s"}, paths: []string{"Config.spec.libraries"}},
 		{functions: []string{"readLibraries p"}, paths: []string{"Config.spec.libraries.process_registry", "Config.spec.libraries.pipeline_spawner", "Config.spec.libraries.scheduler"}},
 		{functions: []string{"readBackend s"}, paths: []string{"Config.spec.approvals", "Config.spec.libraries.store", "Config.spec.libraries.database_tools"}},
+		{functions: []string{"readTelemetry s"}, paths: []string{"Config.spec.telemetry"}},
 		{functions: []string{"readJournal s"}, paths: []string{"Config.spec.journal"}},
 		{functions: []string{"Config.readLimits l"}, paths: []string{"Config.spec.tenant_limits", "Config.spec.run_limits"}},
 		{functions: []string{"readModule s", "isolation s", "readStatic s", "readCallLimits s"}, paths: []string{"Config.spec.modules.*"}},
