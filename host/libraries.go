@@ -10,6 +10,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/centralagent"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
 	"github.com/hexdag/hexdag/host/lib/scheduler"
@@ -31,6 +32,7 @@ type libraries struct {
 	spawner  *pipelinespawner.Spawner
 	schedule *scheduler.Scheduler
 	spawned  *spawnable
+	agents   *centralagent.Library
 }
 
 // openLibraries offers the libraries' operations.
@@ -52,8 +54,9 @@ func (h *Host) openLibraries() error {
 			return pipelinespawner.ID(h.tenant(), "schedule\x00"+task+"\x00"+at.UTC().Format(time.RFC3339Nano))
 		},
 	})
+	l.agents = h.newCentralAgents()
 	tools, err := h.openDatabaseTools()
-	return errors.Join(err, h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
+	return errors.Join(err, h.door.Register(l.agents.Ops()...), h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
 }
 
 // leadSchedules does something while this process is the one of the tenant's that serves schedules.
@@ -159,6 +162,7 @@ func (l *libraries) close(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(ctx, draining)
 	defer cancel()
+	l.agents.Close()
 	err := errors.Join(l.spawner.Close(within), l.spawned.close(context.WithoutCancel(ctx)))
 	if unkept := l.registry.Close(context.WithoutCancel(ctx)); unkept != nil { // no run fails for it
 		l.log.Error("what became of runs is not registered", "error", unkept.Error())
@@ -198,6 +202,7 @@ func (l *libraries) ended(run *kernel.RunContext, r *Result) {
 	p.SetOutput(outputOf(r), joinedNodes(r).Join(run.InputLabels))
 	l.registry.Put(run.Tenant, p)
 	l.spawner.Ended(run.RunID, r.Status == engine.Cancelled)
+	l.agents.Ended(run.RunID)
 }
 
 // Processes are what is known of the runs of a configuration's tenant, whether or not its host runs.

@@ -161,8 +161,8 @@ func (s *Spawner) Start(ctx context.Context, parent *kernel.RunContext, spawn *S
 // start starts all of several runs, or none where a bound is reached.
 func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns []*Spawn, wait bool) ([]string, error) {
 	lineage := append(slices.Clip(parent.Origin.Lineage), parent.PipelineName)
-	if len(lineage) > s.opts.MaxDepth {
-		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "runs start each other too deeply", Why: fmt.Sprintf("%s led to this one, and max_depth is %d", strings.Join(quoted(lineage), " > "), s.opts.MaxDepth), Fix: "end the circle, or have the operator raise libraries.pipeline_spawner.max_depth"}
+	if err := s.Deep(lineage); err != nil {
+		return nil, err
 	}
 	prepared, err := s.runner.Prepare(ctx, spawns[0].Pipeline) // they are all of one
 	if err != nil {
@@ -188,6 +188,14 @@ func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns [
 		}
 	}
 	return ids, nil
+}
+
+// Deep returns the error of a run that so many pipelines have led to, if those are too many.
+func (s *Spawner) Deep(lineage []string) error {
+	if len(lineage) <= s.opts.MaxDepth {
+		return nil
+	}
+	return &kernel.Error{Code: kernel.CodeLimit, What: "runs start each other too deeply", Why: fmt.Sprintf("%s led to this one, and max_depth is %d", strings.Join(quoted(lineage), " > "), s.opts.MaxDepth), Fix: "end the circle, or have the operator raise libraries.pipeline_spawner.max_depth"}
 }
 
 func quoted(names []string) []string {
