@@ -38,7 +38,8 @@ func (h *Host) newCentralAgents() *centralagent.Library {
 		Pipelines: l.spawned, Spawner: l.spawner, Registry: l.registry, Auditor: h.audit, Store: h.dataStore,
 		Events: h.runEvents, Announce: h.announceGoal, NewID: newRunID,
 		Revive: func(ctx context.Context, run string) error {
-			_, err := h.RecoverRun(ctx, run, RunOptions{})
+			defer l.leaving.began()()
+			_, err := h.RecoverRun(ctx, run, RunOptions{left: l.leaving.left})
 			return err
 		},
 	}

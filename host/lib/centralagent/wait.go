@@ -73,14 +73,15 @@ func (l *Library) look(ctx context.Context, tenant, id string) (*ending, error) 
 		return nil, err
 	}
 	e := &ending{run: id, pipeline: p.Pipeline, status: p.Status}
-	switch p.Status {
-	case processregistry.Running:
-		return e, nil
-	case processregistry.Lost:
-		if l.revived.goesOn(id) {
-			e.status = processregistry.Running
-			return e, nil
+	switch {
+	case p.Status == processregistry.Running:
+		if !l.opts.Registry.Here(p) { // its host may have died just now: the journal knows before the registry does
+			l.revived.goesOn(id)
 		}
+		return e, nil
+	case p.Status == processregistry.Lost && l.revived.goesOn(id):
+		e.status = processregistry.Running
+		return e, nil
 	}
 	o, err := l.opts.Spawner.Await(ctx, tenant, id)
 	if err != nil {

@@ -13,7 +13,7 @@
 // # Whose the children are
 //
 // A child that nobody waits for goes on when its parent has completed. It ends where its parent is cancelled, and with the host: Close
-// waits for those that are under way and then cancels them. A child whose host dies is lost, unless it is durable.
+// waits for those that are under way and then cancels them, but for those that Leave leaves to others. A child whose host dies is lost, unless it is durable.
 package pipelinespawner
 
 import (
@@ -87,6 +87,9 @@ type Options struct {
 	MaxRuns    int64 // that a run and those that come of it start; 1000
 	MaxRunning int   // at once in this process; 64
 	MaxMany    int   // of one spawn_many; 100
+	// Leave, if set, has the runs that others can go on with stop where they are, and waits until they have. Close calls it when the time is
+	// up, before it cancels the rest.
+	Leave func()
 }
 
 func (o Options) orDefault() Options {
@@ -409,6 +412,9 @@ func (s *Spawner) Close(ctx context.Context) error {
 	select {
 	case <-ended:
 	case <-ctx.Done():
+		if s.opts.Leave != nil {
+			s.opts.Leave()
+		}
 	}
 	s.cancel()
 	<-ended
