@@ -375,5 +375,8 @@ func (h *Host) Modules() []*extension.Module { return h.modules }
 
 // Close ends what New opened. No run may be under way.
 func (h *Host) Close(ctx context.Context) error {
-	return errors.Join(h.libraries.close(ctx), h.journals.close(ctx), h.closers.close(ctx))
+	err := h.libraries.close(ctx)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), draining) // what runs did is written, also where the time to end them is up
+	defer cancel()
+	return errors.Join(err, h.journals.close(within), h.closers.close(ctx))
 }

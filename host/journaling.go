@@ -126,6 +126,7 @@ type recording struct {
 	free  func() // lets others of this process work on the run; nil where whoever recovers it does
 	tells bool   // others of the end, which they will know after this process, too
 	stop  func()
+	left  <-chan struct{} // once it is closed the run stops where it is
 }
 
 // start has a run stop where its journal can no longer be written.
@@ -137,6 +138,9 @@ func (r *recording) start(ctx context.Context) context.Context {
 		select {
 		case <-r.w.Lost():
 			cancel(r.w.Err())
+		case <-r.left: // what comes of being stopped is no part of what it did
+			_ = r.w.Close(context.WithoutCancel(ctx), driver.Running) // it is as good as lost
+			cancel(errLeft)
 		case <-done:
 		}
 	})
@@ -146,6 +150,22 @@ func (r *recording) start(ctx context.Context) context.Context {
 		cancel(nil)
 	}
 	return ctx
+}
+
+// errLeft is why a run stops that another host is to go on with.
+var errLeft = &kernel.Error{Code: kernel.CodeCanceled, What: "the host stops", Why: "the run goes on where it stopped, on the next"}
+
+// isLeft reports whether the run stops where it is.
+func (r *recording) isLeft() bool {
+	if r == nil {
+		return false
+	}
+	select {
+	case <-r.left:
+		return true
+	default:
+		return false
+	}
 }
 
 // over writes how the run ended, of which others are told next. What is not durable has not ended.
@@ -225,7 +245,7 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 		defer free()
 		return ctx, nil, errors.Join(err, w.Close(context.WithoutCancel(ctx), driver.Status(engine.Cancelled)))
 	}
-	r := &recording{w: w, free: free, tells: h.remembered()}
+	r := &recording{w: w, free: free, tells: h.remembered(), left: opts.left}
 	run.Journal = journal.Record(run, w).Named(partName(run.RunID, began))
 	return r.start(ctx), r, nil
 }
@@ -240,7 +260,11 @@ func partName(run string, began uint64) string {
 
 // begin makes the journal of a run, or goes on with that of one that was suspended.
 func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool) (*journal.RunWriter, error) {
-	of := &driver.Run{ID: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
+	parent := run.ParentRunID
+	if run.Detached { // nobody begins it anew
+		parent = ""
+	}
+	of := &driver.Run{ID: run.RunID, Parent: parent, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
 	if again {
 		if head, err := j.store.Get(ctx, run.Tenant, run.RunID); err == nil && head.Status == driver.Running {
 			return nil, &kernel.Error{Code: kernel.CodeFenced, What: "the run goes on already", Where: kernel.Where{Run: run.RunID}, Why: "host " + kernel.Quote(head.Owner) + " works on it, or has died", Fix: "wait until it waits again; if its host has died: hexdag resume --crashed " + run.RunID}

@@ -59,7 +59,8 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 			return kernel.ContextError(ctx)
 		}
 		one, err := h.recoverRun(ctx, j, r.ID, opts)
-		if kernel.CodeOf(err) == kernel.CodeFenced { // another host was faster
+		var over *driver.Over
+		if kernel.CodeOf(err) == kernel.CodeFenced || errors.As(err, &over) { // another host was faster, or a run that waits for this one
 			continue
 		}
 		if err != nil {
@@ -380,7 +381,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
-	opts.recovered = &recording{w: r.w, tells: h.remembered()}
+	opts.recovered = &recording{w: r.w, tells: h.remembered(), left: opts.left}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
 		from = &engine.Resumption{}

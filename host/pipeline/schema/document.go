@@ -92,7 +92,7 @@ func hook() object {
 }
 
 func service() object {
-	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory, entity_state, process_registry, pipeline_spawner, scheduler or database_tools, which the host has."), "config": anything("Has no effect.")})
+	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory, entity_state, process_registry, pipeline_spawner, scheduler, central_agent or database_tools, which the host has."), "config": anything("Has no effect.")})
 }
 
 func machine() object {
@@ -177,7 +177,14 @@ func configDocument() object {
 				"process_registry": closed("Which runs are known.", object{"keep": seconds("For how long those that have ended are; 720h if it is left out."), "max_runs": positive("How many of those; 100000 if it is left out.")}),
 				"pipeline_spawner": closed("Bounds of the runs that runs start.", object{"max_depth": positive("Of runs that start each other; 8 if it is left out."), "max_runs": positive("That a run and all that comes of it start; 1000 if it is left out."), "max_running": positive("At once; 64 if it is left out.")}),
 				"scheduler":        closed("Bounds of schedules.", object{"max_tasks": positive("That a tenant has; 10000 if it is left out."), "concurrency": positive("Runs of schedules at once; 64 if it is left out.")}),
-				"database_tools":   closed("A database that agents and pipelines may query with SQL, read-only.", object{"adapter": choice("What it is.", "sqlite", "postgres"), "config": open("As of the database port.", object{})}),
+				"central_agent": closed("What central agents may do.", object{
+					"pipelines": mapping("The pipelines that they may start, by their names or patterns of them, of which the first that matches counts; nothing else.", closed("A pipeline.", object{
+						"untrusted": choice("What becomes of a start that untrusted values have led to: approve, if it is left out.", "approve", "allow", "deny"), "trusted": flag("What it answers is not made untrusted."),
+					})),
+					"max_starts": positive("Runs that one goal starts; 50 if it is left out."), "max_retries": bound("How often a pipeline that has failed may be started again for a goal; 2 if it is left out."),
+					"max_goals": positive("Goals of a tenant that are not over; 1000 if it is left out."), "concurrency": positive("Goals that one host works on at once; 16 if it is left out."),
+				}),
+				"database_tools": closed("A database that agents and pipelines may query with SQL, read-only.", object{"adapter": choice("What it is.", "sqlite", "postgres"), "config": open("As of the database port.", object{})}),
 			}),
 			"telemetry": closed("Where spans go, by OTLP, and what they tell; none are made if it is left out, unless the environment says so. What is left out in it the variables OTEL_* say.", object{
 				"endpoint": text("URL of the collector."), "protocol": choice("How it is sent; http/protobuf if nobody says.", "http/protobuf", "http/json", "grpc"), "headers": mapping("Headers of what is sent.", text("A text, such as Bearer ${COLLECTOR_API_KEY}.")),
