@@ -418,7 +418,6 @@ func groups() []group {
 		{functions: []string{"readTelemetry s"}, paths: []string{"Config.spec.telemetry"}},
 		{functions: []string{"readCentralAgents s"}, paths: []string{"Config.spec.libraries.central_agent"}},
 		{functions: []string{"readCentralAgents one"}, more: []string{"untrusted"}, paths: []string{"Config.spec.libraries.central_agent.pipelines.*"}},
-		{functions: []string{"readBackend s"}, paths: []string{"Config.spec.libraries.store", "Config.spec.libraries.database_tools"}},
 		{functions: []string{"readJournal s"}, paths: []string{"Config.spec.journal"}},
 		{functions: []string{"Config.readLimits l"}, paths: []string{"Config.spec.tenant_limits", "Config.spec.run_limits"}},
 		{functions: []string{"readModule s", "isolation s", "readStatic s", "readCallLimits s"}, paths: []string{"Config.spec.modules.*"}},
