@@ -91,7 +91,7 @@ func (h *Host) head(ctx context.Context, p *Pipeline, run *kernel.RunContext, in
 	}
 	head := &executor.Head{
 		RunID: run.RunID, ParentRunID: run.ParentRunID, Pipeline: p.Name, Process: p.process, Version: p.Version, Environment: p.env, Tenant: run.Tenant, Principal: run.Principal,
-		Labels: run.Labels, InputLabels: run.InputLabels, Caps: run.Caps, Origin: run.Origin, Started: run.Started.UTC(), Fresh: run.Fresh, Durable: run.Durable, Observed: run.Observer != nil, Input: text,
+		Labels: run.Labels, InputLabels: run.InputLabels, Caps: run.Caps, Origin: run.Origin, Started: run.Started.UTC(), Trace: run.Trace, Fresh: run.Fresh, Durable: run.Durable, Observed: run.Observer != nil, Input: text,
 	}
 	if len(p.Sources) == 0 {
 		return nil, &kernel.Error{Code: kernel.CodePipeline, What: "the pipeline was not read from files", Where: kernel.Where{File: p.File}, Why: "workers read it anew, from the files that it was read from", Fix: "load it from a file"}

@@ -37,6 +37,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/resultcache"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Config is what an operator decides; see README, Configuration.
@@ -75,6 +76,8 @@ type Options struct {
 	// Durable keeps a journal of every run, those of triggers among them: an event that is delivered again because the host died
 	// does not start a second one.
 	Durable bool
+	// TracerProvider makes the spans of runs, in place of the configuration's telemetry. Whoever brings it ends it.
+	TracerProvider TracerProvider
 	// Version names the program's own code: Functions, hooks, Ports and Memory. Answers of nodes
 	// that it takes part in are kept (cache) for this process alone where it is "".
 	Version string
@@ -129,6 +132,7 @@ type Host struct {
 	governing  *governing
 	fuel       *kernel.Budget  // of the tenant; nil has no limit
 	spending   kernel.Spending // of the tenant
+	tracer     *tracing.Tracer // nil makes no spans
 	memory     *memory.Memory  // the operator's
 	locks      *Locks
 	artifacts  *artifacts.Store // the operator's; nil where the embedding program brings the port
@@ -179,10 +183,15 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	h.audit = log
+	if err := h.openTelemetry(ctx); err != nil {
+		return errors.Join(err, log.Close())
+	}
 	if err := h.recoverSuspended(); err != nil { // the log's lock makes the state folder this process's
 		return errors.Join(err, log.Close())
 	}
-	h.approvals = approvals.New(approvalsFile(stateOf(h.config)))
+	if h.approvals, err = h.openApprovals(ctx); err != nil {
+		return errors.Join(err, log.Close())
+	}
 	h.closers.add(func(context.Context) error { return h.approvals.Close() })
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.spending.Limits = kernel.Limits{Tokens: h.config.TenantLimits.Tokens, CostUSD: h.config.TenantLimits.CostUSD}
@@ -211,7 +220,7 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	for _, hook := range append(recordedPortHooks(opts.PortHooks), portHooks...) {
 		h.door.Hook(hook)
 	}
-	h.engine = engine.New(engine.Options{Door: h.door, Modules: h.byName, Servers: h.toolServers, Functions: recordedFunctions(opts.Functions), Relabel: h.config.Labels.Of, Results: h.results(), Hooks: append(recordedNodeHooks(opts.NodeHooks), nodeHooks...)})
+	h.engine = engine.New(engine.Options{Tracer: h.tracer, Door: h.door, Modules: h.byName, Servers: h.toolServers, Functions: recordedFunctions(opts.Functions), Relabel: h.config.Labels.Of, Results: h.results(), Hooks: append(recordedNodeHooks(opts.NodeHooks), nodeHooks...)})
 	return h.openExecutor()
 }
 
@@ -282,7 +291,7 @@ func (h *Host) loadModules(ctx context.Context) error {
 func (h *Host) loadModule(ctx context.Context, spec pipeline.ModuleSpec, door *ports.Door) (*extension.Module, error) {
 	m, err := extension.Load(ctx, h.runtime, door, h.log, extension.Spec{
 		Name: spec.Name, Path: spec.Path, Digest: spec.Digest, Config: spec.Config, Grants: spec.Grants, Labels: extension.Labels(spec.Labels), Limits: spec.Limits, Static: spec.Static, Isolation: spec.Isolation, Dialect: spec.Dialect,
-		Trace: h.record(spec.Name),
+		Trace: h.record(spec.Name), Tracer: h.tracer,
 	})
 	if err != nil {
 		refused := h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "module", Principal: h.principal(), Tenant: h.tenant(), Action: "module.load", Resource: spec.Name, Effect: kernel.Forbid, Result: string(kernel.CodeOf(err)), Detail: err.Error()})
@@ -366,5 +375,8 @@ func (h *Host) Modules() []*extension.Module { return h.modules }
 
 // Close ends what New opened. No run may be under way.
 func (h *Host) Close(ctx context.Context) error {
-	return errors.Join(h.libraries.close(ctx), h.journals.close(ctx), h.closers.close(ctx))
+	err := h.libraries.close(ctx)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), draining) // what runs did is written, also where the time to end them is up
+	defer cancel()
+	return errors.Join(err, h.journals.close(within), h.closers.close(ctx))
 }

@@ -161,6 +161,7 @@ type recording struct {
 	free  func() // lets others of this process work on the run; nil where whoever recovers it does
 	tells bool   // others of the end, which they will know after this process, too
 	stop  func()
+	left  <-chan struct{} // once it is closed the run stops where it is
 }
 
 // start has a run stop where its journal can no longer be written.
@@ -173,6 +174,9 @@ func (r *recording) start(ctx context.Context, j *journals) context.Context {
 		select {
 		case <-r.w.Lost():
 			cancel(r.w.Err())
+		case <-r.left: // what comes of being stopped is no part of what it did
+			_ = r.w.Close(context.WithoutCancel(ctx), driver.Running) // it is as good as lost
+			cancel(errLeft)
 		case <-done:
 		}
 	})
@@ -183,6 +187,22 @@ func (r *recording) start(ctx context.Context, j *journals) context.Context {
 		cancel(nil)
 	}
 	return ctx
+}
+
+// errLeft is why a run stops that another host is to go on with.
+var errLeft = &kernel.Error{Code: kernel.CodeCanceled, What: "the host stops", Why: "the run goes on where it stopped, on the next"}
+
+// isLeft reports whether the run stops where it is.
+func (r *recording) isLeft() bool {
+	if r == nil {
+		return false
+	}
+	select {
+	case <-r.left:
+		return true
+	default:
+		return false
+	}
 }
 
 // over writes how the run ended, of which others are told next. What is not durable has not ended.
@@ -262,7 +282,7 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 		defer free()
 		return ctx, nil, errors.Join(err, w.Close(context.WithoutCancel(ctx), driver.Status(engine.Cancelled)))
 	}
-	r := &recording{id: run.RunID, w: w, free: free, tells: h.remembered()}
+	r := &recording{id: run.RunID, w: w, free: free, tells: h.remembered(), left: opts.left}
 	run.Journal = journal.Record(run, w).Named(partName(run.RunID, began))
 	return r.start(ctx, j), r, nil
 }
@@ -277,7 +297,11 @@ func partName(run string, began uint64) string {
 
 // begin makes the journal of a run, or goes on with that of one that was suspended.
 func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool) (*journal.RunWriter, error) {
-	of := &driver.Run{ID: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
+	parent := run.ParentRunID
+	if run.Detached { // nobody begins it anew
+		parent = ""
+	}
+	of := &driver.Run{ID: run.RunID, Parent: parent, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
 	if again {
 		if head, err := j.store.Get(ctx, run.Tenant, run.RunID); err == nil && head.Status == driver.Running {
 			return nil, &kernel.Error{Code: kernel.CodeFenced, What: "the run goes on already", Where: kernel.Where{Run: run.RunID}, Why: "host " + kernel.Quote(head.Owner) + " works on it, or has died", Fix: "wait until it waits again; if its host has died: hexdag resume --crashed " + run.RunID}
@@ -359,7 +383,7 @@ func (p *Pipeline) head(ctx context.Context, j *journals, run *kernel.RunContext
 	head := &journal.Head{
 		Format: journal.Version, Run: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Principal: run.Principal, Pipeline: run.PipelineName, Version: p.Version, File: p.File, Environment: p.env,
 		Source: map[string]string{}, Modules: map[string]string{}, Policy: h.governing.port.Revision(), Config: h.config.Digest, Host: hostName(),
-		Labels: run.Labels, InputLabels: run.InputLabels, Caps: run.Caps, Origin: run.Origin, Fresh: run.Fresh, Input: input,
+		Labels: run.Labels, InputLabels: run.InputLabels, Caps: run.Caps, Origin: run.Origin, Fresh: run.Fresh, Trace: run.Trace, Input: input,
 	}
 	for file, source := range p.Sources {
 		head.Source[file] = source.Digest
@@ -400,12 +424,18 @@ type continuation struct {
 	Expired    []engine.Wait               `json:"expired,omitempty"`
 	Kept       map[string]kernel.Value     `json:"kept,omitempty"`
 	KeptLabels map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
+	Masked     bool                        `json:"masked,omitempty"` // something that was kept is left out: governance masks it
 	Reads      map[string][]string         `json:"reads,omitempty"`
 }
 
 func resumed(run *kernel.RunContext, from *engine.Resumption) *continuation {
 	c := &continuation{Results: from.Results, Labels: from.Labels, Progress: from.Progress, Waits: from.Waits, Expired: from.Expired, Reads: run.Reads()}
 	c.Kept, c.KeptLabels = run.Kept.Snapshot()
+	for _, key := range run.Kept.Hidden() {
+		delete(c.Kept, key)
+		delete(c.KeptLabels, key)
+		c.Masked = true
+	}
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Observer returns what hands events to the module that calls eventbus.subscribe: on
@@ -45,7 +46,7 @@ func deliverTo(ctx context.Context, m *extension.Module, run *kernel.RunContext,
 		return eventbus.Term(err)
 	}
 	run.InputLabels = run.InputLabels.Join(kernel.LabelsOfEvent(d.Event.Labels, d.Event.Topic))
-	ctx = kernel.WithFlow(kernel.WithRun(ctx, run), kernel.NewFlow(run.InputLabels))
+	ctx = kernel.WithFlow(kernel.WithRun(tracing.After(ctx, d.Event.Trace), run), kernel.NewFlow(run.InputLabels))
 	m.BeginRun(run)
 	defer m.EndRun(context.WithoutCancel(ctx), run.RunID)
 	defer release(ctx, run)

@@ -59,7 +59,8 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 			return kernel.ContextError(ctx)
 		}
 		one, err := h.recoverRun(ctx, j, r.ID, opts)
-		if kernel.CodeOf(err) == kernel.CodeFenced { // another host was faster
+		var over *driver.Over
+		if kernel.CodeOf(err) == kernel.CodeFenced || errors.As(err, &over) { // another host was faster, or a run that waits for this one
 			continue
 		}
 		if err != nil {
@@ -358,6 +359,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 	defer r.pipeline.Close(ctx)
 	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels, Fresh: r.head.Fresh, Durable: true})
 	rc.RunID, rc.ParentRunID, rc.Caps, rc.Origin, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.Caps, r.head.Origin, r.head.InputLabels, r.began.Time
+	rc.Trace = r.head.Trace
 	if err := errors.Join(held(r.entries), h.recallState(ctx, rc, r)); err != nil { // it stays as it is
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
@@ -366,7 +368,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
-	opts.recovered = &recording{id: rc.RunID, w: r.w, tells: h.remembered()}
+	opts.recovered = &recording{id: rc.RunID, w: r.w, tells: h.remembered(), left: opts.left}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
 		from = &engine.Resumption{}
@@ -417,6 +419,9 @@ func held(entries []*journal.Entry) error {
 // kept, as far as that is of nodes that do not work again.
 func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recovery) error {
 	if r.from != nil {
+		if r.from.Masked {
+			return keptNowhere("pipeline_memory", "")
+		}
 		if err := rc.Kept.Set(r.from.Kept, r.from.KeptLabels); err != nil {
 			return err
 		}
@@ -451,8 +456,7 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 			if door := p.plan.Door(); !call.Masked() {
 				door.Redo(ctx, again)
 			} else if door.ChangesOwn(again) {
-				return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: call.Lane}, Why: "what it had kept with " + call.Op + " is nowhere: the policy masks it",
-					Fix: "run the pipeline anew; let the policy mask no arguments of " + call.Op + " where runs are to survive their host"}
+				return keptNowhere(call.Op, call.Lane)
 			}
 		case call.Kind == journal.Reply:
 			for _, c := range call.Charges {
@@ -461,4 +465,10 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 		}
 	}
 	return nil
+}
+
+// keptNowhere is the error of a run that goes on without what it had kept.
+func keptNowhere(op, node string) error {
+	return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: node}, Why: "what it had kept with " + op + " is nowhere: the policy masks it",
+		Fix: "run the pipeline anew; let the policy mask no arguments of " + op + " where runs are to survive their host"}
 }

@@ -44,6 +44,8 @@ type RunOptions struct {
 	Fresh     bool
 	recovered *recording // of a run that goes on after its host has died
 	spawned   *pipelinespawner.Request
+	goal      *Goal           // that the run is for
+	left      <-chan struct{} // a durable run stops where it is once this is closed: another host goes on with it
 	// Durable keeps a journal of the run: if its host dies, Recover has it finish, and Replay can do it again.
 	Durable bool
 	// RunID is the run's id; "" gives it one. A durable run of which there is a journal is not begun again: CodeRunExists.
@@ -89,8 +91,11 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 			run.Leases.Inherit(&opts.Parent.Leases)
 		}
 	}
+	if g := opts.goal; g != nil {
+		run.Origin, run.Caps = g.Origin, run.Caps.Intersect(g.Caps)
+	}
 	if s := opts.spawned; s != nil {
-		run.RunID, run.Origin, run.Caps = s.RunID, s.Origin, run.Caps.Intersect(s.Caps)
+		run.RunID, run.Origin, run.Caps, run.Detached = s.RunID, s.Origin, run.Caps.Intersect(s.Caps), !s.Within
 		if opts.Parent != nil {
 			run.Budgets = h.within(&opts.Parent.Budgets)
 		}
@@ -117,9 +122,17 @@ func (h *Host) price(model string) (kernel.Price, bool) {
 	return prices.Of(model)
 }
 
-// run runs or resumes, on record, and keeps what a suspended run goes on with.
+// run runs or resumes in a span of its own.
 func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
 	run.PipelineVersion = p.Version
+	ctx, span := p.host.tracer.Run(ctx, run)
+	result := p.onRecord(ctx, run, input, from, opts)
+	span.EndRun(string(result.Status), result.Usage, result.Err)
+	return result
+}
+
+// onRecord runs or resumes, on record, and keeps what a suspended run goes on with.
+func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
 	action := actionRun
 	if from != nil {
 		action = actionResume
@@ -153,11 +166,11 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}
-	goesOn := false                                    // elsewhere, or when its journal is there again
+	goesOn := recorded.isLeft()                        // elsewhere, or when its journal is there again
 	if err := recorded.over(ctx, result); err != nil { // behind what a run that waits goes on with
 		fail(result, err)
 		code := kernel.CodeOf(err)
-		goesOn = code == kernel.CodeFenced || code == kernel.CodeUnavailable
+		goesOn = goesOn || code == kernel.CodeFenced || code == kernel.CodeUnavailable
 	}
 	ended := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.end", Resource: run.PipelineName, Result: string(result.Status)}
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {

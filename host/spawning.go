@@ -14,6 +14,7 @@ import (
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
 	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // spawnable are the pipelines that runs and schedules may start: those in a folder. They stay loaded, and are loaded anew where they have
@@ -190,11 +191,15 @@ func (p *prepared) Run(ctx context.Context, r *pipelinespawner.Request) *pipelin
 	if r.Within {
 		opts.Recorder = Tell(parentObserver(r.Parent))
 	}
+	if h := p.pipeline.host; !r.Within && (r.Parent.Durable || h.opts.Durable) {
+		opts.left = h.libraries.leaving.left
+		defer h.libraries.leaving.began()()
+	}
 	input := r.Input
 	if input == nil {
 		input = map[string]any{}
 	}
-	result := p.pipeline.Run(ctx, input, opts)
+	result := p.pipeline.Run(tracing.Within(ctx, r.Parent.Trace), input, opts) // it may outlive what has started it
 	return &pipelinespawner.Outcome{Status: processregistry.Status(result.Status), Output: valueOf(outputOf(result)), Labels: joinedNodes(result).Join(r.Labels), Err: result.Err}
 }
 

@@ -115,10 +115,12 @@ func (s *System) Run(ctx context.Context, input any, opts RunOptions) *SystemRes
 	observer, stop := observe(opts)
 	defer stop()
 	parent.Observer = observer
+	ctx, span := s.host.tracer.Run(ctx, parent)
 	ctx = kernel.WithRun(ctx, parent)
 	started := time.Now()
 	s.host.libraries.started(parent)
 	defer func() {
+		span.EndRun(string(res.Status), parent.Used(), res.Err)
 		s.host.libraries.ended(parent, &Result{Status: res.Status, RunID: res.RunID, Error: res.Error})
 	}()
 	kernel.Emit(ctx, &kernel.Event{Type: kernel.SystemStarted, System: s.Name, Nodes: len(s.Processes)})

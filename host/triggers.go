@@ -13,6 +13,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports/eventbus"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Trigger has events start runs of a pipeline.
@@ -188,6 +189,7 @@ func (t *Trigger) fire(ctx context.Context, l *Listener, d *eventbus.Delivery) (
 // run runs the pipeline on an event. There is no result where runs are durable, and the event has had its run: whoever has that goes on with it.
 func (t *Trigger) run(ctx context.Context, l *Listener, e *eventbus.Event, input any) (*Result, error) {
 	h := l.host
+	ctx = tracing.After(ctx, e.Trace)
 	opts := RunOptions{
 		Principal: t.Principal, Labels: map[string]string{"trigger": t.Name, "event": e.ID}, InputLabels: kernel.LabelsOfEvent(e.Labels, e.Topic), Observer: l.opts.Observer,
 	}

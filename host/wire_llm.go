@@ -64,7 +64,7 @@ func (o opening) keepModel(d driver.LLM, err error) ([]ports.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	port := llm.New(d)
+	port := llm.New(d).TraceWith(o.host.tracer)
 	o.closers.add(func(context.Context) error { return port.Close() })
 	return port.Ops(), nil
 }

@@ -23,7 +23,7 @@ import (
 const moduleAdapter = "module"
 
 // builtInPorts are the names that no module's port may have, beside those of adapters.
-var builtInPorts = []string{"governance", "metrics", "entity_state", "pipeline_memory", "process_registry", "pipeline_spawner", "scheduler", "database_tools", "clock", "random"}
+var builtInPorts = []string{"governance", "metrics", "entity_state", "pipeline_memory", "process_registry", "pipeline_spawner", "scheduler", "central_agent", "database_tools", "clock", "random"}
 
 // moduleConfig is the configuration of the adapter module.
 type moduleConfig struct {
@@ -93,7 +93,7 @@ func (p *modulePort) operations(o opening, c *moduleConfig) ([]ports.Op, error) 
 		return ports.OnBehalf(o.keepMemory(guestmemory.New(p.forCaller), &memoryConfig{Options: c.Options})), nil
 	case p.port == "llm":
 		p.has(guestllm.Operations())
-		return ports.OnBehalf(llm.New(guestllm.New(p.name, p.forCaller)).Ops()), nil
+		return ports.OnBehalf(llm.New(guestllm.New(p.name, p.forCaller)).TraceWith(o.host.tracer).Ops()), nil
 	case adapters()[p.port] != nil || slices.Contains(builtInPorts, p.port):
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "port " + p.port + " cannot be a module", Why: "modules implement memory, llm and ports of names of their own", Fix: "use another adapter, or a hook around the port ('hexdag new porthook')"}
 	}

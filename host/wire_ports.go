@@ -110,6 +110,7 @@ func openHTTP(o opening, config map[string]any, _ string) ([]ports.Op, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.TraceWith(o.host.tracer)
 	o.closers.add(func(context.Context) error { return p.Close() })
 	return p.Ops(), nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/hexdag/hexdag/host/executor"
 	"github.com/hexdag/hexdag/host/flock"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Work has this host do the work on nodes of runs that others start, on the configuration's executor, until ctx ends.
@@ -257,7 +258,7 @@ func (e *elsewhere) run(head *executor.Head) *kernel.RunContext {
 	h := e.host
 	run := h.newRun(head.Pipeline, RunOptions{Principal: head.Principal, Labels: head.Labels, Fresh: head.Fresh, Durable: head.Durable})
 	run.RunID, run.ParentRunID, run.PipelineVersion, run.Tenant, run.Started = head.RunID, head.ParentRunID, head.Version, head.Tenant, head.Started
-	run.InputLabels, run.Caps, run.Origin = head.InputLabels, head.Caps, head.Origin
+	run.InputLabels, run.Caps, run.Origin, run.Trace = head.InputLabels, head.Caps, head.Origin, head.Trace
 	own := func(b *kernel.Budget) *kernel.Budget { return kernel.NewBudget(math.MaxInt64, b) } // whose sums are the run's, not the tenant's
 	run.Budgets = kernel.Budgets{Fuel: own(run.Fuel), HostCalls: own(run.HostCalls), LogLines: own(run.LogLines), BytesIn: own(run.BytesIn), BytesOut: own(run.BytesOut), Runs: run.Runs}
 	return run
@@ -377,7 +378,7 @@ func (e *elsewhere) Conclude(ctx context.Context, c *executor.Conclusion) (*exec
 	if err := h.audit.Audit(ctx, &record); err != nil {
 		return nil, err
 	}
-	h.runEnded(ctx, o.run, result)
+	h.runEnded(tracing.Within(ctx, o.head.Trace), o.run, result)
 	return ended, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/executor"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // RunNode implements executor.Nodes.
@@ -56,7 +57,7 @@ func (e *elsewhere) RunNode(ctx context.Context, task *executor.Task) (*executor
 	if err != nil {
 		return nil, err
 	}
-	outcome := o.p.plan.RunNode(ctx, o.run, work)
+	outcome := o.p.plan.RunNode(tracing.Within(ctx, o.head.Trace), o.run, work)
 	if err := recorded.endNode(ctx, outcome); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Engine runs pipelines on the modules and ports of one host. It is safe for
@@ -24,6 +25,7 @@ type Engine struct {
 	relabel   func(pipeline, node string) kernel.Relabel
 	results   Results
 	servers   []string
+	tracer    *tracing.Tracer
 	slots     chan struct{} // bounds the nodes that run at once, over all runs
 }
 
@@ -60,6 +62,7 @@ type Options struct {
 	Relabel func(pipeline, node string) kernel.Relabel
 	Results Results  // nil: pipelines that cache are refused
 	Servers []string // of the mcp port, whose tools are called as modules' are
+	Tracer  *tracing.Tracer
 }
 
 // New returns an engine.
@@ -67,7 +70,7 @@ func New(opts Options) *Engine {
 	if opts.Relabel == nil {
 		opts.Relabel = func(string, string) kernel.Relabel { return kernel.Relabel{} }
 	}
-	return &Engine{servers: opts.Servers, results: opts.Results, relabel: opts.Relabel, door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
+	return &Engine{tracer: opts.Tracer, servers: opts.Servers, results: opts.Results, relabel: opts.Relabel, door: opts.Door, modules: opts.Modules, functions: opts.Functions, hooks: opts.Hooks, slots: make(chan struct{}, maxNodes)}
 }
 
 // Status is how a run ended.

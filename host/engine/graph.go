@@ -229,6 +229,7 @@ func (g *graph) run(ctx context.Context) {
 			}
 			given, e, settled := g.prepare(ctx, n)
 			if settled {
+				g.unworked(ctx, e)
 				g.finish(ctx, e)
 				continue
 			}
@@ -312,6 +313,14 @@ func (g *graph) prepare(ctx context.Context, n *pipeline.Node) (given kernel.Val
 		}
 	}
 	return given, e, false
+}
+
+// unworked has a node that fails before it works be seen in a span, too.
+func (g *graph) unworked(ctx context.Context, e ended) {
+	if t := g.r.engine.tracer; t != nil && e.err != nil {
+		_, span := t.Node(ctx, e.node.Name, e.node.Kind, g.body)
+		span.EndNode(0, nil, false, e.err)
+	}
 }
 
 // holds evaluates a when clause. What cannot be evaluated does not hold.

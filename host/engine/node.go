@@ -10,6 +10,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // worker does the work of one node.
@@ -23,20 +24,32 @@ type worker struct {
 	lane    *journal.Lane
 	from    *Progress      // what it goes on from; nil: from the start
 	cached  *kernel.Cached // where its answer is from; nil: it worked for it
+	span    tracing.Span
+	tried   int // attempts
 }
 
-// work runs a node that is due, while the run holds the node's lock. One that waits for a lock takes no place among
-// those that run at once: whoever holds the lock may need it.
+// work runs a node that is due, in a span of its own.
 func (g *graph) work(ctx context.Context, given kernel.Value, e ended) ended {
 	w := &worker{g: g, n: e.node, site: g.r.sites[e.node], from: e.from, lane: e.lane}
 	w.flow.Set(e.labels)
-	if w.n.Lock != nil {
-		ctx = journal.WithLane(ctx, e.lane)
+	if g.r.engine.tracer == nil {
+		return w.locked(ctx, given, e)
 	}
+	ctx, w.span = g.r.engine.tracer.Node(ctx, w.n.Name, w.n.Kind, g.body)
+	e = w.locked(ctx, given, e)
+	var s *suspension
+	w.span.EndNode(w.tried, e.cached, errors.As(e.err, &s), e.err)
+	return e
+}
+
+// locked does the work while the run holds the node's lock. One that waits for a lock takes no place among
+// those that run at once: whoever holds the lock may need it.
+func (w *worker) locked(ctx context.Context, given kernel.Value, e ended) ended {
 	if w.n.Lock == nil {
 		return w.work(ctx, given, e)
 	}
-	e.err = g.r.locked(ctx, w.door, w.n.Lock, w.scope(given), w.n.Name, e.labels, func(ctx context.Context) error {
+	ctx = journal.WithLane(ctx, e.lane)
+	e.err = w.g.r.locked(ctx, w.door, w.n.Lock, w.scope(given), w.n.Name, e.labels, func(ctx context.Context) error {
 		e = w.work(ctx, given, e)
 		return e.err
 	})
@@ -144,6 +157,7 @@ func (r *run) release() {
 func (w *worker) attempts(ctx context.Context, given kernel.Value) (kernel.Value, error) {
 	n := w.n
 	for attempt := 1; ; attempt++ {
+		w.tried = attempt
 		output, err := w.attempt(ctx, given, attempt)
 		var s *suspension
 		if err == nil || ctx.Err() != nil || errors.As(err, &s) || kernel.CodeOf(err).Class() == kernel.ClassDenied {
@@ -157,6 +171,7 @@ func (w *worker) attempts(ctx context.Context, given kernel.Value) (kernel.Value
 		if attempt >= n.Retry.Attempts {
 			return nil, err
 		}
+		w.span.Retried(attempt, err)
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.NodeRetrying, Node: n.Name, Kind: n.Kind, Wave: n.Wave, Attempt: attempt, Reason: err.Error()})
 		if w.lane.Sleep(ctx, delay) != nil {
 			return nil, err
@@ -240,12 +255,14 @@ func (w *worker) judge(ctx context.Context, hook *NodeHook, call *kernel.NodeCal
 		if !hook.Open || ctx.Err() != nil {
 			return v, err
 		}
+		w.span.FailedOpen(hook.Name)
 		kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Name, Kind: call.Kind, Module: hook.Name, Action: "failed_open", Reason: err.Error()})
 		return kernel.Verdict{}, nil
 	}
 	if v.Action == kernel.Continue {
 		return v, nil
 	}
+	w.span.Hook(hook.Name, v.Action)
 	kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Name, Kind: call.Kind, Module: hook.Name, Action: v.Action.String(), Reason: kernel.Quote(v.Reason)})
 	switch v.Action {
 	case kernel.RetryAfter:

@@ -75,7 +75,9 @@ func (p *Plan) RunNode(ctx context.Context, rc *kernel.RunContext, work *NodeWor
 		return g.outcome(n)
 	}
 	given, e, settled := g.prepare(ctx, n)
-	if !settled {
+	if settled {
+		g.unworked(ctx, e)
+	} else {
 		e = g.work(ctx, given, e)
 	}
 	if err := leftHeld(rc); err != nil && e.err == nil {

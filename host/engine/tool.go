@@ -7,6 +7,7 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/agent"
+	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports"
@@ -60,14 +61,22 @@ func (w *worker) tool(ctx context.Context, b *pipeline.ToolCall, call *kernel.No
 	if args == nil {
 		args = map[string]any{}
 	}
-	if m := r.engine.modules[module]; m != nil {
-		var before begun
-		if w.from != nil {
-			before = begun{w.from.Steps, w.from.Begun}
-		}
-		return w.moduleTool(ctx, m, tool, args, before)
+	ctx, span := r.engine.tracer.Tool(ctx, owner+":"+tool, args)
+	v, err := w.chosenTool(ctx, r.engine.modules[module], owner, tool, args)
+	span.EndTool(v, w.flow.Labels(), err)
+	return v, err
+}
+
+// chosenTool calls a tool of a module, or, where that is nil, of a server.
+func (w *worker) chosenTool(ctx context.Context, m *extension.Module, owner, tool string, args map[string]any) (kernel.Value, error) {
+	if m == nil {
+		return w.serverTool(ctx, owner+"."+tool, args)
 	}
-	return w.serverTool(ctx, owner+"."+tool, args)
+	var before begun
+	if w.from != nil {
+		before = begun{w.from.Steps, w.from.Begun}
+	}
+	return w.moduleTool(ctx, m, tool, args, before)
 }
 
 // serverTool calls a tool of a server of the mcp port. It counts as a tool's call, and is one of a port.

@@ -80,6 +80,7 @@ type Head struct {
 	Caps        kernel.CapSet     `json:"caps"`
 	Origin      kernel.Origin     `json:"origin,omitzero"`
 	Started     time.Time         `json:"started"`
+	Trace       string            `json:"trace,omitempty"` // of the run's span
 	Fresh       bool              `json:"fresh,omitempty"`
 	Durable     bool              `json:"durable,omitempty"`  // what its nodes do is taken down
 	Observed    bool              `json:"observed,omitempty"` // events are wanted

@@ -17,6 +17,7 @@ import (
 	"github.com/hexdag/hexdag/host/sandbox"
 	"github.com/hexdag/hexdag/host/sandbox/rewrite"
 	"github.com/hexdag/hexdag/host/schema"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Spec is what an operator says of a module.
@@ -34,6 +35,8 @@ type Spec struct {
 	Isolation sandbox.Isolation
 	// Dialect is how to talk to it; "" means what the module looks like.
 	Dialect sandbox.Dialect
+	// Tracer makes spans of its calls.
+	Tracer *tracing.Tracer
 	// Trace, if set, is given what went into and out of every call when it has ended,
 	// in the call's context and goroutine.
 	Trace func(context.Context, *Trace)

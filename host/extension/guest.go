@@ -13,6 +13,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/sandbox"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // guestHost is what one call of a module can reach: the door, with the rights of
@@ -187,7 +188,9 @@ func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, 
 	if err := lane.Enter(entered); err != nil {
 		return nil, kernel.At(err, kernel.Where{Module: m.ID(), Node: node})
 	}
+	ctx, span := m.owner.spec.Tracer.Guest(ctx, m.Name(), m.Digest(), string(call.Point))
 	out, err := m.Call(ctx, call)
+	span.EndGuest(tracing.Usage{Fuel: out.Usage.Fuel, Memory: out.Usage.Memory, HostCalls: out.Usage.HostCalls}, out.Verdict.String(), err)
 	err = lane.Leave(entered, out.Usage.Fuel, out.Verdict.String(), err)
 	m.owner.stats.add(out, err)
 	if host.trace != nil {

@@ -32,7 +32,9 @@ type Config struct {
 	Prices    []Price  // what models cost
 	Executor  ExecutorSpec
 	Server    ServerSpec
+	Telemetry *TelemetrySpec // nil makes no spans
 
+	Approvals     PortSpec // sqlite or postgres; sqlite if there is no adapter
 	Audit         AuditSpec
 	Journal       JournalSpec
 	Libraries     LibrariesSpec
@@ -223,6 +225,9 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		}
 		audit.Rest()
 	}
+	if s := spec.Member("approvals"); s != nil {
+		c.Approvals = r.readBackend(s, "sqlite", "postgres")
+	}
 	if s := spec.Member("journal"); s != nil {
 		c.Journal = r.readJournal(s)
 	}
@@ -234,6 +239,7 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		c.Server = r.readServer(c, s)
 	}
 	c.Executor = r.readExecutor(spec.Member("executor"))
+	c.Telemetry = r.readTelemetry(spec.Member("telemetry"))
 	c.Ports = r.readPorts(spec.Get("ports"))
 	c.Labels = r.readRunLabels(spec.Member("labels"))
 	c.Env, c.Endpoints = spec.Texts("env"), spec.Texts("endpoints")

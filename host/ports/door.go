@@ -15,6 +15,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/obligation"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Door is the one way from a pipeline to its ports. It is safe for concurrent
@@ -23,6 +24,7 @@ type Door struct {
 	authorizer kernel.Authorizer
 	auditor    kernel.Auditor
 	approver   Approver
+	tracer     *tracing.Tracer
 	ops        map[string]*Op
 	hooks      []Registration
 	repeatable func(op string, args map[string]any) bool
@@ -46,6 +48,9 @@ func NewDoor(authorizer kernel.Authorizer, auditor kernel.Auditor) *Door {
 // ApproveWith has calls that need an approval wait for one of a. Without it they
 // are refused. It is set before the door is used.
 func (d *Door) ApproveWith(a Approver) { d.approver = a }
+
+// TraceWith has calls be seen in spans. It is set before the door is used.
+func (d *Door) TraceWith(t *tracing.Tracer) { d.tracer = t }
 
 // Register offers operations.
 func (d *Door) Register(ops ...Op) error {
@@ -176,14 +181,38 @@ func (d *Door) enter(ctx context.Context, flow *kernel.Flow, call *kernel.PortCa
 		err := &kernel.Error{Code: kernel.CodeUnsupported, What: "there is no operation " + kernel.Quote(call.Op),
 			Why: "the ports that are configured offer " + strings.Join(d.Ops(), ", "), Fix: "configure the port, or correct the name"}
 		c := passage{Door: d, op: &Op{Name: kernel.Quote(call.Op)}, call: call, flow: flow}
-		return nil, c.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
+		ctx, c.span = d.tracer.Port(ctx, unknownOp, call)
+		refused := c.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.operation", Msg: err.What})
+		c.span.EndPort("", refused)
+		return nil, refused
 	}
 	if run := kernel.RunFrom(ctx); run != nil {
 		run.CountPort()
 	}
 	call.Attempt = 1
 	c := passage{Door: d, op: op, call: call, flow: flow}
-	return c.pass(ctx)
+	if d.tracer == nil {
+		return c.pass(ctx)
+	}
+	ctx, c.span = d.tracer.Port(ctx, op.Name, call)
+	reply, err := c.pass(ctx)
+	if c.span.Recording() {
+		c.span.EndPort(c.shown(), err)
+	}
+	return reply, err
+}
+
+// unknownOp is the name of the spans of calls of what there is not: its own could be any text.
+const unknownOp = "unknown.operation"
+
+// shown is what the call was about, as spans tell it: nothing that is secret, or that the policy masks.
+func (p *passage) shown() string {
+	if p.subject == "" || p.labels().Confidentiality() == kernel.Secret {
+		return ""
+	}
+	r := kernel.AuditRecord{Resource: p.subject}
+	p.duties.MaskRecord(&r, p.call.Args)
+	return r.Resource
 }
 
 // CallTool does what a model has chosen to do: like the call of a port it is checked,
@@ -196,7 +225,7 @@ func (d *Door) CallTool(ctx context.Context, call *kernel.PortCall, begun bool, 
 	unhooked := *d
 	unhooked.hooks = nil
 	call.Attempt = 1
-	c := passage{Door: &unhooked, op: &Op{Name: call.Op, tool: true, begun: begun, Func: do}, call: call, flow: kernel.FlowFrom(ctx)}
+	c := passage{Door: &unhooked, op: &Op{Name: call.Op, tool: true, begun: begun, Func: do}, call: call, flow: kernel.FlowFrom(ctx), span: d.tracer.Current(ctx)}
 	return c.pass(ctx)
 }
 
@@ -208,6 +237,9 @@ type passage struct {
 	flow   *kernel.Flow       // of whoever calls; may be nil
 	duties *obligation.Duties // of the decision that admitted the call; nil before
 	known  bool               // the decision is on record
+	span   tracing.Span
+
+	subject string // what the call is about; "" where it is not of one thing, or nobody asks
 }
 
 func (p *passage) pass(ctx context.Context) (*kernel.PortReply, error) {
@@ -263,6 +295,9 @@ func (p *passage) admit(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, p.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.arguments", Msg: err.Error()})
 	}
+	if p.span.Recording() && p.subject == "" {
+		p.subject = p.resource(guarded).ID
+	}
 	if err := p.capable(ctx); err != nil {
 		return nil, p.refuse(ctx, guarded, err, kernel.Reason{ID: "hexdag.caps", Msg: err.Error()})
 	}
@@ -313,6 +348,7 @@ func (p *passage) judge(ctx context.Context, guarded map[string]string) (kernel.
 	if err != nil {
 		return decision, []kernel.Reason{{ID: "hexdag.governance.error", Msg: err.Error()}}, err
 	}
+	decision = p.stricter(ctx, req, decision)
 	if p.duties, err = obligation.Parse(decision.Obligations); err != nil {
 		return decision, []kernel.Reason{{ID: "hexdag.governance.obligation", Msg: kernel.Quote(err.Error())}}, p.unfulfillable(err)
 	}
@@ -327,6 +363,22 @@ func (p *passage) judge(ctx context.Context, guarded map[string]string) (kernel.
 		return decision, decision.Reasons, Denied(p.op.Name, decision)
 	}
 	return decision, decision.Reasons, nil
+}
+
+// stricter is what governance decided, or what the operation itself says of the call, if that is stricter.
+func (p *passage) stricter(ctx context.Context, req *kernel.AccessRequest, d kernel.Decision) kernel.Decision {
+	if p.op.Judge == nil || d.Effect != kernel.Allow && d.Effect != kernel.Approve {
+		return d
+	}
+	own := p.op.Judge(ctx, req)
+	if own == nil {
+		return d
+	}
+	d.Reasons = append(slices.Clip(own.Reasons), d.Reasons...)
+	if own.Effect.Stricter(d.Effect) {
+		d.Effect = own.Effect
+	}
+	return d
 }
 
 // capable refuses what the run as a whole may not do.
@@ -415,6 +467,7 @@ func scopeOf(ctx context.Context, node string, labels *kernel.Labels) kernel.Sco
 }
 
 func (p *passage) record(ctx context.Context, guarded map[string]string, effect kernel.Effect, reasons []kernel.Reason, result string) error {
+	p.span.Decided(effect, reasons)
 	if p.known { // so is this
 		return nil
 	}

@@ -56,7 +56,7 @@ func (p *passage) around(ctx context.Context, guarded map[string]string, hook Re
 		return nil, 0, err
 	}
 	v, err := hook.Hook.BeforePort(ctx, attempted(p.call, attempt))
-	if v, err = hook.judge(ctx, p.call, v, err); err != nil {
+	if v, err = p.judged(ctx, &hook, v, err); err != nil {
 		return nil, 0, err
 	}
 	switch v.Action {
@@ -75,7 +75,7 @@ func (p *passage) around(ctx context.Context, guarded map[string]string, hook Re
 	}
 	reply, callErr := inner.hooked(ctx, guarded, i+1)
 	v, err = hook.Hook.AfterPort(ctx, attempted(inner.call, attempt), reply, callErr)
-	if v, err = hook.judge(ctx, p.call, v, err); err != nil {
+	if v, err = p.judged(ctx, &hook, v, err); err != nil {
 		return nil, 0, err
 	}
 	switch v.Action {
@@ -96,17 +96,19 @@ func (p *passage) around(ctx context.Context, guarded map[string]string, hook Re
 	return reply, 0, callErr
 }
 
-// judge reports a hook's verdict. Where a hook that may fail has failed, the
+// judged reports a hook's verdict. Where a hook that may fail has failed, the
 // verdict is to continue.
-func (r *Registration) judge(ctx context.Context, call *kernel.PortCall, v kernel.Verdict, err error) (kernel.Verdict, error) {
+func (p *passage) judged(ctx context.Context, r *Registration, v kernel.Verdict, err error) (kernel.Verdict, error) {
 	if err == nil {
-		emitVerdict(ctx, call, r.Name, v)
+		p.span.Hook(r.Name, v.Action)
+		emitVerdict(ctx, p.call, r.Name, v)
 		return v, nil
 	}
 	if !r.Open || ctx.Err() != nil {
 		return v, err
 	}
-	kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: call.Node, Op: call.Op, Module: r.Name, Action: "failed_open", Reason: err.Error()})
+	p.span.FailedOpen(r.Name)
+	kernel.Emit(ctx, &kernel.Event{Type: kernel.HookDecided, Node: p.call.Node, Op: p.call.Op, Module: r.Name, Action: "failed_open", Reason: err.Error()})
 	return kernel.Verdict{}, nil
 }
 
@@ -163,6 +165,9 @@ func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kern
 		call = &carrying
 	}
 	p.note(ctx, call)
+	if p.tracer != nil && (labels.Confidentiality() == kernel.Secret || p.duties.Masks()) {
+		ctx = p.tracer.Quietly(ctx)
+	}
 	reply, err := p.taken(ctx, call, func(ctx context.Context) (*kernel.PortReply, error) {
 		reply, err := Metered(*p.op)(ctx, call)
 		if err != nil {

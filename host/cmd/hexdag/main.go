@@ -151,6 +151,11 @@ func hostOptions(cmd *cobra.Command) host.Options {
 	return opts
 }
 
+// traced is the context of what a command does within the trace of whoever has started it.
+func traced(ctx context.Context) context.Context {
+	return host.WithinTrace(ctx, os.Getenv("TRACEPARENT"))
+}
+
 // compileWorkerName is the command that this program starts itself as.
 const compileWorkerName = "__compile"
 

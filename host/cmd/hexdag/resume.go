@@ -69,9 +69,9 @@ func resume(cmd *cobra.Command, args []string, f resumeFlags) (err error) {
 		return listWaiting(cmd, h, f.asJSON)
 	}
 	if f.crashed {
-		return recoverRuns(ctx, cmd, h, args, f.asJSON)
+		return recoverRuns(traced(ctx), cmd, h, args, f.asJSON)
 	}
-	results, err := goOn(ctx, cmd, h, args, f)
+	results, err := goOn(traced(ctx), cmd, h, args, f)
 	for _, r := range results {
 		if f.asJSON {
 			err = errors.Join(err, writeJSON(cmd.OutOrStdout(), r))

@@ -134,12 +134,20 @@ func withHost(cmd *cobra.Command, file string, f runFlags, use func(ctx context.
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(ctx, h, read.System != nil), after())
+	return errors.Join(use(traced(ctx), h, read.System != nil), after())
 }
 
 // configFor returns the configuration: the named one, hexdag.yaml beside the
-// pipeline, or none.
+// pipeline, or none. Where it says nothing of telemetry, the environment may.
 func configFor(file, config string) (*host.Config, error) {
+	cfg, err := configOf(file, config)
+	if err == nil {
+		host.TelemetryOfEnvironment(cfg)
+	}
+	return cfg, err
+}
+
+func configOf(file, config string) (*host.Config, error) {
 	beside := filepath.Join(filepath.Dir(file), "hexdag.yaml")
 	if config == "" {
 		if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {

@@ -192,6 +192,8 @@ func TestRefused(t *testing.T) {
 		"a process without a file":  "kind: System\nmetadata: {name: t}\nspec: {processes: [{name: a}]}\n",
 		"a hook without a module":   "kind: Config\nspec: {hooks: [{nodes: [a]}]}\n",
 		"a module without a path":   "kind: Config\nspec: {modules: {m: {}}}\n",
+		"an unknown protocol":       "kind: Config\nspec: {telemetry: {protocol: zipkin}}\n",
+		"a sample below nothing":    "kind: Config\nspec: {telemetry: {sample: -1}}\n",
 		"an unknown isolation":      "kind: Config\nspec: {modules: {m: {path: m.wasm, isolation: none}}}\n",
 	} {
 		if err := validate(t, s, text); err == nil {
@@ -412,7 +414,10 @@ func groups() []group {
 		{functions: []string{"readConfig audit"}, paths: []string{"Config.spec.audit"}},
 		{functions: []string{"readLibraries s"}, paths: []string{"Config.spec.libraries"}},
 		{functions: []string{"readLibraries p"}, paths: []string{"Config.spec.libraries.process_registry", "Config.spec.libraries.pipeline_spawner", "Config.spec.libraries.scheduler"}},
-		{functions: []string{"readBackend s"}, paths: []string{"Config.spec.libraries.store", "Config.spec.libraries.database_tools"}},
+		{functions: []string{"readBackend s"}, paths: []string{"Config.spec.approvals", "Config.spec.libraries.store", "Config.spec.libraries.database_tools"}},
+		{functions: []string{"readTelemetry s"}, paths: []string{"Config.spec.telemetry"}},
+		{functions: []string{"readCentralAgents s"}, paths: []string{"Config.spec.libraries.central_agent"}},
+		{functions: []string{"readCentralAgents one"}, more: []string{"untrusted"}, paths: []string{"Config.spec.libraries.central_agent.pipelines.*"}},
 		{functions: []string{"readServer s"}, paths: []string{"Config.spec.server"}},
 		{functions: []string{"readServer o"}, paths: []string{"Config.spec.server.oidc"}},
 		{functions: []string{"readJournal s"}, paths: []string{"Config.spec.journal"}},
@@ -439,6 +444,7 @@ func groups() []group {
 		{functions: []string{"conversation s"}, paths: []string{"llm_node.conversation.[]"}},
 		{functions: []string{"readAgent s"}, own: true, paths: []string{"agent_node"}},
 		{functions: []string{"readAgent config"}, paths: []string{"agent_node.config"}},
+		{functions: []string{"readCentralAgent s"}, own: true, paths: []string{"central_agent_node"}},
 		{functions: []string{"readFunctionNode s"}, own: true, paths: []string{"function_node"}},
 		{functions: []string{"readExpression s", "readMerge s"}, own: true, paths: []string{"expression_node"}},
 		{functions: []string{"readData n.spec"}, own: true, paths: []string{"data_node"}},

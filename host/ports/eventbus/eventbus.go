@@ -25,6 +25,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/eventbus/driver"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Event is an event with its envelope.
@@ -143,6 +144,9 @@ func (b *Bus) Close() error {
 // and Time have defaults. The event is the bus's from then on.
 func (b *Bus) Publish(ctx context.Context, e *Event) (Receipt, error) {
 	e.Hops = max(e.Hops, HopsFrom(ctx))
+	if e.Trace == "" {
+		e.Trace = tracing.Parent(ctx)
+	}
 	if err := b.complete(e); err != nil {
 		return Receipt{}, err
 	}

@@ -90,11 +90,13 @@ type answer struct {
 func (p *Port) do(ctx context.Context, req *http.Request, timeout time.Duration) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	p.tracer.Propagate(ctx, req.URL.Host, req.Header)
 	resp, err := p.client.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	p.tracer.Answered(ctx, req.Method, req.URL.Hostname(), resp.StatusCode)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, p.response+1))
 	if err != nil {
 		return nil, err

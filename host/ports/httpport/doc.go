@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Config says what is reachable and how much of it. A zero stands for the default.
@@ -75,7 +76,11 @@ type Port struct {
 	request  int64
 	response int64
 	client   *client
+	tracer   *tracing.Tracer
 }
+
+// TraceWith has the spans of requests say what was answered, and hosts told of them that the operator lists. It is set before the port is used.
+func (p *Port) TraceWith(t *tracing.Tracer) { p.tracer = t }
 
 // FromConfig is New for a decoded configuration. The keys are those of Config;
 // any other is an error.

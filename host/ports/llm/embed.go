@@ -10,6 +10,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/llm/driver"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // The bounds of a request for embeddings.
@@ -41,7 +42,9 @@ func (p *Port) Embed(ctx context.Context, req *EmbedRequest) (*Embeddings, error
 	}
 	var out *Embeddings
 	err := charge(ctx, call, func(ctx context.Context, _ int64) (string, Usage, error) {
+		ctx, span := p.tracer.Model(ctx, &tracing.ModelCall{Embeds: true, Provider: p.provider, URL: p.url, Model: call.Model})
 		answer, err := embedder.Embed(ctx, req)
+		embedded(ctx, span, answer, err)
 		if err != nil {
 			return call.Model, Usage{}, portError(ctx, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/llm/driver"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 type (
@@ -33,6 +34,8 @@ type Port struct {
 	driver          driver.LLM
 	complete, embed string // the models that answer where none is named; "" is not known
 	schemas         schemas
+	tracer          *tracing.Tracer
+	provider, url   string // of the model; "" is not known
 }
 
 // New returns the port to the model behind d. Closing the port closes d.
@@ -41,6 +44,15 @@ func New(d driver.LLM) *Port {
 	if named, ok := d.(driver.Named); ok {
 		p.complete, p.embed = named.DefaultModels()
 	}
+	if provided, ok := d.(driver.Provided); ok {
+		p.provider, p.url = provided.Provider()
+	}
+	return p
+}
+
+// TraceWith has requests be seen in spans. It is set before the port is used.
+func (p *Port) TraceWith(t *tracing.Tracer) *Port {
+	p.tracer = t
 	return p
 }
 
@@ -111,7 +123,7 @@ func (p *Port) ask(ctx context.Context, req *Request, tell func(piece string)) (
 				tell(piece)
 			}
 		}
-		if resp, err = p.send(ctx, &bounded, heard); err != nil {
+		if resp, err = p.traced(ctx, model, &bounded, heard); err != nil {
 			return model, brokenOff(req, told), portError(ctx, err)
 		}
 		return resp.Model, resp.Usage, checkSize(resp)

@@ -44,6 +44,11 @@ func (d *Duties) EachTime() bool {
 	return len(d.Reply)+len(d.Record)+len(d.Notices) > 0 || d.Body || d.Calls > 0 || d.Approval != nil
 }
 
+// Masks reports whether anything is taken off a reply or a record.
+func (d *Duties) Masks() bool {
+	return d != nil && (len(d.Reply)+len(d.Record) > 0 || d.Body)
+}
+
 // Notice is a message that goes out before the call.
 type Notice struct {
 	To      string `json:"to"`

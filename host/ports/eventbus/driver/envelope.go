@@ -24,6 +24,7 @@ type envelope struct {
 	Sequence    string          `json:"sequence,omitempty"`
 	Labels      string          `json:"labels,omitempty"` // a JSON object: attributes are no objects
 	Dead        string          `json:"deadletter,omitempty"`
+	Trace       string          `json:"traceparent,omitempty"`
 	Data        json.RawMessage `json:"data,omitempty"`
 }
 
@@ -34,7 +35,7 @@ const ContentType = "application/cloudevents+json"
 func (e *Event) MarshalJSON() ([]byte, error) {
 	v := envelope{
 		SpecVersion: "1.0", ID: e.ID, Source: e.Source, Type: e.Type, Subject: e.Topic, Time: e.Time, Key: e.Key,
-		Tenant: e.Tenant, RunID: e.RunID, Hops: e.Hops, Data: e.Data,
+		Tenant: e.Tenant, RunID: e.RunID, Hops: e.Hops, Trace: e.Trace, Data: e.Data,
 	}
 	if len(e.Data) > 0 {
 		v.ContentType = "application/json"
@@ -71,7 +72,7 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 	}
 	*e = Event{
 		ID: v.ID, Source: v.Source, Type: v.Type, Topic: v.Subject, Time: v.Time, Key: v.Key,
-		Tenant: v.Tenant, RunID: v.RunID, Hops: v.Hops, Data: bytes.Clone(v.Data),
+		Tenant: v.Tenant, RunID: v.RunID, Hops: v.Hops, Trace: v.Trace, Data: bytes.Clone(v.Data),
 	}
 	if v.Labels != "" {
 		if err := json.Unmarshal([]byte(v.Labels), &e.Labels); err != nil {

@@ -155,6 +155,13 @@ type Named interface {
 	DefaultModels() (complete, embed string)
 }
 
+// Provided knows whose model it is, and where it is.
+type Provided interface {
+	// Provider returns the provider's name, by OpenTelemetry's conventions where these have one, and the URL of the endpoint; "" where
+	// there is none.
+	Provider() (name, url string)
+}
+
 // EmbedRequest asks for texts as vectors.
 type EmbedRequest struct {
 	Texts      []string

@@ -56,6 +56,7 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 // Provider is whose protocol an endpoint speaks.
 type Provider struct {
 	Name    string // as the adapter's
+	Title   string // by OpenTelemetry's conventions; Name, if it is ""
 	BaseURL string // of its own endpoint
 	Example string // of another
 	NeedKey bool
@@ -137,6 +138,14 @@ func (e *Endpoint) Official() bool { return e.BaseURL == e.provider.BaseURL }
 func (e *Endpoint) Close() error {
 	e.transport.CloseIdleConnections()
 	return nil
+}
+
+// Provider implements driver.Provided.
+func (e *Endpoint) Provider() (name, url string) {
+	if e.provider.Title != "" {
+		return e.provider.Title, e.BaseURL
+	}
+	return e.provider.Name, e.BaseURL
 }
 
 // DefaultModels implements driver.Named.

@@ -20,7 +20,7 @@ type Config struct {
 const officialURL = "https://generativelanguage.googleapis.com/"
 
 func provider() endpoint.Provider {
-	return endpoint.Provider{Name: "google", BaseURL: officialURL, Example: strings.TrimSuffix(officialURL, "/"), NeedKey: true, Quiet: true, Told: told}
+	return endpoint.Provider{Name: "google", Title: "gcp.gemini", BaseURL: officialURL, Example: strings.TrimSuffix(officialURL, "/"), NeedKey: true, Quiet: true, Told: told}
 }
 
 // FromConfig is New for a decoded configuration. The keys are those of Config;

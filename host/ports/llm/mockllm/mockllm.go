@@ -212,6 +212,9 @@ func (m *model) Stream(ctx context.Context, req *driver.Request, tell func(strin
 	return r, nil
 }
 
+// Provider implements driver.Provided.
+func (m *model) Provider() (name, url string) { return "mock", "" }
+
 // DefaultModels implements driver.Named.
 func (m *model) DefaultModels() (complete, embed string) { return m.name, m.name }
 
