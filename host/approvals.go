@@ -69,6 +69,9 @@ func (h *Host) openApprovals(ctx context.Context) (*approvals.Store, error) {
 // Approvals returns the host's, which it closes.
 func (h *Host) Approvals() *Approvals { return h.approvals }
 
+// StateOf is the folder that a configuration's host keeps its state in.
+func StateOf(cfg *Config) string { return stateOf(cfg) }
+
 // stateOf is the folder that a configuration's host keeps its state in.
 func stateOf(cfg *Config) string {
 	if cfg.State != "" {

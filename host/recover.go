@@ -233,20 +233,7 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 func (h *Host) tellEnded(ctx context.Context, r *recovery) *Result {
 	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels})
 	rc.RunID, rc.ParentRunID, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.InputLabels, r.began.Time
-	end := r.entries[len(r.entries)-1]
-	output, _ := end.Value.(map[string]any)
-	result := &Result{RunID: rc.RunID, Status: engine.Status(r.ended), Output: output, Error: end.Failed, NodeResults: map[string]kernel.Value{}, Labels: map[string]*kernel.Labels{}}
-	if end.Failed != nil {
-		result.Err = end.Failed
-	}
-	if end.Usage != nil {
-		result.Usage = *end.Usage
-	}
-	for name, e := range journal.Ends(r.entries).Nodes {
-		if e.State == journal.Finished {
-			result.NodeResults[name], result.Labels[name] = e.Value, e.Labels
-		}
-	}
+	result := resultOf(rc.RunID, r.entries)
 	if result.Status != engine.Suspended { // that is told once the journal is closed, and may come again
 		h.runEnded(ctx, rc, result)
 	}
@@ -381,7 +368,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
-	opts.recovered = &recording{w: r.w, tells: h.remembered(), left: opts.left}
+	opts.recovered = &recording{id: rc.RunID, w: r.w, tells: h.remembered(), left: opts.left}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
 		from = &engine.Resumption{}

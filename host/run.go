@@ -50,6 +50,9 @@ type RunOptions struct {
 	Durable bool
 	// RunID is the run's id; "" gives it one. A durable run of which there is a journal is not begun again: CodeRunExists.
 	RunID string
+	// Begun, if set, is called when governance has admitted the run and, if it is durable, what it begins with is on the disk: from then on
+	// it is not lost. It must return soon.
+	Begun func()
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
@@ -154,17 +157,20 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 		return refused(ctx, run, err)
 	}
 	defer recorded.release()
+	if opts.Begun != nil {
+		opts.Begun()
+	}
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)
 	stop()
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}
-	goesOn := recorded.isLeft()                        // elsewhere, or when its journal is there again
+	goesOn := false                                    // elsewhere, or when its journal is there again
 	if err := recorded.over(ctx, result); err != nil { // behind what a run that waits goes on with
 		fail(result, err)
 		code := kernel.CodeOf(err)
-		goesOn = goesOn || code == kernel.CodeFenced || code == kernel.CodeUnavailable
+		goesOn = code == kernel.CodeFenced || code == kernel.CodeUnavailable
 	}
 	ended := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.end", Resource: run.PipelineName, Result: string(result.Status)}
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
@@ -218,6 +224,9 @@ func checkRunID(id string) error {
 	}
 	return &kernel.Error{Code: kernel.CodeInput, What: "the run's id cannot be used", Why: kernel.Quote(id) + " is not of 1 to 128 letters, digits, _, . and -, of which a letter or a digit is the first", Fix: "leave it out: the run gets one"}
 }
+
+// NewRunID returns an id for a run, as runs get one that are given none.
+func NewRunID() string { return newRunID() }
 
 // newRunID returns a random UUID (version 7: the time comes first, so that runs
 // sort by it).

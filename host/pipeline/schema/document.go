@@ -192,6 +192,13 @@ func configDocument() object {
 				"content":   flag("Spans tell what models and tools were told, and what they answered, but what is secret."),
 				"propagate": texts("Patterns of the hosts that requests of the http port tell the trace, as traceparent."),
 			}),
+			"server": closed("What 'hexdag serve' offers, and to whom.", object{
+				"address": text("Where it listens; 127.0.0.1:8480 if it is left out."), "pipelines": texts("The files and folders of the pipelines that may be run."),
+				"tokens":  text("The file of tokens: tokens: [{sha256, tenant, principal, expires}]."),
+				"oidc":    closed("Whose tokens are taken.", object{"issuer": text("The issuer's URL."), "audience": text("Whom its tokens are for."), "tenant": text("The claim that names the tenant; tenant if it is left out."), "principal": text("The claim that names the principal; sub if it is left out.")}, "issuer", "audience"),
+				"tenants": texts("The tenants, each of which has a host of its own; the configuration's if it is left out."), "grace": seconds("That runs have to end in when the server ends; 30 if it is left out."),
+				"max_body": positive("Bytes of a request; 1048576 if it is left out."), "max_upload": positive("Bytes of an artifact that is stored over HTTP; 268435456 if it is left out."), "max_running": positive("Runs of a tenant at once; 256 if it is left out."), "per_second": positive("Requests of a principal; 200 if it is left out."), "max_streams": positive("Clients that follow events; 10000 if it is left out."),
+			}),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened."), "tokens": bound("Tokens of models since then."), "cost_usd": bound("US dollars that models have cost since then.")}),
 			"run_limits": closed("What the modules of one run take together.", object{
 				"deadline": seconds("Of the run."), "fuel": positive("Instructions."), "host_calls": positive("Calls of the host."), "log_lines": positive("Lines that modules log."), "bytes_in": positive("What the host gives to modules."), "bytes_out": positive("What they give the host."),

@@ -418,6 +418,8 @@ func groups() []group {
 		{functions: []string{"readTelemetry s"}, paths: []string{"Config.spec.telemetry"}},
 		{functions: []string{"readCentralAgents s"}, paths: []string{"Config.spec.libraries.central_agent"}},
 		{functions: []string{"readCentralAgents one"}, more: []string{"untrusted"}, paths: []string{"Config.spec.libraries.central_agent.pipelines.*"}},
+		{functions: []string{"readServer s"}, paths: []string{"Config.spec.server"}},
+		{functions: []string{"readServer o"}, paths: []string{"Config.spec.server.oidc"}},
 		{functions: []string{"readJournal s"}, paths: []string{"Config.spec.journal"}},
 		{functions: []string{"Config.readLimits l"}, paths: []string{"Config.spec.tenant_limits", "Config.spec.run_limits"}},
 		{functions: []string{"readModule s", "isolation s", "readStatic s", "readCallLimits s"}, paths: []string{"Config.spec.modules.*"}},
