@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/pipeline"
 	"github.com/hexdag/hexdag/host/ports/governance/approvals"
 	"github.com/hexdag/hexdag/host/ports/governance/approvals/driver"
 	"github.com/hexdag/hexdag/host/ports/governance/approvals/pgapprovals"
@@ -69,9 +68,6 @@ func (h *Host) openApprovals(ctx context.Context) (*approvals.Store, error) {
 
 // Approvals returns the host's, which it closes.
 func (h *Host) Approvals() *Approvals { return h.approvals }
-
-// ServerSpec is what a configuration says of 'hexdag serve'.
-type ServerSpec = pipeline.ServerSpec
 
 // StateOf is the folder that a configuration's host keeps its state in.
 func StateOf(cfg *Config) string { return stateOf(cfg) }

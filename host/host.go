@@ -40,6 +40,9 @@ import (
 	"github.com/hexdag/hexdag/host/tracing"
 )
 
+// ServerSpec is what a configuration says of 'hexdag serve'.
+type ServerSpec = pipeline.ServerSpec
+
 // Config is what an operator decides; see README, Configuration.
 type Config = pipeline.Config
 

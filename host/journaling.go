@@ -174,9 +174,10 @@ func (r *recording) start(ctx context.Context, j *journals) context.Context {
 		select {
 		case <-r.w.Lost():
 			cancel(r.w.Err())
-		case <-r.left: // what comes of being stopped is no part of what it did
-			_ = r.w.Close(context.WithoutCancel(ctx), driver.Running) // it is as good as lost
-			cancel(errLeft)
+		case <-r.left:
+			_ = r.w.Sync(context.WithoutCancel(ctx)) // what is not there is done again
+			r.w.Abandon(hostEnds(r.id))
+			cancel(r.w.Err())
 		case <-done:
 		}
 	})
@@ -187,22 +188,6 @@ func (r *recording) start(ctx context.Context, j *journals) context.Context {
 		cancel(nil)
 	}
 	return ctx
-}
-
-// errLeft is why a run stops that another host is to go on with.
-var errLeft = &kernel.Error{Code: kernel.CodeCanceled, What: "the host stops", Why: "the run goes on where it stopped, on the next"}
-
-// isLeft reports whether the run stops where it is.
-func (r *recording) isLeft() bool {
-	if r == nil {
-		return false
-	}
-	select {
-	case <-r.left:
-		return true
-	default:
-		return false
-	}
 }
 
 // over writes how the run ended, of which others are told next. What is not durable has not ended.

@@ -166,11 +166,11 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 	if err := p.keep(run, input, result); err != nil {
 		fail(result, err)
 	}
-	goesOn := recorded.isLeft()                        // elsewhere, or when its journal is there again
+	goesOn := false                                    // elsewhere, or when its journal is there again
 	if err := recorded.over(ctx, result); err != nil { // behind what a run that waits goes on with
 		fail(result, err)
 		code := kernel.CodeOf(err)
-		goesOn = goesOn || code == kernel.CodeFenced || code == kernel.CodeUnavailable
+		goesOn = code == kernel.CodeFenced || code == kernel.CodeUnavailable
 	}
 	ended := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.end", Resource: run.PipelineName, Result: string(result.Status)}
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
