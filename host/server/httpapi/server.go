@@ -110,9 +110,15 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // OpenAPI returns the description of the API, as JSON.
 func (s *Server) OpenAPI() ([]byte, error) { return s.api.OpenAPI().MarshalJSON() }
 
+// problems has the library tell what is wrong as problems of ours: it has one form for all that a program serves, and takes its schema from NewError.
+var problems = sync.OnceFunc(func() {
+	huma.NewErrorWithContext = newError
+	huma.NewError = func(status int, message string, errs ...error) huma.StatusError { return newError(nil, status, message, errs...) }
+})
+
 func (s *Server) route() {
 	mux := http.NewServeMux()
-	huma.NewErrorWithContext = newError // the library has one for all that a program serves
+	problems()
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0", Info: &huma.Info{Title: "hexdag", Version: cmp.Or(s.opts.Version, "0.0.0"), Description: "Runs of governed pipelines. Errors are problems (RFC 9457) whose code is stable."},
