@@ -143,7 +143,10 @@ func ask(ctx context.Context, token, method, url, body string, headers ...string
 	}
 	defer resp.Body.Close()
 	v := map[string]any{}
-	return resp.StatusCode, v, json.NewDecoder(resp.Body).Decode(&v)
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil && !errors.Is(err, io.EOF) { // one without a body
+		return 0, nil, err
+	}
+	return resp.StatusCode, v, nil
 }
 
 // loading is a load of runs on a server.
