@@ -50,6 +50,11 @@ func (h *Host) ConfigurationRead(ctx context.Context, why error) error {
 	return h.audit.Audit(ctx, &record)
 }
 
+// Refused puts on record that a request was refused before governance was asked, and why.
+func (h *Host) Refused(ctx context.Context, principal, action string, why error) error {
+	return h.audit.Audit(ctx, &kernel.AuditRecord{Kind: "access", Principal: principal, Tenant: h.tenant(), Action: action, Effect: kernel.Forbid, Result: string(kernel.CodeOf(why)), Detail: kernel.Quote(why.Error())})
+}
+
 // Policy is one of those that decide together.
 type Policy struct {
 	Name     string `json:"name"`               // within the configuration of governance; "" is the whole

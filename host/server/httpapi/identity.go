@@ -119,7 +119,7 @@ func (s *Server) authenticated(next http.Handler, open map[string]bool) http.Han
 		}
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="hexdag"`)
-			writeProblem(w, http.StatusUnauthorized, err)
+			s.refuse(w, r, http.StatusUnauthorized, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, who)))

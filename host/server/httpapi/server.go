@@ -17,6 +17,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/time/rate"
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -66,6 +67,7 @@ type Server struct {
 	handler http.Handler
 	api     huma.API
 	paces   paces
+	unknown *rate.Limiter // records of requests of nobody who is known
 	access  atomic.Pointer[[]Authenticator]
 
 	base     context.Context // of runs; ends with Close
@@ -86,6 +88,7 @@ func New(tenants map[string]*Tenant, opts Options) *Server {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.access.Store(&opts.Authenticators)
+	s.unknown = rate.NewLimiter(1, 10)
 	s.paces.each = float64(opts.PerSecond)
 	s.base, s.stop = context.WithCancel(context.Background())
 	for name, t := range tenants {
@@ -113,7 +116,9 @@ func (s *Server) OpenAPI() ([]byte, error) { return s.api.OpenAPI().MarshalJSON(
 // problems has the library tell what is wrong as problems of ours: it has one form for all that a program serves, and takes its schema from NewError.
 var problems = sync.OnceFunc(func() {
 	huma.NewErrorWithContext = newError
-	huma.NewError = func(status int, message string, errs ...error) huma.StatusError { return newError(nil, status, message, errs...) }
+	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
+		return newError(nil, status, message, errs...)
+	}
 })
 
 func (s *Server) route() {
@@ -141,8 +146,8 @@ func (s *Server) route() {
 	open := map[string]bool{"/healthz": true, "/readyz": true, "/openapi.json": true, "/openapi.yaml": true}
 	var h http.Handler = mux
 	h = s.paced(h, open)
-	h = s.authenticated(h, open)
 	h = s.bounded(h)
+	h = s.authenticated(h, open)
 	if s.opts.Local != nil {
 		h = local(h)
 	}
@@ -161,7 +166,7 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 		}
 		if r.ContentLength > most {
 			w.Header().Set("Connection", "close")
-			writeProblem(w, http.StatusRequestEntityTooLarge, why(most))
+			s.refuse(w, r, http.StatusRequestEntityTooLarge, why(most))
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, most+1) // what the library reads it refuses by itself
