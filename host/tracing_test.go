@@ -77,7 +77,7 @@ func has(t *testing.T, span tracetest.SpanStub, want map[string]string) {
 	t.Helper()
 	got := map[string]string{}
 	for _, a := range span.Attributes {
-		got[string(a.Key)] = a.Value.Emit()
+		got[string(a.Key)] = a.Value.String()
 	}
 	for name, value := range want {
 		if got[name] != value {
@@ -99,7 +99,7 @@ func eventsOf(span tracetest.SpanStub) (list []string) {
 	for _, e := range span.Events {
 		var values []string
 		for _, a := range e.Attributes {
-			values = append(values, string(a.Key)+"="+a.Value.Emit())
+			values = append(values, string(a.Key)+"="+a.Value.String())
 		}
 		list = append(list, e.Name+" "+strings.Join(values, " "))
 	}
@@ -170,7 +170,7 @@ func TestSpansOfRun(t *testing.T) {
 	has(t, guest, map[string]string{"hexdag.module.name": "guard", "hexdag.module.digest": h.Modules()[0].Digest(), "hexdag.module.export": "node_before", "hexdag.module.verdict": "continue", "hexdag.module.host_calls": "1"})
 	for _, name := range []string{"hexdag.module.fuel", "hexdag.module.memory"} {
 		if v, ok := attributeOf(guest, name); !ok || v.AsInt64() <= 0 {
-			t.Errorf("%s is %v", name, v.Emit())
+			t.Errorf("%s is %v", name, v.String())
 		}
 	}
 	agent := made.one(t, "invoke_agent clerk")
@@ -183,7 +183,7 @@ func TestSpansOfRun(t *testing.T) {
 			has(t, span, map[string]string{"gen_ai.operation.name": "chat", "gen_ai.provider.name": "mock", "gen_ai.request.model": "llama", "gen_ai.response.model": "llama", "gen_ai.response.finish_reasons": `["stop"]`})
 			for _, name := range []string{"gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"} {
 				if v, ok := attributeOf(span, name); !ok || v.AsInt64() <= 0 {
-					t.Errorf("%s is %v", name, v.Emit())
+					t.Errorf("%s is %v", name, v.String())
 				}
 			}
 			if span.SpanKind != trace.SpanKindClient {
@@ -194,7 +194,7 @@ func TestSpansOfRun(t *testing.T) {
 		}
 		for _, name := range []string{"gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.call.arguments", "gen_ai.tool.call.result"} {
 			if v, told := attributeOf(span, name); told {
-				t.Errorf("%s tells %s, and nobody has asked for it", span.Name, v.Emit())
+				t.Errorf("%s tells %s, and nobody has asked for it", span.Name, v.String())
 			}
 		}
 		if span.Status.Code == codes.Error {
@@ -239,7 +239,7 @@ func (s *spans) text() string {
 	for _, span := range s.all() {
 		fmt.Fprintln(&b, span.Name, span.Status.Description, eventsOf(span))
 		for _, a := range span.Attributes {
-			fmt.Fprintln(&b, " ", a.Key, a.Value.Emit())
+			fmt.Fprintln(&b, " ", a.Key, a.Value.String())
 		}
 	}
 	return b.String()
@@ -394,7 +394,7 @@ func TestSpansOfResumedRuns(t *testing.T) {
 func TestSpansOfRecoveredRuns(t *testing.T) {
 	made := newSpans(t)
 	d := newDurable(t, "  tenant: default\n")
-	h := d.site.traced(t, made, host.Options{Journal: d.journals.Open("first")})
+	h := d.traced(t, made, host.Options{Journal: d.journals.Open("first")})
 	p := d.load(t, h, `{kind: expression_node, metadata: {name: a}, dependencies: [], spec: {expressions: {n: "1"}}}`, `{kind: expression_node, metadata: {name: b}, dependencies: [a], spec: {expressions: {n: "2"}}}`)
 	whole := p.Run(t.Context(), map[string]any{}, host.RunOptions{Durable: true})
 	if whole.Status != engine.Completed {
@@ -408,7 +408,7 @@ func TestSpansOfRecoveredRuns(t *testing.T) {
 	entries := d.entries(t, whole.RunID)
 	of := &driver.Run{ID: whole.RunID, Tenant: "default", Pipeline: "test", Version: p.Version, Begun: entries[0].Time}
 	i := slices.IndexFunc(entries, func(e *journal.Entry) bool { return e.Kind == journal.Done && e.Lane == "a" })
-	next := d.site.traced(t, made, host.Options{Journal: died(t, of, entries[:i+1]).Open("second")})
+	next := d.traced(t, made, host.Options{Journal: died(t, of, entries[:i+1]).Open("second")})
 	if err := next.Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) {
 		if r.Err != nil || r.Result.Status != engine.Completed {
 			t.Errorf("%+v", r)
