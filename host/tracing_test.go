@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testserver/otlpserver"
 )
 
 // spans are those that a host has made.
@@ -451,5 +453,41 @@ func TestSpansPropagate(t *testing.T) {
 		if strings.Contains(made.text(), "hunter2") {
 			t.Error("spans tell a query:", made.text())
 		}
+	}
+}
+
+// The configuration, or the environment, says where spans go; the end of the host sends what is left.
+func TestSpansAreSent(t *testing.T) {
+	collector := otlpserver.New(t)
+	t.Setenv("COLLECTOR_API_KEY", "hunter2")
+	s := newSite(t, "  telemetry: {endpoint: \""+collector.URL+"\", headers: {Authorization: \"Bearer ${COLLECTOR_API_KEY}\"}, service: desk}\n")
+	h := s.open(t)
+	const node = `{kind: data_node, metadata: {name: a}, dependencies: [], spec: {output: 1}}`
+	if r := s.load(t, h, node).Run(t.Context(), map[string]any{}, host.RunOptions{}); r.Status != engine.Completed {
+		t.Fatal(r.Err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if names := collector.Names(); !slices.Equal(names, []string{"node a", "run test"}) || !slices.Equal(collector.Header("authorization"), []string{"Bearer hunter2"}) || collector.Resource()["service.name"] != "desk" {
+		t.Errorf("%q with %q of %v", names, collector.Header("authorization"), collector.Resource())
+	}
+	t.Setenv("COLLECTOR_API_KEY", "")
+	if err := os.Unsetenv("COLLECTOR_API_KEY"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.new(t)
+	wantError(t, err, kernel.CodeConfig, "COLLECTOR_API_KEY is not set", "hexdag.yaml", "spec.telemetry names it")
+	for _, wrong := range []struct{ spec, says string }{
+		{"{protocol: zipkin}", "there is no protocol zipkin"}, {"{sample: 2}", "sample is 2"}, {"{headers: {A: {b: c}}}", "A"}, {"{endpont: a}", "endpont"}, {"{endpoint: \"collector:4318\"}", "endpoint is not usable"},
+	} {
+		_, err := newSite(t, "  telemetry: "+wrong.spec+"\n").new(t)
+		wantError(t, err, kernel.CodeConfig, wrong.says, "hexdag.yaml")
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	cfg := &host.Config{File: s.path("other.yaml"), State: t.TempDir()}
+	host.TelemetryOfEnvironment(cfg)
+	if cfg.Telemetry == nil {
+		t.Error("the environment is not heard")
 	}
 }
