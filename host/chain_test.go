@@ -16,6 +16,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/hexdag/hexdag/abi"
+	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
 )
@@ -71,6 +72,9 @@ func opCalls() map[string]opCall {
 		"pipeline_spawner.await": {args: `{run_id: none}`, ends: kernel.CodeNotFound, guard: "run_id"}, "pipeline_spawner.cancel": {args: `{run_id: none}`, guard: "run_id"},
 		"scheduler.schedule_once": {args: `{pipeline: child, delay_seconds: 3600}`, guard: "pipeline"}, "scheduler.schedule_recurring": {args: `{pipeline: child, interval_seconds: 3600}`, guard: "pipeline"},
 		"scheduler.cancel": {args: `{task_id: none}`, guard: "task_id"}, "scheduler.list": {args: `{ref_id: o}`, guard: "ref_id"},
+		"central_agent.survey": {args: `{}`}, "central_agent.note": {args: `{text: plan}`}, "central_agent.report": {args: `{outcome: done}`}, "central_agent.ask": {args: `{question: may I}`, ends: kernel.CodeApproval},
+		"central_agent.start": {args: `{pipeline: child}`, guard: "pipeline"}, "central_agent.wait": {args: `{run_ids: [none]}`, ends: kernel.CodeNotFound}, "central_agent.submit": {args: `{pipeline: child}`, guard: "pipeline"},
+		"central_agent.goals": {args: `{}`}, "central_agent.goal": {args: `{goal_id: none}`, ends: kernel.CodeNotFound, guard: "goal_id"}, "central_agent.cancel": {args: `{goal_id: none}`, ends: kernel.CodeNotFound, guard: "goal_id"},
 		"database_tools.query": {args: `{sql: "SELECT 1"}`}, "database_tools.list_tables": {args: `{}`}, "database_tools.describe_table": {args: `{table: t}`, guard: "table"},
 		"pipeline_memory.update": {args: `{k: 1}`}, "pipeline_memory.snapshot": {args: `{}`},
 	}
@@ -80,14 +84,14 @@ func opCalls() map[string]opCall {
 // else counts as a change, what is new, too. Of the rest, those answer with what is the run's alone.
 func TestOperationsThatOnlyAsk(t *testing.T) {
 	asks := []string{
-		"api_call.get", "api_call.request", "artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "database.describe_table", "database.list_tables", "database.query",
+		"api_call.get", "api_call.request", "artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "central_agent.goal", "central_agent.goals", "central_agent.survey", "central_agent.wait", "database.describe_table", "database.list_tables", "database.query",
 		"database_tools.describe_table", "database_tools.list_tables", "database_tools.query",
 		"entity_state.get_history", "entity_state.get_state", "eventbus.replay", "eventbus.topics", "file_storage.list", "file_storage.read", "file_storage.stat", "governance.authorize", "governance.list_permissions",
 		"http.request", "llm.batch", "llm.complete", "llm.embed", "lock.holder", "lock.is_locked", "mcp.list_tools", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot", "pipeline_spawner.await",
 		"process_registry.get", "process_registry.list", "process_registry.list_by_ref", "scheduler.list",
 		"secret.get", "secret.use", "vector_search.describe", "vector_search.search",
 	}
-	ofRun := []string{"artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot"}
+	ofRun := []string{"artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "central_agent.survey", "central_agent.wait", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot"}
 	var gotAsks, gotOfRun []string
 	for op := range opCalls() {
 		if !ports.MayChange(op) {
@@ -162,7 +166,7 @@ spec:
   principal: ada
   tenant: acme
   state: ` + s.t.TempDir() + `
-  libraries: {pipelines: pipelines, database_tools: {adapter: sqlite, config: {path: tools.db, seed: tools.sql}}}
+  libraries: {pipelines: pipelines, central_agent: {pipelines: {child: {}}}, database_tools: {adapter: sqlite, config: {path: tools.db, seed: tools.sql}}}
   modules:
 ` + strings.Join(modules, "") + `  ports:
     governance: ` + governance + `
@@ -339,6 +343,10 @@ func (s *chainSite) allowed(c called, op, module string, how opCall) {
 		status = string(how.ends)
 	}
 	switch {
+	case how.ends == kernel.CodeApproval:
+		if c.result.Status != engine.Suspended || c.record == nil || c.record.Reasons[0].ID != "hexdag.approval" || c.event == nil || c.event.Status != status {
+			s.t.Errorf("%s: %s, on record is %+v", op, c.result.Status, c.record)
+		}
 	case (c.result.Err == nil) != (how.ends == ""):
 		s.t.Errorf("%s: %v", op, c.result.Err)
 	case c.record == nil || c.record.Effect != kernel.Allow || c.record.Digest == "" || c.record.Tenant != "acme" || !slices.Equal(c.record.Chain, []string{"ada", "module:" + module}):

@@ -40,6 +40,9 @@ import (
 	"github.com/hexdag/hexdag/host/tracing"
 )
 
+// ServerSpec is what a configuration says of 'hexdag serve'.
+type ServerSpec = pipeline.ServerSpec
+
 // Config is what an operator decides; see README, Configuration.
 type Config = pipeline.Config
 
@@ -189,7 +192,9 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.recoverSuspended(); err != nil { // the log's lock makes the state folder this process's
 		return errors.Join(err, log.Close())
 	}
-	h.approvals = approvals.New(approvalsFile(stateOf(h.config)))
+	if h.approvals, err = h.openApprovals(ctx); err != nil {
+		return errors.Join(err, log.Close())
+	}
 	h.closers.add(func(context.Context) error { return h.approvals.Close() })
 	h.fuel = budget(h.config.TenantLimits.Fuel, nil)
 	h.spending.Limits = kernel.Limits{Tokens: h.config.TenantLimits.Tokens, CostUSD: h.config.TenantLimits.CostUSD}
@@ -373,5 +378,8 @@ func (h *Host) Modules() []*extension.Module { return h.modules }
 
 // Close ends what New opened. No run may be under way.
 func (h *Host) Close(ctx context.Context) error {
-	return errors.Join(h.libraries.close(ctx), h.journals.close(ctx), h.closers.close(ctx))
+	err := h.libraries.close(ctx)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), draining) // what runs did is written, also where the time to end them is up
+	defer cancel()
+	return errors.Join(err, h.journals.close(within), h.closers.close(ctx))
 }

@@ -26,6 +26,8 @@ type journals struct {
 	writer *journal.Writer
 	blobs  map[string]time.Time // when those were put that are there, by digest
 	works  map[string]bool      // the runs that this host works on: their journals are claimed, which says so to others alone
+	taken  map[*recording]bool  // those that are being taken down
+	left   bool                 // none is any more
 	stop   func()               // ends what prunes them
 }
 
@@ -47,7 +49,7 @@ func (h *Host) openJournals(ctx context.Context) (*journals, error) {
 			return nil, err
 		}
 	}
-	j.store, j.blobs, j.works = store, map[string]time.Time{}, map[string]bool{}
+	j.store, j.blobs, j.works, j.taken = store, map[string]time.Time{}, map[string]bool{}, map[*recording]bool{}
 	j.writer = journal.NewWriter(store, journal.WriterOptions{})
 	pruning, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var pruner sync.WaitGroup
@@ -94,6 +96,38 @@ func goesOn(run string) error {
 	return &kernel.Error{Code: kernel.CodeFenced, What: "the run goes on already", Where: kernel.Where{Run: run}, Why: "this host works on it", Fix: "wait until it has ended, or waits"}
 }
 
+// Leave stops the durable runs that are under way, and lets none begin any more: whoever opens their journals next goes on with them, as
+// after a crash, but that all they had done is on the disk. Until ctx ends, it waits for that.
+func (h *Host) Leave(ctx context.Context) {
+	j := &h.journals
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.left = true
+	for r := range j.taken {
+		_ = r.w.Sync(ctx) // what is not there is done again
+		r.w.Abandon(hostEnds(r.id))
+	}
+}
+
+func hostEnds(run string) error {
+	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the run does not go on here", Where: kernel.Where{Run: run}, Why: "the host ends", Fix: "it goes on when the host is back, or on another that shares the journal"}
+}
+
+// watch has a run be left with the others.
+func (j *journals) watch(r *recording) (unwatch func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.left {
+		r.w.Abandon(hostEnds(r.id))
+	}
+	j.taken[r] = true
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		delete(j.taken, r)
+	}
+}
+
 // keepBlob keeps bytes by their digest.
 func (j *journals) keepBlob(ctx context.Context, tenant, digest string, read func() ([]byte, error)) error {
 	j.mu.Lock()
@@ -122,25 +156,33 @@ func sha256Of(data []byte) string {
 
 // recording is the journal of a run that is under way; nil where none is kept.
 type recording struct {
+	id    string
 	w     *journal.RunWriter
 	free  func() // lets others of this process work on the run; nil where whoever recovers it does
 	tells bool   // others of the end, which they will know after this process, too
 	stop  func()
+	left  <-chan struct{} // once it is closed the run stops where it is
 }
 
 // start has a run stop where its journal can no longer be written.
-func (r *recording) start(ctx context.Context) context.Context {
+func (r *recording) start(ctx context.Context, j *journals) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
+	unwatch := j.watch(r)
 	done := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		select {
 		case <-r.w.Lost():
 			cancel(r.w.Err())
+		case <-r.left:
+			_ = r.w.Sync(context.WithoutCancel(ctx)) // what is not there is done again
+			r.w.Abandon(hostEnds(r.id))
+			cancel(r.w.Err())
 		case <-done:
 		}
 	})
 	r.stop = func() {
+		unwatch()
 		close(done)
 		watching.Wait()
 		cancel(nil)
@@ -194,7 +236,7 @@ func objectOf(fields map[string]kernel.Value) kernel.Value {
 // record begins to take a run down, unless that goes on already. The context ends where it no longer can.
 func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) (context.Context, *recording, error) {
 	if opts.recovered != nil {
-		return opts.recovered.start(ctx), opts.recovered, nil
+		return opts.recovered.start(ctx, &p.host.journals), opts.recovered, nil
 	}
 	if !run.Durable || p.host.executor != nil { // which keeps the run itself
 		return ctx, nil, nil
@@ -225,9 +267,9 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 		defer free()
 		return ctx, nil, errors.Join(err, w.Close(context.WithoutCancel(ctx), driver.Status(engine.Cancelled)))
 	}
-	r := &recording{w: w, free: free, tells: h.remembered()}
+	r := &recording{id: run.RunID, w: w, free: free, tells: h.remembered(), left: opts.left}
 	run.Journal = journal.Record(run, w).Named(partName(run.RunID, began))
-	return r.start(ctx), r, nil
+	return r.start(ctx, j), r, nil
 }
 
 // partName names what a run does from entry began on.
@@ -240,7 +282,11 @@ func partName(run string, began uint64) string {
 
 // begin makes the journal of a run, or goes on with that of one that was suspended.
 func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool) (*journal.RunWriter, error) {
-	of := &driver.Run{ID: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
+	parent := run.ParentRunID
+	if run.Detached { // nobody begins it anew
+		parent = ""
+	}
+	of := &driver.Run{ID: run.RunID, Parent: parent, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
 	if again {
 		if head, err := j.store.Get(ctx, run.Tenant, run.RunID); err == nil && head.Status == driver.Running {
 			return nil, &kernel.Error{Code: kernel.CodeFenced, What: "the run goes on already", Where: kernel.Where{Run: run.RunID}, Why: "host " + kernel.Quote(head.Owner) + " works on it, or has died", Fix: "wait until it waits again; if its host has died: hexdag resume --crashed " + run.RunID}
@@ -253,14 +299,47 @@ func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool
 			return nil, claimError(run.RunID, err)
 		}
 	}
+	err := j.store.Create(ctx, of)
+	if errors.Is(err, driver.ErrExists) {
+		return j.beginAnew(ctx, of, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	of.Epoch = 1
+	return j.writer.Run(of, 1), nil
+}
+
+// beginAnew begins a run of which there is a journal without an entry: who had made that died before the run began.
+func (j *journals) beginAnew(ctx context.Context, of *driver.Run, exists error) (*journal.RunWriter, error) {
+	head, err := j.store.Get(ctx, of.Tenant, of.ID)
+	switch {
+	case err != nil && !errors.Is(err, driver.ErrNotFound):
+		return nil, err
+	case err != nil || !neverDid(head):
+		return nil, existsError(of.ID, exists)
+	}
+	err = j.store.Delete(ctx, of.Tenant, of.ID)
+	var taken *driver.Taken
+	if errors.As(err, &taken) { // and it goes on
+		return nil, existsError(of.ID, exists)
+	}
+	if err != nil && !errors.Is(err, driver.ErrNotFound) {
+		return nil, err
+	}
 	if err := j.store.Create(ctx, of); err != nil {
-		if errors.Is(err, driver.ErrExists) {
-			return nil, existsError(run.RunID, err)
+		if errors.Is(err, driver.ErrExists) { // another was faster
+			return nil, existsError(of.ID, err)
 		}
 		return nil, err
 	}
 	of.Epoch = 1
 	return j.writer.Run(of, 1), nil
+}
+
+// neverDid reports whether a journal is of a run that did not begin, and nobody works on.
+func neverDid(head *driver.Run) bool {
+	return head.Entries == 0 && (head.Free || head.Status == driver.Status(engine.Cancelled))
 }
 
 func existsError(run string, err error) error {
@@ -330,12 +409,18 @@ type continuation struct {
 	Expired    []engine.Wait               `json:"expired,omitempty"`
 	Kept       map[string]kernel.Value     `json:"kept,omitempty"`
 	KeptLabels map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
+	Masked     bool                        `json:"masked,omitempty"` // something that was kept is left out: governance masks it
 	Reads      map[string][]string         `json:"reads,omitempty"`
 }
 
 func resumed(run *kernel.RunContext, from *engine.Resumption) *continuation {
 	c := &continuation{Results: from.Results, Labels: from.Labels, Progress: from.Progress, Waits: from.Waits, Expired: from.Expired, Reads: run.Reads()}
 	c.Kept, c.KeptLabels = run.Kept.Snapshot()
+	for _, key := range run.Kept.Hidden() {
+		delete(c.Kept, key)
+		delete(c.KeptLabels, key)
+		c.Masked = true
+	}
 	return c
 }
 

@@ -63,6 +63,13 @@ func mortalNodes() []string {
 // mortal is what a process does that is killed: with a batch it begins runs, and without it goes on with those whose host has died.
 func mortal(task string) {
 	dir, batch, _ := strings.Cut(task, "|")
+	if name, is := strings.CutPrefix(batch, "goals "); is {
+		if err := mortalGoals(site{dir}, name); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := mortalHost(site{dir}, batch); err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/centralagent"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
 	"github.com/hexdag/hexdag/host/lib/scheduler"
@@ -31,13 +32,56 @@ type libraries struct {
 	spawner  *pipelinespawner.Spawner
 	schedule *scheduler.Scheduler
 	spawned  *spawnable
+	agents   *centralagent.Library
+	leaving  *leaving
+}
+
+// leaving are durable runs that stop where they are when the host is closed: another goes on with them.
+type leaving struct {
+	left   chan struct{} // closed when they are to
+	mu     sync.Mutex
+	ended  sync.Cond
+	closed bool
+	runs   int
+}
+
+func newLeaving() *leaving {
+	l := &leaving{left: make(chan struct{})}
+	l.ended.L = &l.mu
+	return l
+}
+
+// began counts a run until done is called.
+func (l *leaving) began() (done func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.runs++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.runs--
+		l.ended.Broadcast()
+	}
+}
+
+// leave has them stop, and waits until they have.
+func (l *leaving) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		close(l.left)
+	}
+	for l.runs > 0 {
+		l.ended.Wait()
+	}
 }
 
 // openLibraries offers the libraries' operations.
 func (h *Host) openLibraries() error {
 	l := &h.libraries
 	spec := h.config.Libraries
-	l.log = h.log
+	l.log, l.leaving = h.log, newLeaving()
 	l.registry = processregistry.New(processregistry.Options{
 		Store: h.dataStore, Host: hostName(), Keep: spec.Keep, MaxRuns: int64(spec.MaxRuns),
 		Failed: func(err error, runs int) {
@@ -52,8 +96,9 @@ func (h *Host) openLibraries() error {
 			return pipelinespawner.ID(h.tenant(), "schedule\x00"+task+"\x00"+at.UTC().Format(time.RFC3339Nano))
 		},
 	})
+	l.agents = h.newCentralAgents()
 	tools, err := h.openDatabaseTools()
-	return errors.Join(err, h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
+	return errors.Join(err, h.door.Register(l.agents.Ops()...), h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
 }
 
 // leadSchedules does something while this process is the one of the tenant's that serves schedules.
@@ -97,7 +142,7 @@ func (h *Host) Schedules() *scheduler.Scheduler { return h.libraries.schedule }
 // spawning bounds the runs that runs start.
 func (h *Host) spawning() pipelinespawner.Options {
 	spec := h.config.Libraries
-	return pipelinespawner.Options{MaxDepth: spec.MaxDepth, MaxRuns: int64(spec.MaxSpawned), MaxRunning: spec.MaxRunning}
+	return pipelinespawner.Options{MaxDepth: spec.MaxDepth, MaxRuns: int64(spec.MaxSpawned), MaxRunning: spec.MaxRunning, Leave: h.libraries.leaving.leave}
 }
 
 // dataStore opens what libraries keep things in, when that is first needed.
@@ -159,7 +204,10 @@ func (l *libraries) close(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(ctx, draining)
 	defer cancel()
-	err := errors.Join(l.spawner.Close(within), l.spawned.close(context.WithoutCancel(ctx)))
+	unended := l.spawner.Close(within)
+	l.leaving.leave()
+	l.agents.Close()
+	err := errors.Join(unended, l.spawned.close(context.WithoutCancel(ctx)))
 	if unkept := l.registry.Close(context.WithoutCancel(ctx)); unkept != nil { // no run fails for it
 		l.log.Error("what became of runs is not registered", "error", unkept.Error())
 	}
@@ -198,6 +246,7 @@ func (l *libraries) ended(run *kernel.RunContext, r *Result) {
 	p.SetOutput(outputOf(r), joinedNodes(r).Join(run.InputLabels))
 	l.registry.Put(run.Tenant, p)
 	l.spawner.Ended(run.RunID, r.Status == engine.Cancelled)
+	l.agents.Ended(run.RunID)
 }
 
 // Processes are what is known of the runs of a configuration's tenant, whether or not its host runs.

@@ -59,7 +59,8 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 			return kernel.ContextError(ctx)
 		}
 		one, err := h.recoverRun(ctx, j, r.ID, opts)
-		if kernel.CodeOf(err) == kernel.CodeFenced { // another host was faster
+		var over *driver.Over
+		if kernel.CodeOf(err) == kernel.CodeFenced || errors.As(err, &over) { // another host was faster, or a run that waits for this one
 			continue
 		}
 		if err != nil {
@@ -232,20 +233,7 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 func (h *Host) tellEnded(ctx context.Context, r *recovery) *Result {
 	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels})
 	rc.RunID, rc.ParentRunID, rc.InputLabels, rc.Started = r.head.Run, r.head.Parent, r.head.InputLabels, r.began.Time
-	end := r.entries[len(r.entries)-1]
-	output, _ := end.Value.(map[string]any)
-	result := &Result{RunID: rc.RunID, Status: engine.Status(r.ended), Output: output, Error: end.Failed, NodeResults: map[string]kernel.Value{}, Labels: map[string]*kernel.Labels{}}
-	if end.Failed != nil {
-		result.Err = end.Failed
-	}
-	if end.Usage != nil {
-		result.Usage = *end.Usage
-	}
-	for name, e := range journal.Ends(r.entries).Nodes {
-		if e.State == journal.Finished {
-			result.NodeResults[name], result.Labels[name] = e.Value, e.Labels
-		}
-	}
+	result := resultOf(rc.RunID, r.entries)
 	if result.Status != engine.Suspended { // that is told once the journal is closed, and may come again
 		h.runEnded(ctx, rc, result)
 	}
@@ -380,7 +368,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
-	opts.recovered = &recording{w: r.w, tells: h.remembered()}
+	opts.recovered = &recording{id: rc.RunID, w: r.w, tells: h.remembered(), left: opts.left}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
 		from = &engine.Resumption{}
@@ -431,6 +419,9 @@ func held(entries []*journal.Entry) error {
 // kept, as far as that is of nodes that do not work again.
 func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recovery) error {
 	if r.from != nil {
+		if r.from.Masked {
+			return keptNowhere("pipeline_memory", "")
+		}
 		if err := rc.Kept.Set(r.from.Kept, r.from.KeptLabels); err != nil {
 			return err
 		}
@@ -465,8 +456,7 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 			if door := p.plan.Door(); !call.Masked() {
 				door.Redo(ctx, again)
 			} else if door.ChangesOwn(again) {
-				return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: call.Lane}, Why: "what it had kept with " + call.Op + " is nowhere: the policy masks it",
-					Fix: "run the pipeline anew; let the policy mask no arguments of " + call.Op + " where runs are to survive their host"}
+				return keptNowhere(call.Op, call.Lane)
 			}
 		case call.Kind == journal.Reply:
 			for _, c := range call.Charges {
@@ -475,4 +465,10 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 		}
 	}
 	return nil
+}
+
+// keptNowhere is the error of a run that goes on without what it had kept.
+func keptNowhere(op, node string) error {
+	return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on from its journal", Where: kernel.Where{Node: node}, Why: "what it had kept with " + op + " is nowhere: the policy masks it",
+		Fix: "run the pipeline anew; let the policy mask no arguments of " + op + " where runs are to survive their host"}
 }

@@ -157,6 +157,53 @@ func TestRecoverMasked(t *testing.T) {
 	}
 }
 
+// TestResumeMasked: what a policy masks of what a run keeps is in no part of its journal, goes on with the run all the same, and is missed where
+// that would go on from the journal.
+func TestResumeMasked(t *testing.T) {
+	d := newDurable(t, `  ports:
+    governance: {adapter: abac, config: {rules: [
+        {id: all, effect: allow, actions: ["**"]},
+        {id: hidden, effect: allow, actions: [pipeline_memory.set], obligations: [{type: mask, record: ["/args/value"]}]}]}}
+`)
+	h := d.host(t, "first", &ledger{}, d.journals)
+	p := d.load(t, h,
+		`{kind: service_call_node, metadata: {name: kept}, dependencies: [], spec: {service: pipeline_memory, method: set, input_mapping: {key: "'k'", value: $input}}}`,
+		`{kind: service_call_node, metadata: {name: open}, dependencies: [kept], spec: {service: pipeline_memory, method: update, input_mapping: {plain: "'seen'"}}}`,
+		`{kind: wait_node, metadata: {name: first}, dependencies: [open], spec: {event_key: first}}`,
+		`{kind: wait_node, metadata: {name: second}, dependencies: [first], spec: {event_key: second}}`,
+		`{kind: service_call_node, metadata: {name: count}, dependencies: [second], spec: {service: pipeline_memory, method: snapshot}}`)
+	input := []any{"s3cr3t"}
+	run := p.Run(t.Context(), input, host.RunOptions{Durable: true})
+	var err error
+	for _, key := range []string{"first", "second"} {
+		if run.Status != engine.Suspended {
+			t.Fatal(run.Status, run.Err)
+		}
+		if run, err = h.Resume(t.Context(), run.RunID, key, nil, host.RunOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept, _ := run.NodeResults["count"].(map[string]any); run.Status != engine.Completed || kept["plain"] != "seen" || fmt.Sprint(kept["k"]) != "[s3cr3t]" {
+		t.Fatalf("%s %v %v", run.Status, run.Err, run.NodeResults)
+	}
+	var parts []*journal.Entry
+	entries := d.entries(t, run.RunID)
+	for _, e := range entries {
+		if e.Kind == journal.Begin && len(e.Head.Resumption) > 0 {
+			parts = append(parts, e)
+			if text := string(e.Head.Resumption); strings.Contains(text, `"kept":{"k"`) || !strings.Contains(text, `"plain":"seen"`) || !strings.Contains(text, `"masked":true`) {
+				t.Errorf("a part begins with %s", text)
+			}
+		}
+	}
+	if len(parts) != 2 {
+		t.Fatalf("%d parts", len(parts))
+	}
+	i := slices.Index(entries, parts[1])
+	_, err = d.host(t, "second", &ledger{}, died(t, headOf(entries), entries[:i+1])).RecoverRun(t.Context(), run.RunID, host.RunOptions{})
+	wantError(t, err, kernel.CodeDiverged, "pipeline_memory", "masks", run.RunID)
+}
+
 // TestRecoverCached: what a composite node answers is not kept where it changed something before its host died.
 func TestRecoverCached(t *testing.T) {
 	d := newDurable(t, `  ports: {artifacts: {adapter: memory}}

@@ -185,6 +185,9 @@ func (r *Replayer) part(ctx context.Context, part *journal.Part, into *Replayed)
 	rc.Clock = func() time.Time { return part.Last } // what was not read then is no later than that
 	rc.Entropy = rand.NewChaCha8(journal.Seed(head.Run))
 	if from != nil {
+		if from.Masked {
+			into.Notes = append(into.Notes, "what the policy masks of pipeline_memory is not in the journal: what is made of it is not what it was")
+		}
 		if err := rc.Kept.Set(from.Kept, from.KeptLabels); err != nil {
 			return err
 		}

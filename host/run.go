@@ -44,10 +44,15 @@ type RunOptions struct {
 	Fresh     bool
 	recovered *recording // of a run that goes on after its host has died
 	spawned   *pipelinespawner.Request
+	goal      *Goal           // that the run is for
+	left      <-chan struct{} // a durable run stops where it is once this is closed: another host goes on with it
 	// Durable keeps a journal of the run: if its host dies, Recover has it finish, and Replay can do it again.
 	Durable bool
 	// RunID is the run's id; "" gives it one. A durable run of which there is a journal is not begun again: CodeRunExists.
 	RunID string
+	// Begun, if set, is called when governance has admitted the run and, if it is durable, what it begins with is on the disk: from then on
+	// it is not lost. It must return soon.
+	Begun func()
 }
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
@@ -86,8 +91,11 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 			run.Leases.Inherit(&opts.Parent.Leases)
 		}
 	}
+	if g := opts.goal; g != nil {
+		run.Origin, run.Caps = g.Origin, run.Caps.Intersect(g.Caps)
+	}
 	if s := opts.spawned; s != nil {
-		run.RunID, run.Origin, run.Caps = s.RunID, s.Origin, run.Caps.Intersect(s.Caps)
+		run.RunID, run.Origin, run.Caps, run.Detached = s.RunID, s.Origin, run.Caps.Intersect(s.Caps), !s.Within
 		if opts.Parent != nil {
 			run.Budgets = h.within(&opts.Parent.Budgets)
 		}
@@ -149,6 +157,9 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 		return refused(ctx, run, err)
 	}
 	defer recorded.release()
+	if opts.Begun != nil {
+		opts.Begun()
+	}
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)
 	stop()
@@ -213,6 +224,9 @@ func checkRunID(id string) error {
 	}
 	return &kernel.Error{Code: kernel.CodeInput, What: "the run's id cannot be used", Why: kernel.Quote(id) + " is not of 1 to 128 letters, digits, _, . and -, of which a letter or a digit is the first", Fix: "leave it out: the run gets one"}
 }
+
+// NewRunID returns an id for a run, as runs get one that are given none.
+func NewRunID() string { return newRunID() }
 
 // newRunID returns a random UUID (version 7: the time comes first, so that runs
 // sort by it).

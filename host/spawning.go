@@ -191,6 +191,10 @@ func (p *prepared) Run(ctx context.Context, r *pipelinespawner.Request) *pipelin
 	if r.Within {
 		opts.Recorder = Tell(parentObserver(r.Parent))
 	}
+	if h := p.pipeline.host; !r.Within && (r.Parent.Durable || h.opts.Durable) {
+		opts.left = h.libraries.leaving.left
+		defer h.libraries.leaving.began()()
+	}
 	input := r.Input
 	if input == nil {
 		input = map[string]any{}

@@ -41,13 +41,14 @@ type suspended struct {
 	Progress    map[string]*engine.Progress `json:"progress,omitempty"` // of the nodes that wait for something inside
 	Kept        map[string]kernel.Value     `json:"kept,omitempty"`     // pipeline_memory
 	KeptLabels  map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
-	Reads       map[string][]string         `json:"reads,omitempty"` // artifacts that nodes have read
+	KeptHidden  []string                    `json:"kept_hidden,omitempty"` // what of it no journal is to have
+	Reads       map[string][]string         `json:"reads,omitempty"`       // artifacts that nodes have read
 	Durable     bool                        `json:"durable,omitempty"`
 }
 
 // suspendedVersion is that of the files that are written. Those before are read, too: version 1 has
 // neither labels nor progress, version 2 labels of an agent's turns that nobody reads, version 3 no durable runs, version 4 none that
-// others have started, version 5 no traces.
+// others have started, version 5 neither traces nor what of what is kept is masked.
 const suspendedVersion = 6
 
 func (s *suspended) decode(text []byte) error {
@@ -99,6 +100,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 		Durable: run.Durable,
 	}
 	s.Kept, s.KeptLabels = run.Kept.Snapshot()
+	s.KeptHidden = run.Kept.Hidden()
 	done := map[string]kernel.Value{}
 	for name, v := range result.NodeResults {
 		if !slices.ContainsFunc(result.Waits, func(w engine.Wait) bool { return w.Node == name }) {
@@ -308,6 +310,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	if err := rc.Kept.Set(s.Kept, s.KeptLabels); err != nil {
 		return nil, errors.Join(err, h.unclaim(run))
 	}
+	rc.Kept.Hide(s.KeptHidden...)
 	rc.Recall(s.Reads) // a node that is told again what it has read does not read it again
 	rc.RunID, rc.ParentRunID, rc.Caps, rc.Origin, rc.Trace = s.RunID, s.ParentID, s.Caps, s.Origin, s.Trace
 	result := p.run(ctx, rc, input, from, opts)

@@ -123,6 +123,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 // schedule. The second is the first.
 var keyed = map[string]bool{
 	"eventbus.publish": true, "pipeline_spawner.spawn": true, "pipeline_spawner.spawn_many": true, "scheduler.schedule_once": true, "scheduler.schedule_recurring": true,
+	"central_agent.start": true, "central_agent.submit": true,
 }
 
 // portsInGo returns the ports that the embedding program brings: no other has operations

@@ -31,6 +31,8 @@ type (
 	Artifact = artifacts.Artifact
 	// StoreOptions is what an artifact carries besides its bytes.
 	StoreOptions = artifacts.StoreOptions
+	// Origin is where an artifact comes from.
+	Origin = artifacts.Origin
 	// CollectOptions say what Artifacts.Collect removes.
 	CollectOptions = artifacts.CollectOptions
 )

@@ -48,8 +48,8 @@ func (e *elsewhere) record(ctx context.Context, o *site, task *executor.Task) (c
 		InputLabels: run.InputLabels, Caps: run.Caps, Input: o.input, Source: map[string]string{}, Modules: map[string]string{},
 	}})
 	run.Journal = journal.Record(run, w).Named(pieceName(run, task, id))
-	r := &recording{w: w}
-	return r.start(ctx), r, nil
+	r := &recording{id: id, w: w}
+	return r.start(ctx, j), r, nil
 }
 
 // recordAgain goes on with what another worker has done for a node.
@@ -80,8 +80,8 @@ func (h *Host) recordAgain(ctx context.Context, j *journals, run *kernel.RunCont
 		return ctx, nil, errors.Join(err, r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	run.Journal = journal.Resume(run, r.w, r.entries).Named(name)
-	recorded := &recording{w: r.w}
-	return recorded.start(ctx), recorded, nil
+	recorded := &recording{id: id, w: r.w}
+	return recorded.start(ctx, j), recorded, nil
 }
 
 // pieceName names what is done for a node: as the run, or, after the node waited, as that piece of work.

@@ -41,6 +41,7 @@ type Spec struct {
 	Output        *types.Object     // output_schema; nil is {output: str}
 	MaxSteps      int               // 0 is DefaultSteps
 	Style         Style             // "" is Mixed
+	MustEnd       bool              // not to have ended after MaxSteps is an error, of CodeLimit
 }
 
 // Validate returns every mistake of the spec, each a CodePipeline error.
@@ -140,6 +141,11 @@ type Deps struct {
 	Model  Model
 	Tools  Tools
 	Render Renderer
+	// Accept, if set, says what is wrong with a result that the output schema takes: the model is told, and has not ended.
+	Accept func(result kernel.Value) error
+	// Refused, if set, is told of each call that was not made: one that nobody could read, of a tool that there is not, or without
+	// what it needs. Its error ends the loop.
+	Refused func(ctx context.Context, tool, why string) error
 }
 
 // Run asks the model until it calls tool_end with arguments that the output schema
@@ -149,7 +155,7 @@ type Deps struct {
 // phase_history, phase_contexts, step, response and loop_iteration.
 //
 // Errors are the model's and the renderer's own, CodeLimit for a prompt, an answer
-// or a history that is too large, CodePipeline for a spec that Validate refuses, and
+// or a history that is too large and for a loop that must end and has not, CodePipeline for a spec that Validate refuses, and
 // CodeTimeout or CodeCanceled for the end of the context.
 func Run(ctx context.Context, spec *Spec, deps Deps, input kernel.Value) (kernel.Value, error) {
 	if err := spec.Validate(); err != nil {
@@ -169,6 +175,9 @@ func Run(ctx context.Context, spec *Spec, deps Deps, input kernel.Value) (kernel
 	}
 	if l.result != nil {
 		return l.result, nil
+	}
+	if spec.MustEnd {
+		return nil, limit("the model has not ended after %d answers", l.state.step, spec.maxSteps(), "see what it did: hexdag journal show; give it more steps, or a task that it can do with its tools")
 	}
 	return l.state.value(), nil
 }
@@ -263,7 +272,7 @@ func (l *loop) step(ctx context.Context) error {
 		l.talk.result(call, l.state.told(before))
 	}
 	if len(calls) == 0 {
-		l.ended = strings.Contains(strings.ToLower(answer.Text), toolEnd)
+		l.ended = !l.spec.MustEnd && strings.Contains(strings.ToLower(answer.Text), toolEnd)
 		l.talk.goOn()
 	}
 	return l.state.bounded()
@@ -291,6 +300,9 @@ func (l *loop) call(ctx context.Context, call Call) error {
 	switch {
 	case why != "":
 		l.state.failed(call.Name, why)
+		if l.deps.Refused != nil {
+			return l.deps.Refused(ctx, call.Name, why)
+		}
 		return nil
 	case call.Name == toolEnd:
 		l.end(args)

@@ -46,6 +46,9 @@ func (l *loop) phases() []string { return slices.Sorted(maps.Keys(l.spec.Continu
 // end ends the loop if the schema takes the arguments.
 func (l *loop) end(args map[string]any) {
 	result, err := l.output.Coerce(args)
+	if err == nil && l.deps.Accept != nil {
+		err = l.deps.Accept(result)
+	}
 	if err != nil {
 		l.state.failed(toolEnd, told(err))
 		return

@@ -34,7 +34,14 @@ func (w *worker) agent(ctx context.Context, b *pipeline.Agent, call *kernel.Node
 	if err != nil {
 		return nil, err
 	}
-	result, err := agent.Run(ctx, spec, agent.Deps{Model: model{w, b, t}, Tools: toolbox{w, tools, t}, Render: render}, call.Input)
+	deps := agent.Deps{Model: model{w, b, t}, Tools: toolbox{w, tools, t}, Render: render}
+	if b.Central != nil {
+		ctx = w.central(ctx, b, spec, &deps, t)
+	}
+	result, err := agent.Run(ctx, spec, deps, call.Input)
+	if b.Central != nil && err == nil {
+		err = w.report(ctx, result)
+	}
 	return result, w.betweenTurns(err, call, t)
 }
 
@@ -278,6 +285,9 @@ func (w *worker) toolsOf(ctx context.Context, b *pipeline.Agent) ([]offered, err
 
 // toolNames are those that an agent names, or all of its pipeline's services.
 func toolNames(b *pipeline.Agent, services map[string]pipeline.ServiceSpec) []string {
+	if b.Central != nil {
+		return slices.Concat(centralTools, b.Tools)
+	}
 	if len(b.Tools) > 0 {
 		return b.Tools
 	}

@@ -240,6 +240,9 @@ func (r *RunWriter) wake() {
 	r.waiters = left
 }
 
+// Abandon loses the run, for a reason: what was not written yet is not, and whoever claims the run next goes on with what was.
+func (r *RunWriter) Abandon(err error) { r.fail(err) }
+
 // fail loses the run. The first error stays.
 func (r *RunWriter) fail(err error) {
 	r.mu.Lock()

@@ -71,6 +71,10 @@ func CapabilityOf(op string) Capability {
 		return CapDataStore
 	case "pipeline_spawner", "scheduler":
 		return CapSpawn
+	case "central_agent":
+		if method == "start" || method == "submit" || method == "cancel" {
+			return CapSpawn
+		}
 	case "entity_state":
 		if method == "transition" || method == "register" {
 			return CapTransition

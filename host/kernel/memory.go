@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 )
 
@@ -12,6 +13,7 @@ type RunMemory struct {
 	mu     sync.Mutex
 	values map[string]Value
 	labels map[string]*Labels
+	hidden map[string]bool // what no journal is to have
 	size   int
 }
 
@@ -52,6 +54,7 @@ func (m *RunMemory) Set(values map[string]Value, labels map[string]*Labels) erro
 	maps.Copy(m.values, values)
 	for key := range values {
 		delete(m.labels, key)
+		delete(m.hidden, key)
 	}
 	for key, l := range labels {
 		if _, kept := values[key]; kept && l != nil {
@@ -63,6 +66,25 @@ func (m *RunMemory) Set(values map[string]Value, labels map[string]*Labels) erro
 	}
 	m.size = size
 	return nil
+}
+
+// Hide says of what was kept under keys that governance lets no record have it.
+func (m *RunMemory) Hide(keys ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.hidden == nil {
+		m.hidden = map[string]bool{}
+	}
+	for _, key := range keys {
+		m.hidden[key] = true
+	}
+}
+
+// Hidden returns the keys of what no record may have, in their order.
+func (m *RunMemory) Hidden() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.hidden))
 }
 
 // Snapshot returns all that is kept, and the labels of what has any.

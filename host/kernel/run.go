@@ -28,6 +28,7 @@ type RunContext struct {
 	Observer        Observer  // may be nil
 	Journal         Journal   // may be nil
 	Durable         bool      // a journal is kept of it, and of the runs that it starts
+	Detached        bool      // it goes on by itself where the run that started it does not
 	Fresh           bool      // its nodes work, whatever is kept of them
 	// Clock and Entropy are what modules that may ask get as the time and as
 	// randomness; nil means the machine's.

@@ -16,6 +16,14 @@ type Agent struct {
 	Tools         []string // "module:tool", "module:*" or "service:method": all that it may call
 	Entities      []string
 	Model         string
+	Central       *Central // of a central_agent_node
+}
+
+// Central is what a central_agent_node says of the runs that it starts; the operator's bounds hold, too.
+type Central struct {
+	Pipelines []string // that it may start; nil is all that the operator lets central agents start
+	Starts    int      // in all; 0 is no bound of its own
+	Retries   int      // of a pipeline that has failed; below 0 there is no bound of its own
 }
 
 func (b *Agent) visit(f func(Reference)) {
@@ -56,10 +64,7 @@ func readAgent(r *reader, n *Node) Body {
 		b.MaxSteps = 20
 	}
 	if style != nil {
-		b.Style, _ = style.Text()
-		if !slices.Contains([]string{"native", "mixed", "function_call", "json"}, b.Style) {
-			r.Add(style.Errorf(kernel.CodePipeline, "write native, mixed, function_call or json", "there is no such tool_call_style"))
-		}
+		b.Style = r.style(style)
 	}
 	if v := s.Get("output_schema"); v != nil {
 		n.Output = r.object(v, "output_schema")

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -30,8 +31,10 @@ type Config struct {
 	Endpoints []string // patterns of the hosts of models that pipelines may name in ports of their own
 	Prices    []Price  // what models cost
 	Executor  ExecutorSpec
+	Server    ServerSpec
 	Telemetry *TelemetrySpec // nil makes no spans
 
+	Approvals     PortSpec // sqlite or postgres; sqlite if there is no adapter
 	Audit         AuditSpec
 	Journal       JournalSpec
 	Libraries     LibrariesSpec
@@ -42,6 +45,25 @@ type Config struct {
 	RunLimits    RunLimits
 	Labels       RunLabels
 	Static       rewrite.Options // what modules' bytes are held to; zero fields mean the defaults
+
+	parts map[string]string // digests of the members of spec, but for what a server takes up while it runs
+}
+
+// Differs returns the members of spec in which another configuration is not as this one, but for what a server takes up while it runs: its
+// tokens, issuer and pipelines.
+func (c *Config) Differs(other *Config) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(c.parts)) {
+		if c.parts[name] != other.parts[name] {
+			names = append(names, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(other.parts)) {
+		if _, both := c.parts[name]; !both {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // ExecutorSpec says where the nodes of runs work. The zero value is this process.
@@ -133,8 +155,34 @@ func LoadConfig(file string) (*Config, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	c.Digest, err = configDigest(file, docs)
+	if c.Digest, err = configDigest(file, docs); err != nil {
+		return c, err
+	}
+	c.parts, err = partDigests(docs)
 	return c, err
+}
+
+// partDigests digests the members of spec one by one.
+func partDigests(docs []*source.Value) (map[string]string, error) {
+	fields, _ := docs[0].Plain().(map[string]any)
+	spec, _ := fields["spec"].(map[string]any)
+	parts := map[string]string{}
+	for name, v := range spec {
+		if server, ok := v.(map[string]any); ok && name == "server" {
+			fixed := maps.Clone(server)
+			for _, live := range []string{"tokens", "oidc", "pipelines"} {
+				delete(fixed, live)
+			}
+			v = fixed
+		}
+		text, err := kernel.AppendJSON(nil, v)
+		if err != nil {
+			return nil, docs[0].Errorf(kernel.CodeConfig, "write values that JSON has", "the configuration is no JSON: %s", kernel.Quote(err.Error()))
+		}
+		sum := sha256.Sum256(text)
+		parts[name] = hex.EncodeToString(sum[:])
+	}
+	return parts, nil
 }
 
 // configDigest digests what can have a part in what nodes answer.
@@ -177,6 +225,9 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		}
 		audit.Rest()
 	}
+	if s := spec.Member("approvals"); s != nil {
+		c.Approvals = r.readBackend(s, "sqlite", "postgres")
+	}
 	if s := spec.Member("journal"); s != nil {
 		c.Journal = r.readJournal(s)
 	}
@@ -184,6 +235,9 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 		c.Libraries = r.readLibraries(c, s)
 	}
 	c.readLimits(spec)
+	if s := spec.Member("server"); s != nil {
+		c.Server = r.readServer(c, s)
+	}
 	c.Executor = r.readExecutor(spec.Member("executor"))
 	c.Telemetry = r.readTelemetry(spec.Member("telemetry"))
 	c.Ports = r.readPorts(spec.Get("ports"))

@@ -19,6 +19,7 @@ type LibrariesSpec struct {
 	MaxSpawned int // that a run and those that come of it start
 	MaxRunning int // of those, at once
 
+	CentralAgent  CentralAgentSpec
 	Tasks         int // that are scheduled, of one tenant
 	Concurrency   int // of the runs of schedules, at once
 	DatabaseTools *PortSpec
@@ -43,6 +44,9 @@ func (r *reader) readLibraries(c *Config, s *source.Section) LibrariesSpec {
 	if p := s.Member("scheduler"); p != nil {
 		l.Tasks, l.Concurrency = p.Amount("max_tasks"), p.Amount("concurrency")
 		p.Rest()
+	}
+	if p := s.Member("central_agent"); p != nil {
+		l.CentralAgent = r.readCentralAgents(p)
 	}
 	if p := s.Member("database_tools"); p != nil {
 		spec := r.readBackend(p, "sqlite", "postgres")

@@ -94,7 +94,7 @@ type kind func(r *reader, n *Node) Body
 // kinds maps every name of a node kind to its reader.
 func kinds() map[string]kind {
 	return map[string]kind{
-		"llm_node": readLLM, "agent_node": readAgent, "function_node": readFunctionNode, "expression_node": readExpression, "data_node": readData,
+		"llm_node": readLLM, "agent_node": readAgent, "central_agent_node": readCentralAgent, "function_node": readFunctionNode, "expression_node": readExpression, "data_node": readData,
 		"service_call_node": readServiceCall, "tool_call_node": readToolCall, "api_call_node": readAPICall, "composite_node": readComposite, "transition": readTransition, "wait_node": readWait,
 	}
 }

@@ -274,4 +274,4 @@ func (r *reader) capabilities(names []string, at *source.Value) []kernel.Capabil
 }
 
 // builtins are the services that the host has.
-var builtins = []string{"pipeline_memory", "entity_state", "process_registry", "pipeline_spawner", "scheduler", "database_tools"}
+var builtins = []string{"pipeline_memory", "entity_state", "process_registry", "pipeline_spawner", "scheduler", "central_agent", "database_tools"}

@@ -3,6 +3,7 @@ package ports_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/centralagent"
 	"github.com/hexdag/hexdag/host/lib/databasetools"
 	"github.com/hexdag/hexdag/host/lib/entitystate"
 	"github.com/hexdag/hexdag/host/lib/pipelinememory"
@@ -94,7 +96,11 @@ func everyOp(t *testing.T) []ports.Op {
 		t.Fatal(err)
 	}
 	registry := processregistry.New(processregistry.Options{})
-	return slices.Concat(registry.Ops(), pipelinespawner.New(nil, registry, pipelinespawner.Options{}).Ops(), scheduler.New(scheduler.Options{}).Ops(nil), queried.Ops(), metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
+	agents := centralagent.New(centralagent.Options{}).Ops()
+	for i := range agents {
+		agents[i].Judge = nil // see TestAnOperationJudges
+	}
+	return slices.Concat(registry.Ops(), agents, pipelinespawner.New(nil, registry, pipelinespawner.Options{}).Ops(), scheduler.New(scheduler.Options{}).Ops(nil), queried.Ops(), metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
 		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), secrets.Ops(), vectorsearch.New(memvectors.New(vectors.Cosine), vectors.Cosine, vectorsearch.Options{}).Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops(), others.Ops(), lock.New(memlock.New(), lock.Options{}).Ops(),
 		eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil))
@@ -377,6 +383,8 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"artifacts.open": middleware.Once, "artifacts.read": middleware.Once, "artifacts.create": middleware.Once, "artifacts.write": middleware.Once, "artifacts.close": middleware.Once, // a handle is where it was left
 		"artifacts.delete": middleware.Repeatable, "artifacts.list": middleware.Repeatable, "artifacts.retrieve": middleware.Repeatable, "artifacts.store": middleware.Repeatable,
 		"database.describe_table": middleware.Cacheable, "database.insert": middleware.Once, "database_tools.describe_table": middleware.Cacheable, "database_tools.list_tables": middleware.Cacheable, "database_tools.query": middleware.Cacheable,
+		"central_agent.survey": middleware.Repeatable, "central_agent.wait": middleware.Repeatable, "central_agent.note": middleware.Repeatable, "central_agent.report": middleware.Repeatable, "central_agent.ask": middleware.Repeatable,
+		"central_agent.start": middleware.Once, "central_agent.submit": middleware.Once, "central_agent.goals": middleware.Repeatable, "central_agent.goal": middleware.Repeatable, "central_agent.cancel": middleware.Repeatable,
 		"pipeline_spawner.await": middleware.Repeatable, "pipeline_spawner.cancel": middleware.Repeatable, "pipeline_spawner.spawn": middleware.Once, "pipeline_spawner.spawn_many": middleware.Once,
 		"process_registry.get": middleware.Repeatable, "process_registry.list": middleware.Repeatable, "process_registry.list_by_ref": middleware.Repeatable,
 		"scheduler.cancel": middleware.Repeatable, "scheduler.list": middleware.Repeatable, "scheduler.schedule_once": middleware.Once, "scheduler.schedule_recurring": middleware.Once,
@@ -433,5 +441,38 @@ func TestDerivedArguments(t *testing.T) {
 	_, err := newDoor(t, allowing(), &recorder{}, op).Call(context.Background(), calling(op.Name))
 	if kernel.CodeOf(err) != kernel.CodeArguments {
 		t.Errorf("a long one: %v", err)
+	}
+}
+
+// What an operation itself says of a call holds where it is stricter than governance, which is asked all the same; what it says is on record.
+func TestAnOperationJudges(t *testing.T) {
+	effects := []kernel.Effect{kernel.Allow, kernel.Approve, kernel.Forbid, "unheard"}
+	for _, governs := range effects {
+		for _, own := range append(effects, "") {
+			reached := false
+			op := ports.Op{Name: "a.b", Func: func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) {
+				reached = true
+				return &kernel.PortReply{}, nil
+			}, Judge: func(_ context.Context, req *kernel.AccessRequest) *kernel.Decision {
+				if own == "" {
+					return nil
+				}
+				return &kernel.Decision{Effect: own, Reasons: []kernel.Reason{{ID: "own", Msg: req.Subject.ID}}}
+			}}
+			audit, d := &recorder{}, &decider{decision: kernel.Decision{Effect: governs}}
+			_, err := newDoor(t, d, audit, op).Call(t.Context(), calling("a.b"))
+			want := governs == kernel.Allow && (own == kernel.Allow || own == "")
+			if reached != want || (err == nil) != want || len(d.asked) != 1 {
+				t.Errorf("governance says %q, the operation %q: reached %v, %v", governs, own, reached, err)
+			}
+			asked := own != "" && (governs == kernel.Allow || governs == kernel.Approve)
+			said := slices.ContainsFunc(audit.records[0].Reasons, func(r kernel.Reason) bool { return r.ID == "own" && r.Msg == "alice" })
+			if said != asked {
+				t.Errorf("governance says %q, the operation %q: on record are %+v", governs, own, audit.records[0].Reasons)
+			}
+			if needs := strings.Contains(fmt.Sprint(err), "needs an approval"); needs != (governs != kernel.Forbid && governs != "unheard" && own != kernel.Forbid && own != "unheard" && !want) {
+				t.Errorf("governance says %q, the operation %q: %v", governs, own, err)
+			}
+		}
 	}
 }

@@ -15,13 +15,20 @@ func (d *Door) RepeatBy(repeatable func(op string, args map[string]any) bool) {
 
 // taken has a call done, and taken down in the run's journal, or answers what is there.
 func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(context.Context) (*kernel.PortReply, error)) (*kernel.PortReply, error) {
+	shown := p.duties.Args(call.Args)
+	if p.op.Own && p.duties.Hides() && journal.Digest(shown, nil) != journal.Digest(call.Args, nil) {
+		seen := do
+		do = func(ctx context.Context) (*kernel.PortReply, error) {
+			return seen(context.WithValue(ctx, hiddenKey{}, true))
+		}
+	}
 	lane := journal.LaneFrom(ctx)
 	if lane == nil || p.op.tool {
 		return do(ctx)
 	}
 	effect := effectOf(p.op.Name, call.Args)
 	r := &journal.Request{
-		Op: p.op.Name, Args: call.Args, Body: call.Body, Shown: p.duties.Args(call.Args), Labels: call.Labels, Node: call.Node,
+		Op: p.op.Name, Args: call.Args, Body: call.Body, Shown: shown, Labels: call.Labels, Node: call.Node,
 		Changes: effect == changes, Repeatable: p.repeatable != nil && p.repeatable(p.op.Name, call.Args), Own: p.op.Own, Dear: p.op.Port() == "llm",
 		Decides: p.op.Decides || p.op.Name == "governance.list_permissions",
 	}
@@ -44,6 +51,14 @@ func (p *passage) taken(ctx context.Context, call *kernel.PortCall, do func(cont
 		}
 	}
 	return lane.Call(ctx, r, do)
+}
+
+type hiddenKey struct{}
+
+// Hidden reports, to an operation on the run itself, whether governance lets records have less than its arguments.
+func Hidden(ctx context.Context) bool {
+	hidden, _ := ctx.Value(hiddenKey{}).(bool)
+	return hidden
 }
 
 type scopedKey struct{}

@@ -31,6 +31,9 @@ type Op struct {
 	// Decides marks an operation that is itself a question to governance: the
 	// door asks no second one.
 	Decides bool
+	// Judge, if set, is asked beside governance, about a call that is within the rights of whoever makes it: what it says holds where it is
+	// stricter. It may only look, and at nothing but the request and what the context carries. nil has no opinion.
+	Judge func(ctx context.Context, req *kernel.AccessRequest) *kernel.Decision
 	// Own marks an operation whose effect is on the run itself, in this process: where a run is done again, so is that.
 	Own bool
 	// Labels are what the operator says of its replies.

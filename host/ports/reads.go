@@ -19,6 +19,7 @@ func effectOf(op string, args map[string]any) effect {
 		"api_call.get",
 		"database_tools.query", "database_tools.describe_table", "database_tools.list_tables",
 		"process_registry.get", "process_registry.list", "process_registry.list_by_ref", "pipeline_spawner.await", "scheduler.list",
+		"central_agent.goals", "central_agent.goal",
 		"database.query", "database.describe_table", "database.list_tables",
 		"entity_state.get_state", "entity_state.get_history",
 		"eventbus.replay", "eventbus.topics",
@@ -31,7 +32,7 @@ func effectOf(op string, args map[string]any) effect {
 		"vector_search.search", "vector_search.describe":
 		return asks
 	case "artifacts.retrieve", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.close", // what it makes artifacts.create has begun
-		"lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot":
+		"central_agent.survey", "central_agent.wait", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot":
 		return private
 	case "secret.get", "secret.use": // which sends it, by a request that counts for itself
 		return secret

@@ -44,20 +44,25 @@ func start(t testing.TB, address string, ready func() error, command func() *exe
 // Address returns host:port.
 func (p *Process) Address() string { return p.address }
 
+// patience is how long a server may take to start, beside all that a machine does meanwhile.
+const patience = 2 * time.Minute
+
 // Restart starts the process, which must not run, with the data that it had.
 func (p *Process) Restart() {
 	p.t.Helper()
 	if err := p.launch(); err != nil {
 		p.t.Fatal(err)
 	}
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		err := p.answers()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("%s does not answer at %s: %v\n%s", p.cmd.Path, p.address, err, p.output)
+			program := p.cmd.Path
+			p.Kill() // it writes the output until then
+			p.t.Fatalf("%s does not answer at %s within %s: %v\n%s", program, p.address, patience, err, p.output)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

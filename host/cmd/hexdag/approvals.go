@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/user"
@@ -24,12 +25,12 @@ person has approved exactly this call. The host may run meanwhile.`,
 }
 
 // approvalsOf opens the approvals of a configuration's host.
-func approvalsOf(config string) (*host.Approvals, error) {
+func approvalsOf(ctx context.Context, config string) (*host.Approvals, error) {
 	cfg, err := configFor("hexdag.yaml", config)
 	if err != nil {
 		return nil, err
 	}
-	return host.OpenApprovals(cfg), nil
+	return host.OpenApprovals(ctx, cfg)
 }
 
 func approvalsListCommand() *cobra.Command {
@@ -38,7 +39,7 @@ func approvalsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List what waits for an answer", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			store, err := approvalsOf(config)
+			store, err := approvalsOf(cmd.Context(), config)
 			if err != nil {
 				return err
 			}
@@ -118,7 +119,7 @@ func answerCommand(use, short string, approve bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use + " ID", Short: short, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			store, err := approvalsOf(config)
+			store, err := approvalsOf(cmd.Context(), config)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,8 @@ package pipelinememory
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
@@ -67,7 +69,7 @@ func set(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := keep(run, map[string]kernel.Value{key: call.Args["value"]}, call.Labels); err != nil {
+	if err := keep(ctx, run, map[string]kernel.Value{key: call.Args["value"]}, call.Labels); err != nil {
 		return nil, err
 	}
 	return &kernel.PortReply{Value: map[string]any{"key": key, "stored": true}}, nil
@@ -78,7 +80,7 @@ func update(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := keep(run, call.Args, call.Labels); err != nil {
+	if err := keep(ctx, run, call.Args, call.Labels); err != nil {
 		return nil, err
 	}
 	return &kernel.PortReply{Value: map[string]any{"keys_updated": kernel.Number(int64(len(call.Args)))}}, nil
@@ -98,13 +100,19 @@ func snapshot(ctx context.Context, _ *kernel.PortCall) (*kernel.PortReply, error
 }
 
 // keep keeps values with the labels of the call that sets them.
-func keep(run *kernel.RunContext, values map[string]kernel.Value, l *kernel.Labels) error {
-	if l == nil {
-		return run.Kept.Set(values, nil)
+func keep(ctx context.Context, run *kernel.RunContext, values map[string]kernel.Value, l *kernel.Labels) error {
+	var labels map[string]*kernel.Labels
+	if l != nil {
+		labels = make(map[string]*kernel.Labels, len(values))
+		for key := range values {
+			labels[key] = l
+		}
 	}
-	labels := make(map[string]*kernel.Labels, len(values))
-	for key := range values {
-		labels[key] = l
+	if err := run.Kept.Set(values, labels); err != nil {
+		return err
 	}
-	return run.Kept.Set(values, labels)
+	if ports.Hidden(ctx) {
+		run.Kept.Hide(slices.Collect(maps.Keys(values))...)
+	}
+	return nil
 }

@@ -13,7 +13,7 @@
 // # Whose the children are
 //
 // A child that nobody waits for goes on when its parent has completed. It ends where its parent is cancelled, and with the host: Close
-// waits for those that are under way and then cancels them. A child whose host dies is lost, unless it is durable.
+// waits for those that are under way and then cancels them, but for those that Leave leaves to others. A child whose host dies is lost, unless it is durable.
 package pipelinespawner
 
 import (
@@ -87,6 +87,9 @@ type Options struct {
 	MaxRuns    int64 // that a run and those that come of it start; 1000
 	MaxRunning int   // at once in this process; 64
 	MaxMany    int   // of one spawn_many; 100
+	// Leave, if set, has the runs that others can go on with stop where they are, and waits until they have. Close calls it when the time is
+	// up, before it cancels the rest.
+	Leave func()
 }
 
 func (o Options) orDefault() Options {
@@ -161,8 +164,8 @@ func (s *Spawner) Start(ctx context.Context, parent *kernel.RunContext, spawn *S
 // start starts all of several runs, or none where a bound is reached.
 func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns []*Spawn, wait bool) ([]string, error) {
 	lineage := append(slices.Clip(parent.Origin.Lineage), parent.PipelineName)
-	if len(lineage) > s.opts.MaxDepth {
-		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "runs start each other too deeply", Why: fmt.Sprintf("%s led to this one, and max_depth is %d", strings.Join(quoted(lineage), " > "), s.opts.MaxDepth), Fix: "end the circle, or have the operator raise libraries.pipeline_spawner.max_depth"}
+	if err := s.Deep(lineage); err != nil {
+		return nil, err
 	}
 	prepared, err := s.runner.Prepare(ctx, spawns[0].Pipeline) // they are all of one
 	if err != nil {
@@ -188,6 +191,14 @@ func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns [
 		}
 	}
 	return ids, nil
+}
+
+// Deep returns the error of a run that so many pipelines have led to, if those are too many.
+func (s *Spawner) Deep(lineage []string) error {
+	if len(lineage) <= s.opts.MaxDepth {
+		return nil
+	}
+	return &kernel.Error{Code: kernel.CodeLimit, What: "runs start each other too deeply", Why: fmt.Sprintf("%s led to this one, and max_depth is %d", strings.Join(quoted(lineage), " > "), s.opts.MaxDepth), Fix: "end the circle, or have the operator raise libraries.pipeline_spawner.max_depth"}
 }
 
 func quoted(names []string) []string {
@@ -401,6 +412,9 @@ func (s *Spawner) Close(ctx context.Context) error {
 	select {
 	case <-ended:
 	case <-ctx.Done():
+		if s.opts.Leave != nil {
+			s.opts.Leave()
+		}
 	}
 	s.cancel()
 	<-ended

@@ -68,6 +68,9 @@ type Process struct {
 	Host    string          `json:"host"` // on which it runs, or ran last
 }
 
+// Here reports whether a run runs in this process, or ran here last.
+func (r *Registry) Here(p *Process) bool { return p.Host == r.self }
+
 // MaxOutput is how many bytes of a run's output are kept.
 const MaxOutput = 256 << 10
 

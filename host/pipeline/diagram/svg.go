@@ -177,7 +177,7 @@ func (v *vertex) tip() string {
 
 func colourOfKind(kind string) string {
 	switch kind {
-	case "llm_node", "agent_node":
+	case "llm_node", "agent_node", "central_agent_node":
 		return "#7c4dbd"
 	case "function_node", "service_call_node", "tool_call_node":
 		return "#1a8f7a"

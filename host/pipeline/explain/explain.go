@@ -292,6 +292,9 @@ func (e *explainer) opsOf(n *pipeline.Node) []string {
 	case *pipeline.LLM:
 		return []string{"llm.complete"}
 	case *pipeline.Agent:
+		if b.Central != nil {
+			return []string{"llm.complete", "central_agent.survey", "central_agent.note", "central_agent.start", "central_agent.wait", "central_agent.ask", "central_agent.report"}
+		}
 		if len(b.Entities) > 0 {
 			return []string{"llm.complete", "entity_state.get_state", "entity_state.transition"}
 		}
@@ -338,7 +341,7 @@ func (e *explainer) toolsOf(n *pipeline.Node) []string {
 		add(owner, tool)
 	case *pipeline.Agent:
 		names := b.Tools
-		if len(names) == 0 {
+		if len(names) == 0 && b.Central == nil {
 			for _, service := range slices.Sorted(maps.Keys(e.p.Services)) {
 				names = append(names, service+":*")
 			}

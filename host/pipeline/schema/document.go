@@ -92,7 +92,7 @@ func hook() object {
 }
 
 func service() object {
-	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory, entity_state, process_registry, pipeline_spawner, scheduler or database_tools, which the host has."), "config": anything("Has no effect.")})
+	return closed("A service.", object{"module": text("The module whose tools are its methods."), "class": text("pipeline_memory, entity_state, process_registry, pipeline_spawner, scheduler, central_agent or database_tools, which the host has."), "config": anything("Has no effect.")})
 }
 
 func machine() object {
@@ -165,7 +165,8 @@ func configDocument() object {
 			"executor": closed("Where the nodes of runs work; this process, if it is left out.", object{
 				"adapter": text("local, or temporal."), "config": open("The adapter's: address, namespace, task_queue, and what the README says.", object{}),
 			}),
-			"audit": closed("What the audit log keeps.", object{"arguments": flag("The arguments of what governance is asked, and not their digest alone: for 'hexdag policy impact'."), "salts": text("The file of the salts of what is masked; beside the log if it is left out.")}),
+			"approvals": closed("Where it is kept what persons are asked to approve, and what they said.", object{"adapter": choice("A file in the host's state, or a database that hosts share; sqlite if it is left out.", "sqlite", "postgres"), "config": open("Its configuration.", object{"path": text("sqlite: the file; approvals.db in the host's state if it is left out."), "url": text("postgres: postgres://user:password@host/database."), "table": text("postgres: the table; hexdag_approvals if it is left out.")})}),
+			"audit":     closed("What the audit log keeps.", object{"arguments": flag("The arguments of what governance is asked, and not their digest alone: for 'hexdag policy impact'."), "salts": text("The file of the salts of what is masked; beside the log if it is left out.")}),
 			"journal": closed("Where runs are recorded, and for how long that is kept.", object{
 				"adapter": choice("A file in the host's state, or a database that hosts share.", "sqlite", "postgres"), "config": open("Its configuration.", object{"path": text("sqlite: the file; journal.db in the host's state if it is left out."), "url": text("postgres: postgres://user:password@host/database."), "table": text("postgres: what the tables' names begin with; hexdag_journal if it is left out."), "ttl": positive("postgres: for how many seconds a host that has died keeps its runs; 15 if it is left out.")}),
 				"keep": seconds("The journals of runs that completed; 720h if it is left out."), "keep_failed": seconds("Those of the others; as keep if it is left out."), "max_runs": positive("How many of those that have ended are kept."),
@@ -176,13 +177,27 @@ func configDocument() object {
 				"process_registry": closed("Which runs are known.", object{"keep": seconds("For how long those that have ended are; 720h if it is left out."), "max_runs": positive("How many of those; 100000 if it is left out.")}),
 				"pipeline_spawner": closed("Bounds of the runs that runs start.", object{"max_depth": positive("Of runs that start each other; 8 if it is left out."), "max_runs": positive("That a run and all that comes of it start; 1000 if it is left out."), "max_running": positive("At once; 64 if it is left out.")}),
 				"scheduler":        closed("Bounds of schedules.", object{"max_tasks": positive("That a tenant has; 10000 if it is left out."), "concurrency": positive("Runs of schedules at once; 64 if it is left out.")}),
-				"database_tools":   closed("A database that agents and pipelines may query with SQL, read-only.", object{"adapter": choice("What it is.", "sqlite", "postgres"), "config": open("As of the database port.", object{})}),
+				"central_agent": closed("What central agents may do.", object{
+					"pipelines": mapping("The pipelines that they may start, by their names or patterns of them, of which the first that matches counts; nothing else.", closed("A pipeline.", object{
+						"untrusted": choice("What becomes of a start that untrusted values have led to: approve, if it is left out.", "approve", "allow", "deny"), "trusted": flag("What it answers is not made untrusted."),
+					})),
+					"max_starts": positive("Runs that one goal starts; 50 if it is left out."), "max_retries": bound("How often a pipeline that has failed may be started again for a goal; 2 if it is left out."),
+					"max_goals": positive("Goals of a tenant that are not over; 1000 if it is left out."), "concurrency": positive("Goals that one host works on at once; 16 if it is left out."),
+				}),
+				"database_tools": closed("A database that agents and pipelines may query with SQL, read-only.", object{"adapter": choice("What it is.", "sqlite", "postgres"), "config": open("As of the database port.", object{})}),
 			}),
 			"telemetry": closed("Where spans go, by OTLP, and what they tell; none are made if it is left out, unless the environment says so. What is left out in it the variables OTEL_* say.", object{
 				"endpoint": text("URL of the collector."), "protocol": choice("How it is sent; http/protobuf if nobody says.", "http/protobuf", "http/json", "grpc"), "headers": mapping("Headers of what is sent.", text("A text, such as Bearer ${COLLECTOR_API_KEY}.")),
 				"sample": bound("The share of the traces that begin here, from 0 to 1."), "service": text("service.name; hexdag if nobody says."), "attributes": mapping("Of whoever sends.", text("A text.")),
 				"content":   flag("Spans tell what models and tools were told, and what they answered, but what is secret."),
 				"propagate": texts("Patterns of the hosts that requests of the http port tell the trace, as traceparent."),
+			}),
+			"server": closed("What 'hexdag serve' offers, and to whom.", object{
+				"address": text("Where it listens; 127.0.0.1:8480 if it is left out."), "pipelines": texts("The files and folders of the pipelines that may be run."),
+				"tokens":  text("The file of tokens: tokens: [{sha256, tenant, principal, expires}]."),
+				"oidc":    closed("Whose tokens are taken.", object{"issuer": text("The issuer's URL."), "audience": text("Whom its tokens are for."), "tenant": text("The claim that names the tenant; tenant if it is left out."), "principal": text("The claim that names the principal; sub if it is left out.")}, "issuer", "audience"),
+				"tenants": texts("The tenants, each of which has a host of its own; the configuration's if it is left out."), "grace": seconds("That runs have to end in when the server ends; 30 if it is left out."),
+				"max_body": positive("Bytes of a request; 1048576 if it is left out."), "max_upload": positive("Bytes of an artifact that is stored over HTTP; 268435456 if it is left out."), "max_running": positive("Runs of a tenant at once; 256 if it is left out."), "per_second": positive("Requests of a principal; 200 if it is left out."), "max_streams": positive("Clients that follow events; 10000 if it is left out."),
 			}),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened."), "tokens": bound("Tokens of models since then."), "cost_usd": bound("US dollars that models have cost since then.")}),
 			"run_limits": closed("What the modules of one run take together.", object{

@@ -52,6 +52,8 @@ func needed(kind string) object {
 		return either("human_message", "prompt_template", "template")
 	case "agent_node":
 		return either("main_prompt", "initial_prompt_template")
+	case "central_agent_node":
+		return all("goal")
 	case "function_node":
 		return all("fn")
 	case "expression_node":
@@ -154,6 +156,12 @@ func specs() map[string]object {
 			"available_tools": texts("The tools that it may call: module:tool, module:* or service:method."), "entities": texts("The types of entities that it may see and move."),
 			"config": closed("The same as beside it, as hexDAG's code reads it.", object{"max_steps": positive("The most answers of the model."), "tool_call_style": styles(), "tools": texts("The tools that it may call."), "entities": texts("The types of entities that it may see and move.")}),
 			"model":  text("The model, where the adapter offers several."), "output_schema": answer,
+		}),
+		"central_agent_node": spec("Reaches a goal by starting runs of pipelines, as a model decides.", object{
+			"goal": text("The goal: text with {{ name.field }}."), "instructions": text("How to go about it, in words."), "model": text("The model, where the adapter offers several."), "tool_call_style": styles(),
+			"pipelines": texts("The pipelines that it may start, of those that the operator lets central agents start; all of these, if it is left out."),
+			"max_steps": positive("The most answers of the model; 40 if it is left out."), "max_starts": positive("The most runs that it starts."), "retries": bound("How often a pipeline that has failed may be started again."),
+			"available_tools": texts("Tools that it may call beside its own: module:tool, module:* or service:method."),
 		}),
 		"function_node": spec("Runs a module.", object{
 			"fn": text("module, for its node_run, or module.tool."), "unpack_input": flag("Always so: a tool is given the fields that its schema names."), "output_schema": answer,

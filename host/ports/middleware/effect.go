@@ -32,6 +32,7 @@ func EffectOf(op string, args map[string]any) Effect {
 		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew", "mcp.list_tools",
 		"process_registry.get", "process_registry.list", "process_registry.list_by_ref",
 		"pipeline_spawner.await", "pipeline_spawner.cancel", "scheduler.list", "scheduler.cancel",
+		"central_agent.survey", "central_agent.wait", "central_agent.note", "central_agent.report", "central_agent.ask", "central_agent.goals", "central_agent.goal", "central_agent.cancel",
 		"eventbus.replay", "eventbus.topics", "eventbus.unsubscribe", "llm.batch": // an item of a batch may have failed
 		return Repeatable
 	case "file_storage.write":

@@ -106,6 +106,9 @@ func (d *Duties) Args(args map[string]any) map[string]any {
 	return masked
 }
 
+// Hides reports whether there is something that records are not to have.
+func (d *Duties) Hides() bool { return d != nil && len(d.Record) > 0 }
+
 // masked stands in a record for what is not told.
 const masked = "[masked]"
 

@@ -421,7 +421,10 @@ func TestApprovalElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	approvals := host.OpenApprovals(cfg) // as another process does
+	approvals, err := host.OpenApprovals(t.Context(), cfg) // as another process does
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer approvals.Close()
 	list, err := approvals.List(t.Context(), host.ApprovalPending)
 	if err != nil || len(list) != 1 {

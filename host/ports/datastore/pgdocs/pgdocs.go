@@ -12,15 +12,19 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pgtables"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
 )
 
-// schemaVersion is that of the table, which its comment says.
-const schemaVersion = 1
-
-const connections = 4
+var kind = pgtables.Kind{
+	Name: "data store", Holds: "documents", Version: 1, Lock: 7305805136421, Connections: 4,
+	Schema: `
+CREATE TABLE IF NOT EXISTS %[1]s (
+	tenant bytea NOT NULL, collection bytea NOT NULL, key bytea NOT NULL, value bytea NOT NULL,
+	revision bigint NOT NULL, place bigint NOT NULL, terms bytea[] NOT NULL, PRIMARY KEY (tenant, collection, key));
+CREATE INDEX IF NOT EXISTS %[1]s_place ON %[1]s (tenant, collection, place, key);
+CREATE INDEX IF NOT EXISTS %[1]s_terms ON %[1]s USING gin (terms)`,
+}
 
 // Config says where the documents are. The JSON form is what an operator configures.
 type Config struct {
@@ -36,62 +40,11 @@ type store struct {
 // Open connects, and makes the table where it is missing. The error is of CodeConfig or CodeUnavailable.
 func Open(ctx context.Context, c Config) (driver.Store, error) {
 	s := &store{table: cmp.Or(c.Table, "hexdag_documents")}
-	config, err := pgtables.Config(c.URL, s.table, "hexdag-documents")
-	if err != nil {
-		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "the data store's PostgreSQL cannot be used", Why: err.Error(), Fix: pgtables.Fix}
-	}
-	config.MaxConns = max(config.MaxConns, connections)
-	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
-		return nil, failed(ctx, err)
-	}
-	if err := s.prepare(ctx); err != nil {
-		s.pool.Close()
-		return nil, failed(ctx, err)
+	var err error
+	if s.pool, err = kind.Open(ctx, c.URL, s.table); err != nil {
+		return nil, err
 	}
 	return s, nil
-}
-
-// prepare makes the table where it is not there, which takes a right that who uses it does not need. Several may do so at once.
-func (s *store) prepare(ctx context.Context) error {
-	there, err := s.check(ctx)
-	if there || err != nil {
-		return err
-	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7305805136421)"); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, fmt.Sprintf(`
-			CREATE TABLE IF NOT EXISTS %[1]s (
-				tenant bytea NOT NULL, collection bytea NOT NULL, key bytea NOT NULL, value bytea NOT NULL,
-				revision bigint NOT NULL, place bigint NOT NULL, terms bytea[] NOT NULL, PRIMARY KEY (tenant, collection, key));
-			CREATE INDEX IF NOT EXISTS %[1]s_place ON %[1]s (tenant, collection, place, key);
-			CREATE INDEX IF NOT EXISTS %[1]s_terms ON %[1]s USING gin (terms);
-			COMMENT ON TABLE %[1]s IS 'hexdag documents, version %[2]d'`, s.table, schemaVersion))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	_, err = s.check(ctx)
-	return err
-}
-
-// check reports whether the table is there, and refuses one of another version.
-func (s *store) check(ctx context.Context) (there bool, err error) {
-	var comment *string
-	err = s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL, obj_description(to_regclass($1), 'pg_class')", s.table).Scan(&there, &comment)
-	if err != nil || !there {
-		return false, err
-	}
-	var version int
-	if comment == nil {
-		comment = new(string)
-	}
-	if _, err := fmt.Sscanf(*comment, "hexdag documents, version %d", &version); err != nil || version != schemaVersion {
-		return false, &kernel.Error{Code: kernel.CodeConfig, What: "the data store's table is something else's, or another version's", Why: fmt.Sprintf("this one knows version %d", schemaVersion), Fix: "set table to another name"}
-	}
-	return true, nil
 }
 
 const columns = "key, value, revision, place, terms"
@@ -217,23 +170,4 @@ func (s *store) Close() error {
 	return nil
 }
 
-// failed gives an error its code, and none of the server's words: they hold SQL.
-func failed(ctx context.Context, err error) error {
-	var known *kernel.Error
-	switch {
-	case err == nil, errors.As(err, &known):
-		return err
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	e := &kernel.Error{Code: kernel.CodeUnavailable, What: "the data store's PostgreSQL cannot be used", Fix: "check that it runs, and its url", Err: err}
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		e.Why = "SQLSTATE " + kernel.Quote(refused.Code)
-		switch refused.Code {
-		case "55P03", "40001", "40P01", "53300", "57P03":
-			e.Code = kernel.CodeRetry
-		}
-	}
-	return e
-}
+func failed(ctx context.Context, err error) error { return pgtables.Error(ctx, kind.Name, err) }

@@ -1,6 +1,6 @@
-// Package approvals keeps what persons are asked to approve, and what they said, in a
-// SQLite file that several processes can share: a run waits in one, and an operator
-// answers in another.
+// Package approvals is what persons are asked to approve, and what they said: a run waits in one
+// process, and an operator answers in another. Store is the portable type; package sqliteapprovals keeps the
+// records in a file that processes of a machine share, pgapprovals in a database that machines do.
 //
 // An approval is for one call: it is bound to the hash of who calls, the action with
 // its arguments and raw bytes, the resource, the labels and the policy's revision. It
@@ -9,20 +9,20 @@
 package approvals
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/governance/approvals/driver"
 )
 
 const (
@@ -45,11 +45,11 @@ type State string
 
 // The states. The first two can still change.
 const (
-	Pending  State = "pending"
-	Approved State = "approved" // and not used yet
-	Denied   State = "denied"
-	Used     State = "used"
-	Expired  State = "expired"
+	Pending  State = driver.Pending
+	Approved State = driver.Approved // and not used yet
+	Denied   State = driver.Denied
+	Used     State = driver.Used
+	Expired  State = driver.Expired
 )
 
 // Approval is a call that a person is asked about.
@@ -76,22 +76,32 @@ type Answer struct {
 	Note    string    `json:"note,omitempty"`
 }
 
-// Store is a ports.Approver. The file is opened, and made, when it is first needed. It
-// is safe for concurrent use.
+// Store is a ports.Approver. It is safe for concurrent use.
 type Store struct {
-	path    string
-	clock   func() time.Time
-	waiting int // of a tenant, at most
-
-	mu     sync.Mutex
-	db     *sql.DB
-	closed bool
+	records driver.Records
+	ahead   time.Duration // of the records' clock, in tests
+	waiting int           // of a tenant, at most
 }
 
 var _ ports.Approver = (*Store)(nil)
 
-// New returns a store in a file. The caller closes it.
-func New(path string) *Store { return &Store{path: path, clock: time.Now, waiting: maxPending} }
+// New returns the approvals in records, which it closes. The caller closes it.
+func New(records driver.Records) *Store { return &Store{records: records, waiting: maxPending} }
+
+// change does something within one transaction, which no other process comes between.
+// What has expired is marked so first.
+func (s *Store) change(ctx context.Context, do func(tx driver.Tx, now time.Time) error) error {
+	return s.records.Change(ctx, func(tx driver.Tx) error {
+		now := tx.Now().Add(s.ahead)
+		if err := tx.Expire(ctx, now, now.Add(-keepFor)); err != nil {
+			return err
+		}
+		return do(tx, now)
+	})
+}
+
+// Close closes the records.
+func (s *Store) Close() error { return s.records.Close() }
 
 // hash is what an approval is bound to.
 func hash(req *ports.ApprovalRequest) (string, error) {
@@ -126,36 +136,40 @@ func hash(req *ports.ApprovalRequest) (string, error) {
 // Approve uses up an approval of this request, or asks for one.
 //
 // Errors: CodeApproval, with a kernel.ApprovalNeeded, while it is not given; CodeDenied if it was
-// refused, for as long as it would have been good; CodeLimit if too many wait; CodeUnavailable if the file cannot be used.
+// refused, for as long as it would have been good; CodeLimit if too many wait; CodeUnavailable if the records cannot be used.
 func (s *Store) Approve(ctx context.Context, req *ports.ApprovalRequest) (*ports.Approved, error) {
 	bound, err := hash(req)
 	if err != nil {
-		return nil, s.unusable(err)
+		return nil, &kernel.Error{Code: kernel.CodeInternal, What: "the call cannot be put before an approver", Why: err.Error(), Err: err}
 	}
 	var approved *ports.Approved
-	err = s.change(ctx, func(tx *sql.Tx, now time.Time) error {
-		a, err := current(ctx, tx, bound)
+	var not error // why it is not approved, which is kept as it is
+	err = s.change(ctx, func(tx driver.Tx, now time.Time) error {
+		approved, not = nil, nil
+		a, err := opened(tx.Current(ctx, bound))
 		switch {
 		case err != nil:
 			return err
 		case a == nil:
-			if a, err = s.request(ctx, tx, req, bound, now); err != nil {
-				return err
+			if a, err = s.request(ctx, tx, req, bound, now); err == nil {
+				not = needed(a)
 			}
-			return commitAnd(needed(a))
-		case a.State == Approved:
-			approved = &ports.Approved{ID: a.ID}
-			for _, answer := range a.Answers {
-				approved.By, approved.At = append(approved.By, answer.By), answer.At
-			}
-			_, err := tx.ExecContext(ctx, `UPDATE approvals SET state = 'used' WHERE id = ?`, a.ID)
 			return err
 		case a.State == Denied:
-			return refused(a)
+			not = refused(a)
+			return nil
+		case a.State != Approved:
+			not = needed(a)
+			return nil
 		}
-		return needed(a)
+		approved = &ports.Approved{ID: a.ID}
+		for _, answer := range a.Answers {
+			approved.By, approved.At = append(approved.By, answer.By), answer.At
+		}
+		a.State = Used
+		return update(ctx, tx, a)
 	})
-	if err != nil {
+	if err = cmp.Or(err, not); err != nil {
 		return nil, err
 	}
 	return approved, nil
@@ -190,7 +204,7 @@ func because(reasons []kernel.Reason) string {
 }
 
 // request puts a call before whoever approves.
-func (s *Store) request(ctx context.Context, tx *sql.Tx, req *ports.ApprovalRequest, bound string, now time.Time) (*Approval, error) {
+func (s *Store) request(ctx context.Context, tx driver.Tx, req *ports.ApprovalRequest, bound string, now time.Time) (*Approval, error) {
 	a := &Approval{
 		ID: strings.ToLower(rand.Text()[:12]), State: Pending, Request: req.Access, Body: req.Body, Revision: req.Revision, Reasons: req.Reasons,
 		By: req.Rules.By, Count: max(req.Rules.Count, 1), Requested: now.UTC(), Expires: now.Add(askFor).UTC(), GoodFor: req.Rules.TTL,
@@ -205,26 +219,67 @@ func (s *Store) request(ctx context.Context, tx *sql.Tx, req *ports.ApprovalRequ
 	if len(text) > maxShown {
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: kernel.Quote(a.Request.Action.Name) + " cannot be put before an approver", Why: fmt.Sprintf("its arguments have %d bytes, the limit is %d", len(text), maxShown), Fix: "pass what is large as an artifact, by its name"}
 	}
-	var waiting int
-	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM approvals WHERE tenant = ? AND state = 'pending'`, req.Access.Subject.Tenant).Scan(&waiting); err != nil {
+	waiting, err := tx.Waiting(ctx, req.Access.Subject.Tenant)
+	if err != nil {
 		return nil, err
 	}
 	if waiting >= s.waiting {
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "too many approvals wait", Why: fmt.Sprintf("the limit of a tenant is %d", s.waiting), Fix: "answer them: hexdag approvals list"}
 	}
-	return a, insert(ctx, tx, a, bound)
+	r, err := record(a)
+	if err != nil {
+		return nil, err
+	}
+	r.Bound = bound
+	return a, tx.Insert(ctx, r)
+}
+
+// record is an approval as it is kept, but for the call that it is bound to.
+func record(a *Approval) (*driver.Record, error) {
+	text, err := json.Marshal(a)
+	return &driver.Record{ID: a.ID, Tenant: a.Request.Subject.Tenant, State: string(a.State), Requested: a.Requested, Expires: a.Expires, Document: text}, err
+}
+
+func update(ctx context.Context, tx driver.Tx, a *Approval) error {
+	r, err := record(a)
+	if err != nil {
+		return err
+	}
+	return tx.Update(ctx, r)
+}
+
+// opened reads an approval from its record, of which there may be none.
+func opened(r *driver.Record, err error) (*Approval, error) {
+	if r == nil || err != nil {
+		return nil, err
+	}
+	var a Approval
+	if err := kernel.UnmarshalStrict(r.Document, &a); err != nil {
+		return nil, &kernel.Error{Code: kernel.CodeUnavailable, What: "approval " + kernel.Quote(r.ID) + " cannot be read", Why: err.Error(), Fix: "remove it from the records", Err: err}
+	}
+	a.State = State(r.State)
+	return &a, nil
 }
 
 // List returns the approvals in one of the states, the newest first; all, if none is named.
 func (s *Store) List(ctx context.Context, states ...State) (list []Approval, err error) {
-	err = s.change(ctx, func(tx *sql.Tx, _ time.Time) error {
-		all, err := query(ctx, tx, `SELECT document, state FROM approvals ORDER BY requested DESC, id`)
-		for _, a := range all {
-			if len(states) == 0 || slices.Contains(states, a.State) {
-				list = append(list, a)
-			}
+	err = s.change(ctx, func(tx driver.Tx, _ time.Time) error {
+		all, err := tx.All(ctx)
+		if err != nil {
+			return err
 		}
-		return err
+		list = nil
+		for i := range all {
+			if len(states) > 0 && !slices.Contains(states, State(all[i].State)) {
+				continue
+			}
+			a, err := opened(&all[i], nil)
+			if err != nil {
+				return err
+			}
+			list = append(list, *a)
+		}
+		return nil
 	})
 	return list, err
 }
@@ -235,15 +290,14 @@ func (s *Store) List(ctx context.Context, states ...State) (list []Approval, err
 // Errors: CodeNotFound; CodeDenied if it is not by's to answer; CodeInput if it is over.
 func (s *Store) Answer(ctx context.Context, id, by string, approve bool, note string) (*Approval, error) {
 	var answered *Approval
-	err := s.change(ctx, func(tx *sql.Tx, now time.Time) error {
-		found, err := query(ctx, tx, `SELECT document, state FROM approvals WHERE id = ?`, id)
+	err := s.change(ctx, func(tx driver.Tx, now time.Time) error {
+		a, err := opened(tx.Get(ctx, id))
 		if err != nil {
 			return err
 		}
-		if len(found) == 0 {
+		if a == nil {
 			return &kernel.Error{Code: kernel.CodeNotFound, What: "there is no approval " + kernel.Quote(id), Fix: "list them: hexdag approvals list"}
 		}
-		a := &found[0]
 		if err := a.answer(Answer{By: by, Approve: approve, At: now.UTC(), Note: note}); err != nil {
 			return err
 		}
@@ -282,23 +336,4 @@ func (a *Approval) answer(given Answer) error {
 		a.State, a.Expires = Approved, given.At.Add(a.GoodFor)
 	}
 	return nil
-}
-
-// Close closes the file.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.db == nil {
-		return nil
-	}
-	return s.db.Close()
-}
-
-func (s *Store) unusable(err error) error {
-	var known *kernel.Error
-	if err == nil || errors.As(err, &known) {
-		return err
-	}
-	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the approvals cannot be read or kept", Where: kernel.Where{File: s.path}, Why: err.Error(), Fix: "make room, or mend the file", Err: err}
 }

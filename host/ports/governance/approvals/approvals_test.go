@@ -3,6 +3,7 @@ package approvals
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,21 +16,54 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports"
+	"github.com/hexdag/hexdag/host/ports/governance/approvals/driver"
+	"github.com/hexdag/hexdag/host/ports/governance/approvals/pgapprovals"
+	"github.com/hexdag/hexdag/host/ports/governance/approvals/sqliteapprovals"
 	"github.com/hexdag/hexdag/host/ports/obligation"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t *testing.T, path string) *Store {
-	t.Helper()
-	s := New(path)
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+// backends are what keeps records: each makes new ones, and opens the same again, as another process does.
+func backends(t *testing.T) map[string]func(t *testing.T) (again func() *Store) {
+	_, url := testserver.Postgres(t)
+	var tables atomic.Int64
+	opens := func(t *testing.T, open func() (driver.Records, error)) func() *Store {
+		return func() *Store {
+			records, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := New(records)
+			t.Cleanup(func() { _ = s.Close() })
+			return s
+		}
+	}
+	return map[string]func(t *testing.T) func() *Store{
+		"sqlite": func(t *testing.T) func() *Store {
+			path := filepath.Join(t.TempDir(), "approvals.db")
+			return opens(t, func() (driver.Records, error) { return sqliteapprovals.New(path), nil })
+		},
+		"postgres": func(t *testing.T) func() *Store {
+			c := pgapprovals.Config{URL: url, Table: fmt.Sprintf("approvals_%d", tables.Add(1))}
+			return opens(t, func() (driver.Records, error) { return pgapprovals.Open(t.Context(), c) })
+		},
+	}
 }
 
-func store(t *testing.T) *Store {
-	t.Helper()
-	return open(t, filepath.Join(t.TempDir(), "approvals.db"))
+// TestConformance holds every backend to what approvals promise.
+func TestConformance(t *testing.T) {
+	for name, backend := range backends(t) {
+		t.Run(name, func(t *testing.T) {
+			for name, test := range map[string]func(*testing.T, func() *Store){
+				"ApprovedOnce": testApprovedOnce, "UsedOnce": testUsedOnce, "Bound": testBound, "Denied": testDenied, "Expires": testExpires,
+				"WhoAnswers": testWhoAnswers, "Bounded": testBounded, "StrangeText": testStrangeText, "Interrupted": testInterrupted,
+			} {
+				t.Run(name, func(t *testing.T) { test(t, backend(t)) })
+			}
+		})
+	}
 }
 
 func request() *ports.ApprovalRequest {
@@ -64,9 +98,8 @@ func answer(t *testing.T, s *Store, id, by string, approve bool) *Approval {
 	return a
 }
 
-func TestApprovedOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "approvals.db")
-	runs, operator := open(t, path), open(t, path) // as two processes have it
+func testApprovedOnce(t *testing.T, open func() *Store) {
+	runs, operator := open(), open() // as two processes have it
 	id := wait(t, runs, request())
 	if again := wait(t, runs, request()); again != id {
 		t.Errorf("the same call asks for %s and %s", id, again)
@@ -85,21 +118,16 @@ func TestApprovedOnce(t *testing.T) {
 	if next := wait(t, runs, request()); next == id {
 		t.Error("it was used twice")
 	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
 }
 
 // Of many that use one approval at once, one does.
-func TestUsedOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "approvals.db")
-	first := open(t, path)
+func testUsedOnce(t *testing.T, open func() *Store) {
+	first := open()
 	answer(t, first, wait(t, first, request()), "bob", true)
 	var used, waits atomic.Int64
 	var all sync.WaitGroup
 	for range 8 {
-		s := open(t, path)
+		s := open()
 		for range 4 {
 			all.Go(func() {
 				_, err := s.Approve(context.Background(), request())
@@ -124,8 +152,8 @@ func TestUsedOnce(t *testing.T) {
 }
 
 // An approval is for this call: whatever else is asked waits for one of its own.
-func TestBound(t *testing.T) {
-	s := store(t)
+func testBound(t *testing.T, open func() *Store) {
+	s := open()
 	approved := wait(t, s, request())
 	answer(t, s, approved, "bob", true)
 	for name, change := range map[string]func(*ports.ApprovalRequest){
@@ -161,8 +189,8 @@ func TestBound(t *testing.T) {
 	}
 }
 
-func TestDenied(t *testing.T) {
-	s := store(t)
+func testDenied(t *testing.T, open func() *Store) {
+	s := open()
 	id := wait(t, s, request())
 	if _, err := s.Answer(t.Context(), id, "bob", false, "not \x1b today"); err != nil {
 		t.Fatal(err)
@@ -173,16 +201,16 @@ func TestDenied(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.clock = func() time.Time { return time.Now().Add(goodFor + time.Minute) }
+	s.ahead = goodFor + time.Minute
 	if next := wait(t, s, request()); next == id {
 		t.Error("a refusal lasts for ever")
 	}
 }
 
-func TestExpires(t *testing.T) {
-	s := store(t)
+func testExpires(t *testing.T, open func() *Store) {
+	s := open()
 	start := time.Now()
-	at := func(after time.Duration) { s.clock = func() time.Time { return start.Add(after) } }
+	at := func(after time.Duration) { s.ahead = after - time.Since(start) }
 	req := request()
 	req.Rules.TTL = 10 * time.Minute
 	id := wait(t, s, req)
@@ -207,8 +235,8 @@ func TestExpires(t *testing.T) {
 	}
 }
 
-func TestWhoAnswers(t *testing.T) {
-	s := store(t)
+func testWhoAnswers(t *testing.T, open func() *Store) {
+	s := open()
 	req := request()
 	req.Rules = obligation.Approval{By: []string{"ada", "bob", "eve"}, Count: 2}
 	id := wait(t, s, req)
@@ -244,8 +272,8 @@ func TestWhoAnswers(t *testing.T) {
 	refuse("ada", "who asks")
 }
 
-func TestBounded(t *testing.T) {
-	s := store(t)
+func testBounded(t *testing.T, open func() *Store) {
+	s := open()
 	large := request()
 	large.Access.Action.Args = map[string]any{"text": strings.Repeat("x", maxShown)}
 	if _, err := s.Approve(t.Context(), large); kernel.CodeOf(err) != kernel.CodeLimit {
@@ -265,18 +293,86 @@ func TestBounded(t *testing.T) {
 	wait(t, s, other)
 }
 
+// testStrangeText keeps what a run may say, whatever it is, and finds what somebody typed.
+func testStrangeText(t *testing.T, open func() *Store) {
+	s := open()
+	req := request()
+	req.Access.Subject.Tenant = "acme\x00\xff"
+	req.Access.Action.Args = map[string]any{"text": "a\x00b '; DROP TABLE approvals; --"}
+	id := wait(t, s, req)
+	list, err := s.List(t.Context(), Pending)
+	if err != nil || len(list) != 1 || list[0].Request.Action.Args["text"] != req.Access.Action.Args["text"] {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	for _, typed := range []string{"", "\x00", "\xff", id + "\x00", "' OR ''='"} {
+		if _, err := s.Answer(t.Context(), typed, "bob", true, ""); kernel.CodeOf(err) != kernel.CodeNotFound {
+			t.Errorf("%q: %v", typed, err)
+		}
+	}
+	if _, err := s.Answer(t.Context(), id, "bob\x00", true, "\x00"); err != nil {
+		t.Error(err)
+	}
+	if got, err := s.Approve(t.Context(), req); err != nil || got.ID != id {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// testInterrupted leaves everything as it was where a change did not come to its end.
+func testInterrupted(t *testing.T, open func() *Store) {
+	s := open()
+	id := wait(t, s, request())
+	answer(t, s, id, "bob", true)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.records.Change(ctx, func(tx driver.Tx) error {
+		r, err := tx.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		r.State = driver.Used
+		err = tx.Update(ctx, r)
+		cancel()
+		return err
+	})
+	if err == nil {
+		t.Fatal("a change is kept that was cancelled")
+	}
+	broken := errors.New("broken")
+	if err := s.records.Change(t.Context(), func(tx driver.Tx) error {
+		return errors.Join(tx.Expire(t.Context(), tx.Now().Add(askFor), tx.Now()), broken)
+	}); err == nil {
+		t.Error("a change is kept that failed")
+	}
+	if got, err := s.Approve(t.Context(), request()); err != nil || got.ID != id {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestUnusable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "approvals.db")
 	if err := os.WriteFile(file, []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	closed := store(t)
-	if err := closed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for name, s := range map[string]*Store{"another file": open(t, file), "no folder": open(t, filepath.Join(file, "x.db")), "closed": closed} {
+	for name, path := range map[string]string{"another file": file, "no folder": filepath.Join(file, "x.db"), "closed": file + "2"} {
+		s := New(sqliteapprovals.New(path))
+		if name == "closed" {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if got, err := s.Approve(t.Context(), request()); got != nil || kernel.CodeOf(err) != kernel.CodeUnavailable {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
+		_ = s.Close() // one that could not be opened has nothing to close
+	}
+}
+
+// The file is its owner's alone: it has the arguments of calls.
+func TestFileIsPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "approvals.db")
+	s := New(sqliteapprovals.New(path))
+	defer s.Close()
+	wait(t, s, request())
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
 	}
 }

@@ -1,0 +1,98 @@
+package host
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/journal/driver"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/processregistry"
+)
+
+// Process returns how a run of the tenant stands. The registry is written behind runs' backs: of a durable run whose host died before that,
+// the journal knows more. CodeNotFound where neither knows it.
+func (h *Host) Process(ctx context.Context, run string) (*processregistry.Process, error) {
+	known, err := h.Processes().Get(ctx, h.tenant(), run)
+	if err != nil && !errors.Is(err, processregistry.ErrUnknown) {
+		return nil, err
+	}
+	if known != nil && known.Status != processregistry.Running && known.Status != processregistry.Lost {
+		return known, nil
+	}
+	recorded, jerr := h.recordedProcess(ctx, run)
+	switch {
+	case jerr != nil:
+		return nil, jerr
+	case recorded == nil:
+		return known, err
+	case recorded.Status == processregistry.Running && known != nil: // which knows whether its host lives
+		return known, nil
+	}
+	if recorded.Status != processregistry.Running {
+		h.Processes().Put(h.tenant(), recorded)
+	}
+	return recorded, nil
+}
+
+// recordedProcess returns how a run stands by its journal; nil where there is none.
+func (h *Host) recordedProcess(ctx context.Context, run string) (*processregistry.Process, error) {
+	if !h.opts.Durable || h.executor != nil {
+		return nil, nil
+	}
+	j, err := h.openJournals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	head, err := j.store.Get(ctx, h.tenant(), run)
+	if errors.Is(err, driver.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if neverDid(head) {
+		return nil, nil
+	}
+	p := &processregistry.Process{RunID: run, Pipeline: head.Pipeline, Status: processregistry.Status(head.Status), Parent: head.Parent, Started: head.Begun, Host: head.Owner}
+	if head.Status == driver.Running {
+		return p, nil
+	}
+	entries, err := h.entries(ctx, j, h.tenant(), run)
+	if err != nil {
+		return nil, err
+	}
+	parts := journal.Parts(entries)
+	if len(parts) == 0 { // it had done nothing
+		return p, nil
+	}
+	last := parts[len(parts)-1]
+	p.Principal, p.Ended = last.Head.Principal, last.Last
+	if last.End == nil {
+		return p, nil
+	}
+	result := resultOf(run, last.Entries)
+	p.Error = result.Error
+	p.SetOutput(outputOf(result), joinedNodes(result).Join(last.Head.InputLabels))
+	return p, nil
+}
+
+// resultOf is what a run came to whose journal ends with entries.
+func resultOf(run string, entries []*journal.Entry) *Result {
+	end := entries[len(entries)-1]
+	output, _ := end.Value.(map[string]any)
+	result := &Result{RunID: run, Status: engine.Status(end.Status), Output: output, Error: end.Failed, NodeResults: map[string]kernel.Value{}, Labels: map[string]*kernel.Labels{}}
+	if end.Failed != nil {
+		result.Err = end.Failed
+	}
+	if end.Usage != nil {
+		result.Usage = *end.Usage
+	}
+	for name, e := range journal.Ends(entries).Nodes {
+		if e.State == journal.Finished {
+			result.NodeResults[name], result.Labels[name] = e.Value, e.Labels
+		}
+	}
+	return result
+}
