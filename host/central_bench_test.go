@@ -16,8 +16,8 @@ func BenchmarkCentralAgentDecision(b *testing.B) {
 	const decisions = 30
 	for name, call := range map[string]string{
 		"refused": `{"id": "c", "name": "nosuch", "arguments": {}}`,
-		"note":  `{"id": "c", "name": "central_agent:note", "arguments": {"text": "a decision"}}`,
-		"start": `{"id": "c", "name": "central_agent:start", "arguments": {"pipeline": "child"}}`,
+		"note":    `{"id": "c", "name": "central_agent:note", "arguments": {"text": "a decision"}}`,
+		"start":   `{"id": "c", "name": "central_agent:start", "arguments": {"pipeline": "child"}}`,
 	} {
 		b.Run(name, func(b *testing.B) {
 			s := newSite(b, "  libraries: {pipelines: pipelines, store: {adapter: memory}, pipeline_spawner: {max_running: 100000}, central_agent: {pipelines: {child: {untrusted: allow}}, max_starts: 100}}\n")

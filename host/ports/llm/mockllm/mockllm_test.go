@@ -241,7 +241,7 @@ func TestResults(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`{"rules": [{"match": "a", "result": "(", "reply": "x"}]}`:                "result: ",
+		`{"rules": [{"match": "a", "result": "(", "reply": "x"}]}`:               "result: ",
 		`{"rules": [{"match": "(?P<a>x)", "result": "(?P<a>y)", "reply": "x"}]}`: "result: two groups are named a",
 	} {
 		if _, err := fromYAML(t, text); err == nil || !strings.Contains(err.Error(), want) {
