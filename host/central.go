@@ -221,7 +221,7 @@ func (d *goalDrive) drive(ctx context.Context) centralagent.Driven {
 			r, err := d.host.RecoverRun(ctx, run, d.opts)
 			switch {
 			case err == nil:
-				return d.of(ctx, r.Result)
+				return d.of(r.Result)
 			case errors.Is(err, errNeverBegan):
 				tries++
 				continue
@@ -258,11 +258,11 @@ func (d *goalDrive) begin(ctx context.Context, run string) centralagent.Driven {
 	}
 	opts := d.opts
 	opts.RunID = run
-	return d.of(ctx, p.Run(ctx, input, opts))
+	return d.of(p.Run(ctx, input, opts))
 }
 
 // of is what came of a goal's run.
-func (d *goalDrive) of(ctx context.Context, r *Result) centralagent.Driven {
+func (d *goalDrive) of(r *Result) centralagent.Driven {
 	select {
 	case <-d.opts.left: // it goes on elsewhere
 		return later
@@ -334,7 +334,7 @@ func (d *goalDrive) resume(ctx context.Context, run string) centralagent.Driven 
 			d.host.log.Warn("a goal cannot go on", "goal", d.goal.ID, "error", err.Error())
 			return later
 		}
-		return d.of(ctx, r)
+		return d.of(r)
 	}
 	return d.waits()
 }
