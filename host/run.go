@@ -48,7 +48,13 @@ type RunOptions struct {
 	Durable bool
 	// RunID is the run's id; "" gives it one. A durable run of which there is a journal is not begun again: CodeRunExists.
 	RunID string
+	// Client is who starts the run, or has it go on, as far as it can be asked for something; nil is nobody. What is asked is in
+	// Asks of the result's waits, and the data of the event is the answer.
+	Client *Client
 }
+
+// Client is whoever has started a run and can be asked for something.
+type Client = kernel.Client
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
 // wrong is in the result.
@@ -76,7 +82,7 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	run := &kernel.RunContext{
 		RunID: orElse(opts.RunID, newRunID()), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable || h.opts.Durable,
-		Budgets: h.budgets(),
+		Budgets: h.budgets(), Client: opts.Client,
 	}
 	run.Spending.Price, run.Spending.Within = h.price, &h.spending
 	if opts.Parent != nil {

@@ -222,7 +222,7 @@ func (t toolbox) Call(ctx context.Context, name string, args map[string]any) (ke
 		return turn.Value, nil
 	}
 	v, err := t.call(ctx, name, args)
-	if kernel.CodeOf(err) == kernel.CodeApproval {
+	if kernel.CodeOf(err) == kernel.CodeApproval || kernel.NeededBy(err) != nil {
 		return nil, &agent.Stop{Err: err}
 	}
 	turn := Turn{Tool: name, Value: v}

@@ -34,6 +34,7 @@ type Config struct {
 	Audit         AuditSpec
 	Journal       JournalSpec
 	Libraries     LibrariesSpec
+	MCP           MCPSpec
 	Triggers      []TriggerSpec
 	Subscriptions []SubscriptionSpec
 
@@ -182,6 +183,7 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	if s := spec.Member("libraries"); s != nil {
 		c.Libraries = r.readLibraries(c, s)
 	}
+	c.MCP = r.readMCP(c, spec.Member("mcp"))
 	c.readLimits(spec)
 	c.Executor = r.readExecutor(spec.Member("executor"))
 	c.Ports = r.readPorts(spec.Get("ports"))

@@ -31,7 +31,7 @@ func effectOf(op string, args map[string]any) effect {
 		"vector_search.search", "vector_search.describe":
 		return asks
 	case "artifacts.retrieve", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.close", // what it makes artifacts.create has begun
-		"lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot":
+		"client.ask", "client.describe", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot":
 		return private
 	case "secret.get", "secret.use": // which sends it, by a request that counts for itself
 		return secret
