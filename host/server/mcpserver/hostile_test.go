@@ -156,8 +156,8 @@ func (c *raw) next(member string) map[string]any {
 	}
 }
 
-// connectOld has a client of 2025-06-18 talk to a server.
-func connectOld(t *testing.T, server *mcpserver.Server, capabilities string) *raw {
+// connectStdio has a client talk to a server; left is how that has ended.
+func connectStdio(t *testing.T, server *mcpserver.Server) (c *raw, left <-chan error) {
 	t.Helper()
 	inR, inW, err := os.Pipe()
 	if err != nil {
@@ -167,16 +167,28 @@ func connectOld(t *testing.T, server *mcpserver.Server, capabilities string) *ra
 	if err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.ServeStdio(context.WithoutCancel(t.Context()), inR, outW) })
+	serving.Go(func() { ended <- server.ServeStdio(context.WithoutCancel(t.Context()), inR, outW) })
 	t.Cleanup(func() {
 		_ = inW.Close()
 		serving.Wait()
 		_ = outR.Close()
 	})
-	c := &raw{t, inW, bufio.NewReader(outR)}
-	c.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":` + capabilities + `,"clientInfo":{"name":"old","version":"1"}}}`)
-	if v, _ := c.next("result")["result"].(map[string]any); v["protocolVersion"] != "2025-06-18" {
+	return &raw{t, inW, bufio.NewReader(outR)}, ended
+}
+
+// connectOld has a client of 2025-06-18 talk to a server.
+func connectOld(t *testing.T, server *mcpserver.Server, capabilities string) *raw {
+	t.Helper()
+	return connectAt(t, server, "2025-06-18", capabilities)
+}
+
+func connectAt(t *testing.T, server *mcpserver.Server, version, capabilities string) *raw {
+	t.Helper()
+	c, _ := connectStdio(t, server)
+	c.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"` + version + `","capabilities":` + capabilities + `,"clientInfo":{"name":"old","version":"1"}}}`)
+	if v, _ := c.next("result")["result"].(map[string]any); v["protocolVersion"] != version {
 		t.Fatalf("%v", v)
 	}
 	c.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)

@@ -261,7 +261,7 @@ func (s *Server) ServeStdio(ctx context.Context, in io.ReadCloser, out io.WriteC
 	if err != nil {
 		return err
 	}
-	err = o.mcp.Run(ctx, &mcp.IOTransport{Reader: in, Writer: out, MaxLineLength: maxMessage})
+	err = o.mcp.Run(ctx, &lines{in, out})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, io.EOF) { // else it is the end of the work
 		return &kernel.Error{Code: kernel.CodeFailed, What: "the client cannot be talked to any more", Why: kernel.Quote(err.Error()), Fix: "start it again; a message is one line of JSON-RPC, of at most 4 MiB", Err: err}
 	}
