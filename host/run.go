@@ -147,6 +147,9 @@ func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel
 		return refused(ctx, run, err)
 	}
 	defer recorded.release()
+	if opts.spawned != nil && opts.spawned.Began != nil {
+		opts.spawned.Began()
+	}
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)
 	stop()
