@@ -58,3 +58,23 @@ func refusal(action string, d kernel.Decision) error {
 	}
 	return nil
 }
+
+// Admit asks governance whether a principal may do something that is no run's, and puts the answer on record.
+func (h *Host) Admit(ctx context.Context, principal, action string, resource kernel.Resource) error {
+	principal = orElse(principal, h.principal())
+	decision, err := h.governance.Authorize(ctx, &kernel.AccessRequest{
+		Subject: kernel.Subject{Type: "user", ID: principal, Tenant: h.tenant()}, Action: kernel.Act{Name: action}, Resource: resource,
+	})
+	record := kernel.AuditRecord{Kind: "call", Tenant: h.tenant(), Principal: principal, Action: action, Resource: resource.ID, Effect: kernel.Allow, Reasons: decision.Reasons}
+	switch {
+	case err != nil:
+	case decision.Effect == kernel.Approve || len(decision.Obligations) > 0:
+		err = &kernel.Error{Code: kernel.CodeDenied, What: action + " was refused: governance asks for what the host cannot do", Why: ports.Reasons(decision), Fix: "allow it in the policy, without approval and obligations"}
+	case decision.Effect != kernel.Allow:
+		err = ports.Denied(action, decision)
+	}
+	if err != nil {
+		record.Effect, record.Result = kernel.Forbid, string(kernel.CodeOf(err))
+	}
+	return errors.Join(h.audit.Audit(ctx, &record), err)
+}

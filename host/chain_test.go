@@ -61,7 +61,8 @@ func opCalls() map[string]opCall {
 		"vector_search.upsert": {args: `{collection: c, vectors: [{id: a, vector: [1]}]}`, guard: "collection"}, "vector_search.search": {args: `{collection: c, vector: [1]}`, guard: "collection"},
 		"vector_search.delete": {args: `{collection: c, ids: [b]}`, guard: "collection"}, "vector_search.describe": {args: `{collection: c}`, guard: "collection"},
 		"secret.get": {args: `{name: none}`, ends: kernel.CodeNotFound, guard: "name"}, "secret.use": {args: `{name: none, host: example.com}`, ends: kernel.CodeDenied, guard: "name"},
-		"metrics.count":       {args: `{name: a}`, guard: "name"},
+		"metrics.count":   {args: `{name: a}`, guard: "name"},
+		"client.describe": {args: `{}`}, "client.ask": {args: `{requests: {a: {kind: roots}}}`, ends: kernel.CodeUnavailable, guard: "kinds"},
 		"pipeline_memory.get": {args: `{key: k}`, guard: "key"}, "pipeline_memory.set": {args: `{key: k, value: 1}`, guard: "key"},
 		"eventbus.publish": {args: `{topic: orders.paid, data: 1}`, guard: "topic"}, "eventbus.replay": {args: `{topic: orders.paid, limit: 1}`, guard: "topic"}, "eventbus.topics": {args: `{topic: orders.paid}`, guard: "topic"},
 		"lock.acquire": {args: `{name: a}`, guard: "name"}, "lock.is_locked": {args: `{name: a}`, guard: "name"}, "lock.holder": {args: `{name: a}`, guard: "name"},
@@ -84,14 +85,14 @@ func opCalls() map[string]opCall {
 // else counts as a change, what is new, too. Of the rest, those answer with what is the run's alone.
 func TestOperationsThatOnlyAsk(t *testing.T) {
 	asks := []string{
-		"api_call.get", "api_call.request", "artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "central_agent.goal", "central_agent.goals", "central_agent.survey", "central_agent.wait", "database.describe_table", "database.list_tables", "database.query",
+		"api_call.get", "api_call.request", "artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "central_agent.goal", "central_agent.goals", "central_agent.survey", "central_agent.wait", "client.ask", "client.describe", "database.describe_table", "database.list_tables", "database.query",
 		"database_tools.describe_table", "database_tools.list_tables", "database_tools.query",
 		"entity_state.get_history", "entity_state.get_state", "eventbus.replay", "eventbus.topics", "file_storage.list", "file_storage.read", "file_storage.stat", "governance.authorize", "governance.list_permissions",
 		"http.request", "llm.batch", "llm.complete", "llm.embed", "lock.holder", "lock.is_locked", "mcp.list_tools", "memory.exists", "memory.get", "memory.list_keys", "memory.query", "metrics.count", "pipeline_memory.get", "pipeline_memory.snapshot", "pipeline_spawner.await",
 		"process_registry.get", "process_registry.list", "process_registry.list_by_ref", "scheduler.list",
 		"secret.get", "secret.use", "vector_search.describe", "vector_search.search",
 	}
-	ofRun := []string{"artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "central_agent.survey", "central_agent.wait", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot"}
+	ofRun := []string{"artifacts.close", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.retrieve", "central_agent.survey", "central_agent.wait", "client.ask", "client.describe", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot"}
 	var gotAsks, gotOfRun []string
 	for op := range opCalls() {
 		if !ports.MayChange(op) {

@@ -393,7 +393,7 @@ func (h *Host) goesOn(ctx context.Context, id string, before *executor.Ended, la
 	t := h.teller(ctx, run, nil)
 	for _, n := range before.Nodes {
 		t.told[n.Node] = !slices.ContainsFunc(before.Waits, func(w engine.Wait) bool { // what goes on has more to tell
-			return w.Node == n.Node && (len(w.Path) > 0 || strings.HasPrefix(w.EventKey, kernel.ApprovalKey))
+			return w.Node == n.Node && (len(w.Path) > 0 || kernel.NeededInside(w.EventKey))
 		})
 	}
 	ended, err := wait()

@@ -282,11 +282,7 @@ func partName(run string, began uint64) string {
 
 // begin makes the journal of a run, or goes on with that of one that was suspended.
 func (j *journals) begin(ctx context.Context, run *kernel.RunContext, again bool) (*journal.RunWriter, error) {
-	parent := run.ParentRunID
-	if run.Detached { // nobody begins it anew
-		parent = ""
-	}
-	of := &driver.Run{ID: run.RunID, Parent: parent, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
+	of := &driver.Run{ID: run.RunID, Parent: run.ParentRunID, Tenant: run.Tenant, Pipeline: run.PipelineName, Version: run.PipelineVersion, Begun: run.Started}
 	if again {
 		if head, err := j.store.Get(ctx, run.Tenant, run.RunID); err == nil && head.Status == driver.Running {
 			return nil, &kernel.Error{Code: kernel.CodeFenced, What: "the run goes on already", Where: kernel.Where{Run: run.RunID}, Why: "host " + kernel.Quote(head.Owner) + " works on it, or has died", Fix: "wait until it waits again; if its host has died: hexdag resume --crashed " + run.RunID}

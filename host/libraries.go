@@ -109,7 +109,8 @@ func (h *Host) leadSchedules(ctx context.Context, do func(context.Context) error
 	return h.locks.Lead(ctx, h.tenant(), "hexdag.scheduler", lock.Ask{Owner: lock.Owner{Principal: h.principal(), Pipeline: "schedules of " + hostName()}}, func(ctx context.Context, _ *lock.Lease) error { return do(ctx) })
 }
 
-// runScheduled runs what is due, once: whoever registers the run is the one that runs it.
+// runScheduled runs what is due, once: whoever registers the run is the one that runs it. It is registered when its pipeline is loaded, so
+// that there is little time for a host to die between the two; of a durable run the journal tells, and it begins elsewhere.
 func (h *Host) runScheduled(ctx context.Context, f *scheduler.Firing) (string, error) {
 	t := f.Task
 	as := &kernel.RunContext{Tenant: h.tenant(), Principal: t.Principal, Labels: t.RunLabels}
@@ -118,15 +119,30 @@ func (h *Host) runScheduled(ctx context.Context, f *scheduler.Firing) (string, e
 	if err != nil {
 		return "failed", err
 	}
+	prepared, unprepared := h.libraries.spawned.Prepare(ctx, t.Pipeline)
+	if unprepared == nil {
+		defer prepared.Release()
+	}
 	p := &processregistry.Process{RunID: f.RunID, Pipeline: t.Pipeline, Status: processregistry.Running, Origin: origin, Principal: t.Principal, Started: time.Now()}
-	if first, err := h.libraries.registry.Create(ctx, as.Tenant, p); err != nil {
+	begins, err := h.libraries.registry.Create(ctx, as.Tenant, p)
+	if err == nil && !begins && h.opts.Durable {
+		begins, err = h.libraries.spawned.Unbegun(ctx, as.Tenant, f.RunID)
+	}
+	switch {
+	case err != nil:
 		return "failed", err
-	} else if !first {
+	case !begins:
 		return "", scheduler.ErrBegun
 	}
 	f.Began()
-	o := h.libraries.spawned.Run(ctx, &pipelinespawner.Request{RunID: f.RunID, Pipeline: t.Pipeline, Input: input, Labels: t.Labels, Parent: as, Caps: t.Caps, Origin: origin})
-	if o.Err != nil {
+	o := &pipelinespawner.Outcome{Status: processregistry.Failed, Err: unprepared}
+	if unprepared == nil {
+		o = prepared.Run(ctx, &pipelinespawner.Request{RunID: f.RunID, Pipeline: t.Pipeline, Input: input, Labels: t.Labels, Parent: as, Caps: t.Caps, Origin: origin})
+	}
+	switch {
+	case kernel.CodeOf(o.Err) == kernel.CodeRunExists:
+		return "", scheduler.ErrBegun
+	case o.Err != nil:
 		p.Status, p.Error, p.Ended = o.Status, &kernel.Error{Code: kernel.CodeOf(o.Err), What: processregistry.Told(o.Err)}, time.Now()
 		if known, err := h.libraries.registry.Get(ctx, as.Tenant, f.RunID); err == nil && known.Status == processregistry.Running { // it could not even begin
 			h.libraries.registry.Put(as.Tenant, p)

@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/obligation"
 )
@@ -51,22 +53,65 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 			each(&Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err})
 		}
 	}
+	var told sync.Mutex
+	goOn := func(r *driver.Run) {
+		one, err := h.recoverRun(ctx, j, r.ID, opts)
+		var over *driver.Over
+		if kernel.CodeOf(err) == kernel.CodeFenced || errors.As(err, &over) { // another host was faster, or a run that waits for this one
+			return
+		}
+		if err != nil {
+			one = &Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err}
+		}
+		told.Lock()
+		defer told.Unlock()
+		each(one)
+	}
+	free = slices.DeleteFunc(free, func(r *driver.Run) bool { return ofNode(r.ID) || slices.Contains(orphans, r) }) // of a node: its executor has another worker go on with it
+	if err := h.recoverChildren(ctx, free, goOn); err != nil {
+		return err
+	}
 	for _, r := range free {
-		if ofNode(r.ID) || slices.Contains(orphans, r) { // of a node: its executor has another worker go on with it
+		if isChild(r) {
 			continue
 		}
 		if ctx.Err() != nil {
 			return kernel.ContextError(ctx)
 		}
-		one, err := h.recoverRun(ctx, j, r.ID, opts)
-		var over *driver.Over
-		if kernel.CodeOf(err) == kernel.CodeFenced || errors.As(err, &over) { // another host was faster, or a run that waits for this one
+		goOn(r)
+	}
+	return nil
+}
+
+// recovering is how many runs go on at once that others have started.
+const recovering = 16
+
+// isChild reports whether a run was started by another, which means it again by its id.
+func isChild(r *driver.Run) bool { return r.Parent != "" && pipelinespawner.Keyed(r.ID) }
+
+// recoverChildren goes on with the runs that others have started, before those, which may wait for them: the youngest first, as they
+// may have started each other.
+func (h *Host) recoverChildren(ctx context.Context, free []*driver.Run, goOn func(*driver.Run)) error {
+	slots := make(chan struct{}, recovering)
+	var all sync.WaitGroup
+	for _, r := range slices.Backward(free) {
+		if !isChild(r) || ctx.Err() != nil {
 			continue
 		}
-		if err != nil {
-			one = &Recovered{RunID: r.ID, Pipeline: r.Pipeline, Err: err}
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			goOn(r)
+		})
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return kernel.ContextError(ctx)
+	}
+	if registry := h.libraries.registry; registry != nil { // or they would seem lost to who waits for them
+		if err := registry.Flush(ctx); err != nil {
+			h.log.Warn("what became of runs is not registered", "error", err.Error())
 		}
-		each(one)
 	}
 	return nil
 }
@@ -76,7 +121,7 @@ func (h *Host) Recover(ctx context.Context, opts RunOptions, each func(*Recovere
 func (h *Host) orphans(ctx context.Context, j *journals, free []*driver.Run) ([]*driver.Run, error) {
 	var orphans []*driver.Run
 	for _, r := range free {
-		if r.Parent == "" || ofNode(r.ID) {
+		if r.Parent == "" || ofNode(r.ID) || pipelinespawner.Keyed(r.ID) { // which goes on by itself
 			continue
 		}
 		if slices.ContainsFunc(orphans, func(o *driver.Run) bool { return o.ID == r.Parent }) { // nobody goes on with that one, either

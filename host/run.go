@@ -53,7 +53,13 @@ type RunOptions struct {
 	// Begun, if set, is called when governance has admitted the run and, if it is durable, what it begins with is on the disk: from then on
 	// it is not lost. It must return soon.
 	Begun func()
+	// Client is who starts the run, or has it go on, as far as it can be asked for something; nil is nobody. What is asked is in
+	// Asks of the result's waits, and the data of the event is the answer.
+	Client *Client
 }
+
+// Client is whoever has started a run and can be asked for something.
+type Client = kernel.Client
 
 // Run runs the pipeline to its end, or until it waits for an event. What went
 // wrong is in the result.
@@ -81,7 +87,7 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	run := &kernel.RunContext{
 		RunID: orElse(opts.RunID, newRunID()), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable || h.opts.Durable,
-		Budgets: h.budgets(),
+		Budgets: h.budgets(), Client: opts.Client,
 	}
 	run.Spending.Price, run.Spending.Within = h.price, &h.spending
 	if opts.Parent != nil {
@@ -95,7 +101,7 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 		run.Origin, run.Caps = g.Origin, run.Caps.Intersect(g.Caps)
 	}
 	if s := opts.spawned; s != nil {
-		run.RunID, run.Origin, run.Caps, run.Detached = s.RunID, s.Origin, run.Caps.Intersect(s.Caps), !s.Within
+		run.RunID, run.Origin, run.Caps = s.RunID, s.Origin, run.Caps.Intersect(s.Caps)
 		if opts.Parent != nil {
 			run.Budgets = h.within(&opts.Parent.Budgets)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
@@ -145,6 +146,37 @@ func (s *spawnable) close(ctx context.Context) error {
 // NewID implements pipelinespawner.Runner.
 func (s *spawnable) NewID() string { return newRunID() }
 
+// Unbegun implements pipelinespawner.Runner: a durable run that has begun has a journal.
+func (s *spawnable) Unbegun(ctx context.Context, tenant, run string) (bool, error) {
+	p, err := s.host.libraries.registry.Get(ctx, tenant, run)
+	if err != nil {
+		return false, err
+	}
+	if p.Status != processregistry.Running && p.Status != processregistry.Lost {
+		return false, nil // its journal may be gone for its age
+	}
+	j, err := s.host.openJournals(ctx)
+	if err != nil {
+		return false, err
+	}
+	head, err := j.store.Get(ctx, tenant, run)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		return true, nil
+	case err != nil || head.Entries > 0:
+		return false, err
+	case head.Status == driver.Running: // its host has died as it made the journal, or is making it
+		if _, err := j.store.Claim(ctx, tenant, run, false); err != nil {
+			var taken *driver.Taken
+			if errors.As(err, &taken) {
+				err = nil
+			}
+			return false, err
+		}
+	}
+	return true, j.store.Delete(ctx, tenant, run)
+}
+
 // Check returns the error of a pipeline that cannot be started.
 func (s *spawnable) Check(ctx context.Context, name string) error {
 	_, done, err := s.use(ctx, name)
@@ -152,16 +184,6 @@ func (s *spawnable) Check(ctx context.Context, name string) error {
 		done()
 	}
 	return err
-}
-
-// Run runs a pipeline that was not prepared.
-func (s *spawnable) Run(ctx context.Context, r *pipelinespawner.Request) *pipelinespawner.Outcome {
-	p, err := s.Prepare(ctx, r.Pipeline)
-	if err != nil {
-		return &pipelinespawner.Outcome{Status: processregistry.Failed, Err: err}
-	}
-	defer p.Release()
-	return p.Run(ctx, r)
 }
 
 // Prepare implements pipelinespawner.Runner.
@@ -184,7 +206,7 @@ func (p *prepared) Release() { p.done() }
 
 // Run implements pipelinespawner.Prepared.
 func (p *prepared) Run(ctx context.Context, r *pipelinespawner.Request) *pipelinespawner.Outcome {
-	opts := RunOptions{Principal: r.Parent.Principal, Labels: r.Parent.Labels, InputLabels: r.Labels, Parent: r.Parent, spawned: r}
+	opts := RunOptions{Principal: r.Parent.Principal, Labels: r.Parent.Labels, InputLabels: r.Labels, Parent: r.Parent, Begun: r.Began, spawned: r}
 	if r.Parent.RunID == "" { // a schedule's
 		opts.Parent = nil
 	}

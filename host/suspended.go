@@ -305,7 +305,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 		return nil, errors.Join(err, h.unclaim(run))
 	}
 	defer p.Close(ctx)
-	rc := h.newRun(s.Pipeline, RunOptions{Principal: s.Principal, Labels: s.Labels, Durable: s.Durable})
+	rc := h.newRun(s.Pipeline, RunOptions{Principal: s.Principal, Labels: s.Labels, Durable: s.Durable, Client: opts.Client})
 	rc.InputLabels = s.InputLabels
 	if err := rc.Kept.Set(s.Kept, s.KeptLabels); err != nil {
 		return nil, errors.Join(err, h.unclaim(run))
@@ -380,6 +380,8 @@ func (h *Host) resumption(ctx context.Context, s *suspended, labels *kernel.Labe
 		switch data, came, late := decide(w); {
 		case came && strings.HasPrefix(w.EventKey, kernel.ApprovalKey):
 			again[w.Node], moved = true, true // governance says whether it may
+		case came && strings.HasPrefix(w.EventKey, kernel.InputKey) && s.Progress[w.Node].Answer(w.EventKey, data, labels.Join(answers)):
+			again[w.Node], moved = true, true
 		case came && len(w.Path) > 0:
 			if err := s.Progress[w.Node].Deliver(w.Path, data, labels); err != nil {
 				return nil, nil, nil, unreadableRun(h.suspendedFile(s.RunID), err)
@@ -407,6 +409,9 @@ func (h *Host) resumption(ctx context.Context, s *suspended, labels *kernel.Labe
 	p, err := h.Load(ctx, s.File, LoadOptions{Environment: s.Env})
 	return p, from, input, err
 }
+
+// answers are the labels of what clients answer, whatever else is said of it.
+var answers, _ = kernel.NewLabels(kernel.Untrusted, "", "client:answer") // both are known
 
 func keys(waits []engine.Wait) string {
 	names := make([]string, len(waits))

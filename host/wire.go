@@ -20,6 +20,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
+	"github.com/hexdag/hexdag/host/ports/clientport"
 	"github.com/hexdag/hexdag/host/ports/database"
 	"github.com/hexdag/hexdag/host/ports/database/memdb"
 	"github.com/hexdag/hexdag/host/ports/database/sqlitedb"
@@ -116,7 +117,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(ports.OnBehalf(entities.Ops())...), h.door.Register(pipelinememory.Ops()...), h.openLibraries())
+	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(clientport.Ops(newRunID)...), h.door.Register(ports.OnBehalf(entities.Ops())...), h.door.Register(pipelinememory.Ops()...), h.openLibraries())
 }
 
 // keyed are the operations that take the key of a call which may be done a second time for what they make: an event, a run, a
@@ -243,7 +244,7 @@ func openMemoryDatabase(o opening, config map[string]any, _ string) ([]ports.Op,
 
 // memoryOps are the ports of a module that is called by itself.
 func memoryOps() []ports.Op {
-	ops := metrics.Ops()
+	ops := append(metrics.Ops(), clientport.Ops(newRunID)...)
 	ops = append(ops, artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops()...)
 	if model, err := mockllm.New(mockllm.Config{}); err == nil {
 		ops = append(ops, llm.New(model).Ops()...)

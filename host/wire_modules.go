@@ -23,7 +23,7 @@ import (
 const moduleAdapter = "module"
 
 // builtInPorts are the names that no module's port may have, beside those of adapters.
-var builtInPorts = []string{"governance", "metrics", "entity_state", "pipeline_memory", "process_registry", "pipeline_spawner", "scheduler", "central_agent", "database_tools", "clock", "random"}
+var builtInPorts = []string{"governance", "metrics", "client", "entity_state", "pipeline_memory", "process_registry", "pipeline_spawner", "scheduler", "central_agent", "database_tools", "clock", "random"}
 
 // moduleConfig is the configuration of the adapter module.
 type moduleConfig struct {

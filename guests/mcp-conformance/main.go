@@ -23,6 +23,9 @@ const (
 )
 
 func answer(c *hexdag.ToolCall) hexdag.Verdict {
+	if v, known := asks(c); known {
+		return v
+	}
 	switch c.Tool() {
 	case "test_simple_text":
 		return text(c, "This is a simple text response for testing.")
@@ -55,6 +58,12 @@ func answer(c *hexdag.ToolCall) hexdag.Verdict {
 		return hexdag.Fail("intended", "This tool intentionally returns an error for testing")
 	case "json_schema_2020_12_tool":
 		return text(c, "JSON Schema 2020-12 tool called with: "+c.Args().Raw(""))
+	case "data_of":
+		id := c.Args().String("/id")
+		c.Result().SetString("/id", id)
+		c.Result().SetString("/data", "Data for ID: "+id)
+		c.Result().SetJSON("/templateTest", "true")
+		return hexdag.Continue()
 	case "test_x_mcp_header":
 		return text(c, "region="+c.Args().String("/region"))
 	}

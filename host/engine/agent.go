@@ -231,7 +231,7 @@ func (t toolbox) Call(ctx context.Context, name string, args map[string]any) (ke
 	ctx, span := t.w.g.r.engine.tracer.Tool(ctx, name, args)
 	v, err := t.call(ctx, name, args)
 	span.EndTool(v, t.w.flow.Labels(), err)
-	if kernel.CodeOf(err) == kernel.CodeApproval {
+	if kernel.CodeOf(err) == kernel.CodeApproval || kernel.NeededBy(err) != nil {
 		return nil, &agent.Stop{Err: err}
 	}
 	turn := Turn{Tool: name, Value: v}

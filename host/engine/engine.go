@@ -115,6 +115,7 @@ type Wait struct {
 	Timeout   time.Duration `json:"timeout_ns,omitempty"` // 0 means none
 	OnTimeout string        `json:"on_timeout,omitempty"`
 	Since     time.Time     `json:"since"`
+	Asks      kernel.Value  `json:"asks,omitempty"` // of the run's client, whose answer is the event's data
 }
 
 // Resumption is what a run that was suspended goes on with.

@@ -71,7 +71,7 @@ func (b *BodyProgress) pause(g *graph) {
 		}
 	}
 	for _, w := range g.waits {
-		if len(w.Path) == 0 && !strings.HasPrefix(w.EventKey, kernel.ApprovalKey) {
+		if len(w.Path) == 0 && !kernel.NeededInside(w.EventKey) {
 			b.Waits = append(b.Waits, w)
 		}
 	}
@@ -144,6 +144,30 @@ func failureOf(err error) *kernel.Error {
 		return e
 	}
 	return &kernel.Error{Code: kernel.CodeOf(err), What: err.Error()}
+}
+
+// Answer gives what has asked the run's client the data of the event with that key, and reports whether anything has.
+func (p *Progress) Answer(key string, data kernel.Value, labels *kernel.Labels) bool {
+	if p == nil {
+		return false
+	}
+	came := answerStep(p.Steps, key, data, labels)
+	for _, body := range p.Bodies {
+		came = answerStep(body.Steps, key, data, labels) || came
+		for _, inside := range body.Inside {
+			came = inside.Answer(key, data, labels) || came
+		}
+	}
+	return came
+}
+
+func answerStep(steps []kernel.Step, key string, data kernel.Value, labels *kernel.Labels) (came bool) {
+	for i := range steps {
+		if steps[i].Asked == key {
+			steps[i].Asked, steps[i].Value, steps[i].Labels, came = "", data, labels, true
+		}
+	}
+	return came
 }
 
 // Deliver gives a wait_node inside of a composite the data of its event, and the data's labels.

@@ -36,7 +36,7 @@ func (w *worker) wait(ctx context.Context, b *pipeline.Wait, call *kernel.NodeCa
 	return nil, &suspension{waits: []Wait{{Node: call.Name, EventKey: key, Timeout: b.Timeout, OnTimeout: b.OnTimeout, Since: time.Now().UTC()}}, setup: setup}
 }
 
-// stopped is the error of a body in a module that has to wait for an approval, with
+// stopped is the error of a body in a module that has to wait for an approval, or for its client's answer, with
 // what it has done.
 type stopped struct {
 	error
@@ -46,7 +46,7 @@ type stopped struct {
 func (s *stopped) Unwrap() error { return s.error }
 
 // stoppable runs a body in a module, and stops it where a call of its own needs an
-// approval, whatever the module makes of that. before is what it did before it
+// approval, or an answer, whatever the module makes of that. before is what it did before it
 // waited. Where too much was done to be kept, the error is the approval's, and says so.
 func stoppable(ctx context.Context, before []kernel.Step, body func() (kernel.Value, error)) (kernel.Value, error) {
 	flow := kernel.FlowFrom(ctx)
@@ -61,7 +61,7 @@ func stoppable(ctx context.Context, before []kernel.Step, body func() (kernel.Va
 	switch steps, kept := effects.Done(); {
 	case why == nil:
 		return v, err
-	case kernel.CodeOf(why) != kernel.CodeApproval:
+	case kernel.NeededBy(why) == nil:
 		return nil, why
 	case !kept:
 		return nil, tooMuchDone(why)
@@ -70,12 +70,12 @@ func stoppable(ctx context.Context, before []kernel.Step, body func() (kernel.Va
 	}
 }
 
-// overgrown is the error of a body that did too much before it needed an approval.
+// overgrown is the error of a body that did too much before it had to wait.
 type overgrown struct{ error }
 
 func (o *overgrown) Unwrap() error { return o.error }
 
-// tooMuchDone says of an approval that a body needs why its run does not wait for it.
+// tooMuchDone says of what a body needs why its run does not wait for it.
 func tooMuchDone(why error) error {
 	var e *kernel.Error
 	if !errors.As(why, &e) {
@@ -83,11 +83,14 @@ func tooMuchDone(why error) error {
 	}
 	told := *e
 	told.Why += fmt.Sprintf("; the run does not wait for it: what the module did before is more than is kept, %d calls and %d MiB", kernel.MaxEffects, kernel.MaxEffectBytes>>20)
-	told.Fix += ", and run the pipeline again: the approval holds, and what was done before is done twice. Or have the module do less before it"
+	told.Fix = "have the module do less before it"
+	if e.Code == kernel.CodeApproval {
+		told.Fix = e.Fix + ", and run the pipeline again: the approval holds, and what was done before is done twice. Or have the module do less before it"
+	}
 	return &overgrown{&told}
 }
 
-// suspended has the run wait for an approval that a node needs: what it has done so
+// suspended has the run wait for an approval, or an answer, that a node needs: what it has done so
 // far is not done again when the run is resumed. A run that another has started and waits
 // for fails with the approval's id, as nobody would resume it; so does what has done too
 // much to be kept, or is a function in Go, which can do anything.
@@ -99,9 +102,9 @@ func (w *worker) suspended(err error, call *kernel.NodeCall) error {
 		}
 		return err
 	}
-	var needed *kernel.ApprovalNeeded
+	needed := kernel.NeededBy(err)
 	var large *overgrown
-	if kernel.CodeOf(err) != kernel.CodeApproval || !errors.As(err, &needed) || errors.As(err, &large) || w.g.r.context.ParentRunID != "" {
+	if needed == nil || errors.As(err, &large) || w.g.r.context.ParentRunID != "" {
 		return err
 	}
 	progress := &Progress{Input: call.Input, Labels: w.flow.Labels()}
@@ -114,7 +117,11 @@ func (w *worker) suspended(err error, call *kernel.NodeCall) error {
 		return err
 	}
 	now := time.Now().UTC()
-	return &suspension{waits: []Wait{{Node: w.n.Name, EventKey: needed.EventKey(), Timeout: needed.Expires.Sub(now), Since: now}}, progress: progress}
+	wait := Wait{Node: w.n.Name, EventKey: needed.EventKey(), Timeout: needed.Until().Sub(now), Since: now}
+	if input, asks := needed.(*kernel.InputNeeded); asks {
+		wait.Asks = input.Requests
+	}
+	return &suspension{waits: []Wait{wait}, progress: progress}
 }
 
 // callsItself reports whether a call of a port is all that the node does.

@@ -11,7 +11,7 @@ import (
 
 // Effects are what one body in a module has done to the world, in its order: calls
 // through the door, readings of the clock, random bytes. A body that has to wait for an
-// approval is stopped there; when it is run anew, it is told again what it was told
+// approval, or for what its client is asked, is stopped there; when it is run anew, it is told again what it was told
 // before, and does nothing twice. A module is deterministic, so it asks the same: where it
 // does not, it is stopped.
 //
@@ -25,7 +25,7 @@ type Effects struct {
 	size    int
 	lost    bool // there was too much to keep
 	busy    bool
-	stopped error // an approval that it waits for, or that it does something else than before
+	stopped error // what it waits for, or that it does something else than before
 }
 
 // Step is one thing that was done.
@@ -36,6 +36,7 @@ type Step struct {
 	Body   []byte  `json:"body,omitempty"`
 	Failed *Error  `json:"failed,omitempty"`
 	Labels *Labels `json:"labels,omitempty"` // of the reply
+	Asked  string  `json:"asked,omitempty"`  // the key of the event whose data is the reply, until that has come
 
 	call *asked // instead of the digest, until that is needed
 }
@@ -57,7 +58,7 @@ const (
 // Recall returns effects that begin with what was done before.
 func Recall(before []Step) *Effects { return &Effects{before: before} }
 
-// Stopped returns the error that stopped the body, or nil: that of an approval that it
+// Stopped returns the error that stopped the body, or nil: that of what it
 // waits for, or, of CodeFailed, that it did something else than it did before it waited.
 func (e *Effects) Stopped() error {
 	if e == nil {
@@ -167,13 +168,13 @@ func (e *Effects) begin(op string, digest func() string) (known *Step, nested bo
 		return nil, false, e.stopped // nothing more is done by it
 	case e.busy:
 		return nil, true, nil
-	case e.next == len(e.before):
+	case e.next == len(e.before) || e.before[e.next].Asked != "": // which has to be asked again
 		e.busy = true
 		return nil, false, nil
 	}
 	known = &e.before[e.next]
 	if known.Op != op || known.Digest != digest() {
-		e.stopped = &Error{Code: CodeFailed, What: "what waited for an approval cannot go on", Why: "it asks for " + Quote(op) + " where it asked for " + Quote(known.Op) + " before it waited, or with other arguments",
+		e.stopped = &Error{Code: CodeFailed, What: "what waited cannot go on", Why: "it asks for " + Quote(op) + " where it asked for " + Quote(known.Op) + " before it waited, or with other arguments",
 			Fix: "run the pipeline again; a module, or what it is given, has changed meanwhile"}
 		return nil, false, e.stopped
 	}
@@ -186,10 +187,13 @@ func (e *Effects) end(one Step, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.busy = false
-	var needed *ApprovalNeeded
-	if CodeOf(err) == CodeApproval && errors.As(err, &needed) {
+	if needed := NeededBy(err); needed != nil {
 		e.stopped = err
-		return
+		input, isInput := needed.(*InputNeeded)
+		if !isInput {
+			return // it is done again, and allowed then
+		}
+		one.Failed, one.Asked = nil, input.EventKey()
 	}
 	e.keep(one)
 }

@@ -35,6 +35,9 @@ const (
 	CodeDenied   Code = "denied"
 	CodeApproval Code = "approval.needed" // a person has to approve first; the cause is an ApprovalNeeded
 
+	// Waiting: the client has to answer first; the cause is an InputNeeded.
+	CodeInputNeeded Code = "input.needed"
+
 	// Failed: it was tried, and did not work.
 	CodeFailed      Code = "failed"
 	CodeTimeout     Code = "timeout"

@@ -118,6 +118,9 @@ func (a *ApprovalNeeded) Error() string { return "waits for approval " + a.ID }
 // EventKey is what a run that waits for the approval waits for.
 func (a *ApprovalNeeded) EventKey() string { return ApprovalKey + a.ID }
 
+// Until is when it can no longer be given.
+func (a *ApprovalNeeded) Until() time.Time { return a.Expires }
+
 // ApprovalKey is how the keys of events begin that approvals are.
 const ApprovalKey = "hexdag.approval:"
 

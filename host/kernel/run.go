@@ -27,8 +27,8 @@ type RunContext struct {
 	Deadline        time.Time // when the run is stopped; zero means never
 	Observer        Observer  // may be nil
 	Journal         Journal   // may be nil
+	Client          *Client   // who has started it, as far as it can be asked for something; may be nil
 	Durable         bool      // a journal is kept of it, and of the runs that it starts
-	Detached        bool      // it goes on by itself where the run that started it does not
 	Fresh           bool      // its nodes work, whatever is kept of them
 	// Clock and Entropy are what modules that may ask get as the time and as
 	// randomness; nil means the machine's.

@@ -38,6 +38,7 @@ type Config struct {
 	Audit         AuditSpec
 	Journal       JournalSpec
 	Libraries     LibrariesSpec
+	MCP           MCPSpec
 	Triggers      []TriggerSpec
 	Subscriptions []SubscriptionSpec
 
@@ -234,6 +235,7 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	if s := spec.Member("libraries"); s != nil {
 		c.Libraries = r.readLibraries(c, s)
 	}
+	c.MCP = r.readMCP(c, spec.Member("mcp"))
 	c.readLimits(spec)
 	if s := spec.Member("server"); s != nil {
 		c.Server = r.readServer(c, s)

@@ -26,6 +26,7 @@ import (
 	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/artifacts"
 	"github.com/hexdag/hexdag/host/ports/artifacts/memartifacts"
+	"github.com/hexdag/hexdag/host/ports/clientport"
 	"github.com/hexdag/hexdag/host/ports/database"
 	"github.com/hexdag/hexdag/host/ports/database/memdb"
 	"github.com/hexdag/hexdag/host/ports/database/sqlitedb"
@@ -100,7 +101,7 @@ func everyOp(t *testing.T) []ports.Op {
 	for i := range agents {
 		agents[i].Judge = nil // see TestAnOperationJudges
 	}
-	return slices.Concat(registry.Ops(), agents, pipelinespawner.New(nil, registry, pipelinespawner.Options{}).Ops(), scheduler.New(scheduler.Options{}).Ops(nil), queried.Ops(), metrics.Ops(), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
+	return slices.Concat(registry.Ops(), agents, pipelinespawner.New(nil, registry, pipelinespawner.Options{}).Ops(), scheduler.New(scheduler.Options{}).Ops(nil), queried.Ops(), metrics.Ops(), clientport.Ops(func() string { return "a" }), artifacts.New(memartifacts.NewBucket(), artifacts.Options{}).Ops(),
 		llm.New(model).Ops(), database.New(db).Ops(), governance.New(allowall.Driver{}, governance.Options{}).Ops(),
 		remembered.Ops(), filestorage.New(storage, filestorage.Options{}).Ops(), secrets.Ops(), vectorsearch.New(memvectors.New(vectors.Cosine), vectors.Cosine, vectorsearch.Options{}).Ops(), entities.Ops(), pipelinememory.Ops(), web.Ops(), others.Ops(), lock.New(memlock.New(), lock.Options{}).Ops(),
 		eventbus.New(membus.New(membus.Config{}), eventbus.Options{}).Ops(nil))
@@ -394,7 +395,7 @@ func TestEveryOpHasAnEffect(t *testing.T) {
 		"governance.authorize": middleware.Once, "governance.audit": middleware.Once, "governance.list_permissions": middleware.Once, "llm.complete": middleware.Cacheable, "llm.embed": middleware.Cacheable, "llm.batch": middleware.Repeatable, "metrics.count": middleware.Once,
 		"pipeline_memory.get": middleware.Repeatable, "pipeline_memory.set": middleware.Repeatable, "pipeline_memory.update": middleware.Repeatable, "pipeline_memory.snapshot": middleware.Repeatable,
 		"lock.acquire": middleware.Once, "lock.holder": middleware.Repeatable, "lock.is_locked": middleware.Repeatable, "lock.release": middleware.Once, "lock.renew": middleware.Repeatable,
-		"mcp.list_tools": middleware.Repeatable, "mcp.call_tool": middleware.Once,
+		"client.ask": middleware.Repeatable, "client.describe": middleware.Repeatable, "mcp.list_tools": middleware.Repeatable, "mcp.call_tool": middleware.Once,
 		"vector_search.upsert": middleware.Repeatable, "vector_search.search": middleware.Repeatable, "vector_search.delete": middleware.Repeatable, "vector_search.describe": middleware.Repeatable,
 		"secret.get": middleware.Repeatable, "secret.use": middleware.Repeatable, "file_storage.read": middleware.Repeatable, "file_storage.write": middleware.Repeatable, "file_storage.stat": middleware.Repeatable, "file_storage.delete": middleware.Repeatable, "file_storage.list": middleware.Repeatable,
 		"memory.compare_and_swap": middleware.Once, "memory.delete": middleware.Repeatable, "memory.exists": middleware.Repeatable, "memory.get": middleware.Repeatable, "memory.list_keys": middleware.Repeatable, "memory.query": middleware.Repeatable, "memory.set": middleware.Repeatable,

@@ -32,7 +32,7 @@ func effectOf(op string, args map[string]any) effect {
 		"vector_search.search", "vector_search.describe":
 		return asks
 	case "artifacts.retrieve", "artifacts.list", "artifacts.open", "artifacts.read", "artifacts.close", // what it makes artifacts.create has begun
-		"central_agent.survey", "central_agent.wait", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot":
+		"central_agent.survey", "central_agent.wait", "client.ask", "client.describe", "lock.holder", "pipeline_memory.get", "pipeline_memory.snapshot":
 		return private
 	case "secret.get", "secret.use": // which sends it, by a request that counts for itself
 		return secret

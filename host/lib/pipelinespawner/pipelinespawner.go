@@ -43,6 +43,8 @@ type Request struct {
 	Caps     kernel.CapSet // with those of the parent, what it may do
 	Origin   kernel.Origin
 	Within   bool // it ends before its parent does, which waits for it
+	// Began, if set, is called once whoever goes on with the run's parent finds that the run has begun.
+	Began func()
 }
 
 // Outcome is what came of a run.
@@ -59,6 +61,9 @@ type Runner interface {
 	Prepare(ctx context.Context, pipeline string) (Prepared, error)
 	// NewID returns a new run's id.
 	NewID() string
+	// Unbegun reports whether a durable run that was registered has not begun: its host may have died between the two. It may begin
+	// here, then; of several that begin it one does, and to the others it is an error with CodeRunExists.
+	Unbegun(ctx context.Context, tenant, run string) (bool, error)
 }
 
 // Prepared is a pipeline as it is now. It may be used by several goroutines.
@@ -179,15 +184,22 @@ func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns [
 		parent.Runs.Return(got)
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "too many runs are started", Why: fmt.Sprintf("a run and all that comes of it start at most %d (max_runs)", s.opts.MaxRuns), Fix: "start fewer, or have the operator raise libraries.pipeline_spawner.max_runs"}
 	}
-	ids := make([]string, len(spawns))
+	ids, begins := make([]string, len(spawns)), make([]<-chan struct{}, len(spawns))
 	for i, spawn := range spawns {
 		r := &Request{RunID: s.id(parent.Tenant, spawn.Key), Pipeline: spawn.Pipeline, Input: spawn.Input, Labels: spawn.Labels, Parent: parent, Caps: spawn.Caps, Within: wait,
 			Origin: kernel.Origin{Lineage: lineage, RefID: spawn.RefID, RefType: spawn.RefType, Labels: spawn.Labels}}
-		if ids[i], err = s.begin(ctx, r, p, spawn.Key != ""); err != nil {
+		if ids[i], begins[i], err = s.begin(ctx, r, p, spawn.Key != ""); err != nil {
 			for _, id := range ids[:i] { // all or none
 				s.stop(id)
 			}
 			return nil, err
+		}
+	}
+	for _, begun := range begins {
+		select {
+		case <-begun:
+		case <-ctx.Done():
+			return nil, kernel.ContextError(ctx)
 		}
 	}
 	return ids, nil
@@ -200,6 +212,13 @@ func (s *Spawner) Deep(lineage []string) error {
 	}
 	return &kernel.Error{Code: kernel.CodeLimit, What: "runs start each other too deeply", Why: fmt.Sprintf("%s led to this one, and max_depth is %d", strings.Join(quoted(lineage), " > "), s.opts.MaxDepth), Fix: "end the circle, or have the operator raise libraries.pipeline_spawner.max_depth"}
 }
+
+// now is that of a run which has begun, or of which nobody asks when it does.
+var now = func() <-chan struct{} {
+	closed := make(chan struct{})
+	close(closed)
+	return closed
+}()
 
 func quoted(names []string) []string {
 	list := make([]string, len(names))
@@ -225,8 +244,12 @@ func ID(tenant, key string) string {
 	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
 }
 
-// begin has a run begin, in a goroutine of its own.
-func (s *Spawner) begin(ctx context.Context, r *Request, p *held, once bool) (string, error) {
+// Keyed reports whether an id is one that stands for a key: whoever starts the run again means the one that there is.
+func Keyed(id string) bool { return len(id) == 36 && id[14] == '8' }
+
+// begin has a run begin, in a goroutine of its own. Of a durable one that is to begin once it tells when it has: a parent that knew of it
+// before, and goes on elsewhere, would not start it again.
+func (s *Spawner) begin(ctx context.Context, r *Request, p *held, once bool) (id string, begun <-chan struct{}, err error) {
 	var runCtx context.Context
 	c := &child{parent: r.Parent.RunID, done: make(chan struct{})}
 	if r.Within {
@@ -237,22 +260,31 @@ func (s *Spawner) begin(ctx context.Context, r *Request, p *held, once bool) (st
 	if err := s.admit(r.RunID, c); err != nil {
 		c.cancel()
 		if errors.Is(err, errKnown) {
-			return r.RunID, nil
+			return r.RunID, now, nil
 		}
-		return "", err
+		return "", nil, err
 	}
 	if once {
 		created, err := s.registry.Create(ctx, r.Parent.Tenant, &processregistry.Process{
 			RunID: r.RunID, Pipeline: r.Pipeline, Status: processregistry.Running, Parent: r.Parent.RunID, Origin: r.Origin, Principal: r.Parent.Principal, Started: time.Now(),
 		})
-		if err != nil || !created { // it has begun already, here or elsewhere
-			s.dismiss(r.RunID, c)
-			return r.RunID, err
+		begins := created
+		if err == nil && !created && r.Parent.Durable {
+			begins, err = s.runner.Unbegun(ctx, r.Parent.Tenant, r.RunID)
 		}
+		if err != nil || !begins { // it has begun already, here or elsewhere
+			s.dismiss(r.RunID, c)
+			return r.RunID, now, err
+		}
+	}
+	begun = now
+	if once && r.Parent.Durable {
+		began := make(chan struct{})
+		begun, r.Began = began, sync.OnceFunc(func() { close(began) })
 	}
 	p.left.Add(1)
 	go s.work(runCtx, r, p, c)
-	return r.RunID, nil
+	return r.RunID, begun, nil
 }
 
 var errKnown = errors.New("the run is under way here")
@@ -293,6 +325,14 @@ func (s *Spawner) work(ctx context.Context, r *Request, p *held, c *child) {
 	if err != nil {
 		outcome = &Outcome{Status: processregistry.Failed, Err: err}
 	}
+	if r.Began != nil {
+		r.Began() // or it never will
+	}
+	if kernel.CodeOf(outcome.Err) == kernel.CodeRunExists {
+		if begun, err := s.elsewhere(ctx, r.Parent.Tenant, r.RunID); err == nil {
+			outcome = begun
+		}
+	}
 	c.outcome = outcome
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,6 +362,11 @@ func (s *Spawner) Await(ctx context.Context, tenant, run string) (*Outcome, erro
 			return nil, kernel.ContextError(ctx)
 		}
 	}
+	return s.elsewhere(ctx, tenant, run)
+}
+
+// elsewhere waits for what came of a run by the registry.
+func (s *Spawner) elsewhere(ctx context.Context, tenant, run string) (*Outcome, error) {
 	p, err := s.registry.Wait(ctx, tenant, run)
 	if err != nil {
 		return nil, err

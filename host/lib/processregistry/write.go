@@ -173,7 +173,7 @@ func (r *Registry) work(ctx context.Context) {
 				return
 			case <-time.After(r.opts.Linger):
 			}
-			if r.note(r.Flush(ctx)) && !pruned {
+			if r.note(r.round(ctx)) && !pruned {
 				pruned = true
 				r.note(r.prune(ctx))
 			}
@@ -194,6 +194,28 @@ func (r *Registry) note(err error) bool {
 		r.opts.Failed(err, n)
 	}
 	return err == nil
+}
+
+// round writes what is to be written now. What comes meanwhile is gathered, too: a write after another would keep the disk, and a
+// processor, busy with a run each.
+func (r *Registry) round(ctx context.Context) error {
+	r.mu.Lock()
+	left := len(r.pending)
+	r.mu.Unlock()
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	for left > 0 {
+		tenant, batch := r.take()
+		if len(batch) == 0 {
+			return nil
+		}
+		if err := r.write(ctx, tenant, batch); err != nil {
+			return err
+		}
+		r.written(tenant, batch)
+		left -= len(batch)
+	}
+	return nil
 }
 
 // Flush writes what is to be written.

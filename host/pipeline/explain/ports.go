@@ -11,7 +11,7 @@ import (
 // builtIn are the ports that a host has without a configuration, and what serves them.
 func builtIn() map[string]string {
 	return map[string]string{
-		"artifacts": "file", "memory": "memory", "lock": "memory", "file_storage": "local", "vector_search": "memory", "governance": "allow_all", "metrics": "metrics", "entity_state": "entity_state", "pipeline_memory": "pipeline_memory",
+		"artifacts": "file", "memory": "memory", "lock": "memory", "file_storage": "local", "vector_search": "memory", "governance": "allow_all", "metrics": "metrics", "client": "client", "entity_state": "entity_state", "pipeline_memory": "pipeline_memory",
 	}
 }
 

@@ -199,6 +199,20 @@ func configDocument() object {
 				"tenants": texts("The tenants, each of which has a host of its own; the configuration's if it is left out."), "grace": seconds("That runs have to end in when the server ends; 30 if it is left out."),
 				"max_body": positive("Bytes of a request; 1048576 if it is left out."), "max_upload": positive("Bytes of an artifact that is stored over HTTP; 268435456 if it is left out."), "max_running": positive("Runs of a tenant at once; 256 if it is left out."), "per_second": positive("Requests of a principal; 200 if it is left out."), "max_streams": positive("Clients that follow events; 10000 if it is left out."),
 			}),
+			"mcp": closed("What 'hexdag mcp' offers beside tools.", object{
+				"prompts": mapping("Prompts, by their names.", closed("A prompt: messages, or what a tool answers.", object{
+					"title": text("What it is called where people read it."), "description": text("What it is for."), "tool": text("module.tool, or pipeline:NAME, that makes it of its arguments."),
+					"arguments": mapping("By their names.", argument("An argument.")),
+					"messages": listOf("What it says.", closed("A message: a text, a file or a resource.", object{
+						"role": choice("Whose words they are; user if it is left out.", "user", "assistant"), "text": text("With {{argument}} in it."),
+						"file": text("An image, a sound or a document."), "resource": text("The URI of a resource that is offered, with {{argument}} in it."),
+					})),
+				})),
+				"resources": mapping("Documents, by their names.", closed("A document: a file, or what a tool answers.", object{
+					"title": text("What it is called where people read it."), "description": text("What it is."), "uri": text("Its URI, as docs://handbook; of a tool, with {variables}."), "mime_type": text("Its type; by the file's name if it is left out."),
+					"file": text("Where it is."), "tool": text("module.tool, or pipeline:NAME, that makes it of the variables."), "variables": mapping("The variables of its URI, by their names.", argument("A variable.")),
+				}, "uri")),
+			}),
 			"tenant_limits": closed("What all runs of the tenant take together.", object{"instances": positive("Instances of modules."), "waiting": positive("Calls that wait for one."), "fuel": positive("Fuel since the host was opened."), "tokens": bound("Tokens of models since then."), "cost_usd": bound("US dollars that models have cost since then.")}),
 			"run_limits": closed("What the modules of one run take together.", object{
 				"deadline": seconds("Of the run."), "fuel": positive("Instructions."), "host_calls": positive("Calls of the host."), "log_lines": positive("Lines that modules log."), "bytes_in": positive("What the host gives to modules."), "bytes_out": positive("What they give the host."),
@@ -211,6 +225,10 @@ func configDocument() object {
 			}, "module", "on")),
 		}),
 	}, "kind")
+}
+
+func argument(about string) object {
+	return closed(about, object{"description": text("What it is."), "required": flag("Whether it has to be given."), "values": texts("What is proposed to who fills it in.")})
 }
 
 func trigger() object {

@@ -29,7 +29,7 @@ func EffectOf(op string, args map[string]any) Effect {
 		"file_storage.read", "file_storage.stat", "file_storage.list", "file_storage.delete",
 		"memory.get", "memory.set", "memory.delete", "memory.exists", "memory.list_keys", "memory.query",
 		"pipeline_memory.get", "pipeline_memory.set", "pipeline_memory.update", "pipeline_memory.snapshot",
-		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew", "mcp.list_tools",
+		"entity_state.get_state", "entity_state.get_history", "lock.is_locked", "lock.holder", "lock.renew", "mcp.list_tools", "client.ask", "client.describe", // which is asked anew
 		"process_registry.get", "process_registry.list", "process_registry.list_by_ref",
 		"pipeline_spawner.await", "pipeline_spawner.cancel", "scheduler.list", "scheduler.cancel",
 		"central_agent.survey", "central_agent.wait", "central_agent.note", "central_agent.report", "central_agent.ask", "central_agent.goals", "central_agent.goal", "central_agent.cancel",

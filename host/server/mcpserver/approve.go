@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/hexdag/hexdag/host"
@@ -17,7 +19,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
-// inputApproval is the one thing that clients are asked for.
+// inputApproval is the name of what clients are asked for by the host itself.
 const inputApproval = "approval"
 
 // sinceRounds is the version from which on a result can ask for input.
@@ -39,37 +41,79 @@ func approvalOf(result *host.Result) string {
 	return ""
 }
 
-// waits has the person at the client asked for the approval that a run waits for, or says what it waits for.
-func (o *served) waits(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result) *mcp.CallToolResult {
+// waits has the client asked for what a run waits for: for an approval the person at it, or what a module asks for in its own
+// words. Where it cannot be asked, it is told what the run waits for.
+func (o *served) waits(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result) (*mcp.CallToolResult, error) {
 	for result.Status == engine.Suspended {
-		id := approvalOf(result)
-		if id == "" {
-			return waiting(result, "it waits for the event "+kernel.Quote(result.Waits[0].EventKey), "have it come: hexdag resume --event")
+		next, told := o.input(ctx, req, one, r, result)
+		if inputOf(result) == nil {
+			next, told = o.approval(ctx, req, one, r, result)
 		}
-		if !o.asks(req) || !r.claim() {
-			return waiting(result, "approval "+id+" is pending", "have a person answer: hexdag approvals approve "+id+". The run then goes on by itself, and its result is "+resourceBase+result.RunID+"/results")
-		}
-		question, err := o.question(ctx, id)
-		if err != nil {
-			r.unclaim()
-			return failed(result, err)
-		}
-		if req.ProtocolVersion() >= sinceRounds {
-			r.unclaim() // who is asked may never answer: an operator can
-			return &mcp.CallToolResult{Meta: meta(result), InputRequests: mcp.InputRequestMap{inputApproval: question}, RequestState: o.sign(result.RunID + " " + id + " " + one.id)}
-		}
-		answer, err := req.Session.Elicit(ctx, question)
-		r.unclaim()
-		if err != nil {
-			return waiting(result, "approval "+id+" is pending: the client could not ask for it, "+kernel.Quote(err.Error()), "have a person answer: hexdag approvals approve "+id)
-		}
-		next, told := o.resume(ctx, req, one, r, result, id, answer)
 		if told != nil {
-			return told
+			return told, nil
 		}
 		result = next
 	}
 	return o.outcome(ctx, req, one, r, result)
+}
+
+// input asks the client for what a module asks it for, and goes on with the answers.
+func (o *served) input(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result) (next *host.Result, told *mcp.CallToolResult) {
+	w := inputOf(result)
+	if w == nil {
+		return nil, nil
+	}
+	who := "The tool " + kernel.Quote(one.tool.Name)
+	var data map[string]any
+	if req.ProtocolVersion() < sinceRounds {
+		if !r.claim() {
+			return nil, waiting(result, "it goes on already", "read "+resourceBase+result.RunID)
+		}
+		data = o.ask(ctx, req.Session, w, who)
+		r.unclaim()
+	} else {
+		given, all := answers(w, req.Params.InputResponses)
+		if !all {
+			return nil, &mcp.CallToolResult{Meta: meta(result), InputRequests: requestsOf(w, who), RequestState: o.sign(result.RunID + " " + w.EventKey + " " + one.id)}
+		}
+		data = given
+		req.Params.InputResponses = maps.Clone(req.Params.InputResponses)
+		maps.DeleteFunc(req.Params.InputResponses, func(name string, _ mcp.InputResponse) bool { return given[name] != nil }) // each answers once
+	}
+	if !r.claim() {
+		return nil, waiting(result, "it goes on already", "read "+resourceBase+result.RunID)
+	}
+	next, err := o.goOn(ctx, r, result.RunID, w.EventKey, data, o.options(ctx, req, one, r))
+	if err != nil {
+		return nil, failed(result, err)
+	}
+	return next, nil
+}
+
+// approval asks the person at the client for an approval, and goes on with the answer.
+func (o *served) approval(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result) (next *host.Result, told *mcp.CallToolResult) {
+	id := approvalOf(result)
+	if id == "" {
+		return nil, waiting(result, "it waits for the event "+kernel.Quote(result.Waits[0].EventKey), "have it come: hexdag resume --event")
+	}
+	if !o.asks(req) || !r.claim() {
+		return nil, waiting(result, "approval "+id+" is pending", "have a person answer: hexdag approvals approve "+id+". The run then goes on by itself, and its result is "+resourceBase+result.RunID+"/results")
+	}
+	question, err := o.question(ctx, id)
+	if err != nil {
+		r.unclaim()
+		return nil, failed(result, err)
+	}
+	if req.ProtocolVersion() >= sinceRounds {
+		r.unclaim() // who is asked may never answer: an operator can
+		return nil, &mcp.CallToolResult{Meta: meta(result), InputRequests: mcp.InputRequestMap{inputApproval: question}, RequestState: o.sign(result.RunID + " " + kernel.ApprovalKey + id + " " + one.id)}
+	}
+	answer, err := req.Session.Elicit(ctx, question)
+	r.unclaim()
+	if err != nil {
+		return nil, waiting(result, "approval "+id+" is pending: the client could not ask for it, "+kernel.Quote(err.Error()), "have a person answer: hexdag approvals approve "+id)
+	}
+	return o.resume(ctx, req, one, r, result, id, answer)
 }
 
 // asks reports whether there is a person at the client who may be asked.
@@ -122,32 +166,33 @@ func describe(a *host.Approval) string {
 }
 
 // answered goes on with a call whose client was asked.
-func (o *served) answered(ctx context.Context, req *mcp.CallToolRequest, one *offer) *mcp.CallToolResult {
-	bad := func(why string) *mcp.CallToolResult {
-		return failed(nil, &kernel.Error{Code: kernel.CodeInput, What: "the call cannot go on", Why: why, Fix: "give back requestState as it was given, within the time of this server; or call the tool anew"})
-	}
+func (o *served) answered(ctx context.Context, req *mcp.CallToolRequest, one *offer) (*mcp.CallToolResult, error) {
 	state, ok := o.verify(req.Params.RequestState)
 	parts := strings.SplitN(state, " ", 3)
 	if !ok || len(parts) != 3 || parts[2] != one.id {
-		return bad("its requestState is none that this server has given for this tool")
+		return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "the call cannot go on: its requestState is none that this server has given for this tool (give it back as it was given, within the time of this server; or call the tool anew)"}
 	}
 	r := o.runs.find(o.principal, parts[0])
 	if r == nil {
-		return bad("its run is not known here any more")
+		return failed(nil, &kernel.Error{Code: kernel.CodeInput, What: "the call cannot go on", Why: "its run is not known here any more", Fix: "call the tool anew"}), nil
 	}
 	r.mu.Lock()
 	result := r.result
 	r.mu.Unlock()
+	if w := inputOf(result); w != nil && w.EventKey != parts[1] {
+		req.Params.InputResponses = nil // they are of what was asked before
+	}
+	id, isApproval := strings.CutPrefix(parts[1], kernel.ApprovalKey)
+	if !isApproval || result.Status != engine.Suspended || approvalOf(result) != id { // it went on meanwhile
+		return o.outcome(ctx, req, one, r, result)
+	}
 	answer, ok := req.Params.InputResponses[inputApproval].(*mcp.ElicitResult)
 	if !ok || answer == nil { // it is asked for again
 		return o.outcome(ctx, req, one, r, result)
 	}
-	if result.Status != engine.Suspended || approvalOf(result) != parts[1] {
-		return o.outcome(ctx, req, one, r, result) // it went on meanwhile
-	}
-	next, told := o.resume(ctx, req, one, r, result, parts[1], answer)
+	next, told := o.resume(ctx, req, one, r, result, id, answer)
 	if told != nil {
-		return told
+		return told, nil
 	}
 	return o.outcome(ctx, req, one, r, next)
 }
@@ -171,7 +216,7 @@ func (o *served) resume(ctx context.Context, req *mcp.CallToolRequest, one *offe
 		r.unclaim()
 		return nil, failed(result, err)
 	}
-	next, err := o.goOn(ctx, r, result.RunID, id, host.RunOptions{Observer: o.progress(ctx, req, one, one.pipeline), Recorder: host.Tell(r.event)})
+	next, err := o.goOn(ctx, r, result.RunID, kernel.ApprovalKey+id, nil, o.options(ctx, req, one, r))
 	if err != nil {
 		return nil, failed(result, err)
 	}
@@ -179,8 +224,8 @@ func (o *served) resume(ctx context.Context, req *mcp.CallToolRequest, one *offe
 }
 
 // goOn resumes a run that one has claimed.
-func (s *Server) goOn(ctx context.Context, r *run, id, approval string, opts host.RunOptions) (*host.Result, error) {
-	next, err := s.host.Resume(ctx, id, kernel.ApprovalKey+approval, nil, opts)
+func (s *Server) goOn(ctx context.Context, r *run, id, key string, data any, opts host.RunOptions) (*host.Result, error) {
+	next, err := s.host.Resume(ctx, id, key, data, opts)
 	if err != nil {
 		r.unclaim()
 		return nil, err
@@ -189,7 +234,7 @@ func (s *Server) goOn(ctx context.Context, r *run, id, approval string, opts hos
 	return next, nil
 }
 
-// watch goes on with runs whose approvals were answered elsewhere, or whose time to wait is over.
+// watch goes on with runs whose approvals were answered elsewhere, or whose clients have not answered in time.
 func (s *Server) watch() {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
@@ -197,12 +242,15 @@ func (s *Server) watch() {
 		select {
 		case <-s.base.Done():
 			return
-		case <-ticker.C:
+		case now := <-ticker.C:
 			s.look()
+			s.expire(now)
+			s.changed()
 		}
 	}
 }
 
+// look goes on with runs whose approvals were answered.
 func (s *Server) look() {
 	waiting := s.runs.waiting()
 	if len(waiting) == 0 {
@@ -214,20 +262,35 @@ func (s *Server) look() {
 		return
 	}
 	for i := range list {
-		r := waiting[list[i].ID]
-		if r == nil || list[i].State == host.ApprovalPending || !r.claim() {
-			continue
+		if r := waiting[list[i].ID]; r != nil && list[i].State != host.ApprovalPending {
+			s.alone(r, kernel.ApprovalKey+list[i].ID, nil)
 		}
-		r.mu.Lock()
-		id := r.id
-		r.mu.Unlock()
-		s.calls.Go(func() {
-			var e *kernel.Error
-			if _, err := s.goOn(s.base, r, id, list[i].ID, host.RunOptions{Recorder: host.Tell(r.event)}); err != nil && (!errors.As(err, &e) || e.Code != kernel.CodeNotFound) {
-				s.log.Error("a run that was approved does not go on", "run", id, "error", err.Error())
-			}
-		})
 	}
+}
+
+// expire goes on with runs whose clients have not answered.
+func (s *Server) expire(now time.Time) {
+	for r, w := range s.runs.asking() {
+		if now.After(w.Since.Add(w.Timeout)) {
+			s.alone(r, w.EventKey, unanswered(w))
+		}
+	}
+}
+
+// alone goes on with a run while no client waits for it.
+func (s *Server) alone(r *run, key string, data any) {
+	if !r.claim() {
+		return
+	}
+	r.mu.Lock()
+	id := r.id
+	r.mu.Unlock()
+	s.calls.Go(func() {
+		var e *kernel.Error
+		if _, err := s.goOn(s.base, r, id, key, data, host.RunOptions{Recorder: host.Tell(r.event)}); err != nil && (!errors.As(err, &e) || e.Code != kernel.CodeNotFound) {
+			s.log.Error("a run that has waited does not go on", "run", id, "error", err.Error())
+		}
+	})
 }
 
 // sign makes of a text what a client can only give back as it is.

@@ -26,38 +26,47 @@ const (
 )
 
 // call does what a client asks for. What goes wrong is in the result, so that the model learns of it.
-func (o *served) call(ctx context.Context, req *mcp.CallToolRequest, one *offer) *mcp.CallToolResult {
+// An error is one of the protocol.
+func (o *served) call(ctx context.Context, req *mcp.CallToolRequest, one *offer) (*mcp.CallToolResult, error) {
 	select {
 	case o.slots <- struct{}{}:
 		defer func() { <-o.slots }()
 	default:
-		return failed(nil, &kernel.Error{Code: kernel.CodeLimit, What: "too many calls are under way", Why: fmt.Sprintf("the limit is %d", maxCalls), Fix: "call again when some have ended"})
+		return failed(nil, &kernel.Error{Code: kernel.CodeLimit, What: "too many calls are under way", Why: fmt.Sprintf("the limit is %d", maxCalls), Fix: "call again when some have ended"}), nil
 	}
 	if !o.begin() {
-		return failed(nil, &kernel.Error{Code: kernel.CodeCanceled, What: "the server ends", Fix: "call again when it is back"})
+		return failed(nil, &kernel.Error{Code: kernel.CodeCanceled, What: "the server ends", Fix: "call again when it is back"}), nil
 	}
 	defer o.calls.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(o.base, cancel)()
-	if req.Params.RequestState != "" || len(req.Params.InputResponses) > 0 {
+	if req.Params.RequestState != "" { // else answers are of what it will ask
 		return o.answered(ctx, req, one)
 	}
 	args, err := arguments(req.Params.Arguments, one)
 	if err != nil {
-		return failed(nil, err)
+		return failed(nil, err), nil
 	}
 	p, err := o.pipelineOf(ctx, one)
 	if err != nil {
-		return failed(nil, err)
+		return failed(nil, err), nil
 	}
 	r := o.runs.begin(o.principal, one)
-	result := p.Run(o.logged(ctx, req), args, host.RunOptions{
-		Principal: o.principal, Durable: o.opts.Durable, Labels: map[string]string{"mcp": one.tool.Name},
-		Observer: o.progress(ctx, req, one, p), Recorder: host.Tell(r.event),
-	})
+	opts := o.options(ctx, req, one, r)
+	opts.Principal, opts.Durable, opts.Labels = o.principal, o.opts.Durable, map[string]string{"mcp": one.tool.Name}
+	result := p.Run(o.logged(ctx, req), args, opts)
 	o.ended(r, result)
 	return o.outcome(ctx, req, one, r, result)
+}
+
+// options are those of a run, or of its going on, that a client waits for.
+func (o *served) options(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run) host.RunOptions {
+	client := clientOf(req)
+	r.mu.Lock()
+	r.client = client
+	r.mu.Unlock()
+	return host.RunOptions{Observer: o.progress(ctx, req, one), Recorder: host.Tell(r.event), Client: client}
 }
 
 // begin counts a call, unless the server ends.
@@ -112,14 +121,14 @@ func arguments(text json.RawMessage, one *offer) (map[string]any, error) {
 }
 
 // progress tells the client what happens, if it asks for that: of a pipeline, each node that is done; of a tool, each call that it makes.
-func (o *served) progress(ctx context.Context, req *mcp.CallToolRequest, one *offer, p *host.Pipeline) func(*host.Event) {
+func (o *served) progress(ctx context.Context, req *mcp.CallToolRequest, one *offer) func(*host.Event) {
 	token := req.Params.GetProgressToken()
 	if token == nil {
 		return nil
 	}
 	done, total := 0.0, 0.0
 	if one.pipeline != nil {
-		total = float64(len(p.Nodes))
+		total = float64(len(one.pipeline.Nodes))
 	}
 	return func(e *host.Event) {
 		var message string
@@ -163,14 +172,17 @@ func (o *served) logged(ctx context.Context, req *mcp.CallToolRequest) context.C
 }
 
 // outcome is what the client is told of a run that has ended, or waits.
-func (o *served) outcome(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result) *mcp.CallToolResult {
+func (o *served) outcome(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result) (*mcp.CallToolResult, error) {
 	switch result.Status {
 	case engine.Suspended:
 		return o.waits(ctx, req, one, r, result)
 	case engine.Completed:
-		return succeeded(one, result)
+		return succeeded(one, result), nil
 	}
-	return failed(result, result.Err)
+	if err := lacking(req, r, result); err != nil {
+		return nil, err
+	}
+	return failed(result, result.Err), nil
 }
 
 func meta(result *host.Result) mcp.Meta {

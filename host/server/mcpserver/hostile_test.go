@@ -156,10 +156,9 @@ func (c *raw) next(member string) map[string]any {
 	}
 }
 
-// Clients of before 2026-07-28 are asked by a request of the server's.
-func TestElicitedBefore(t *testing.T) {
-	s := newSite(t, storing, approving)
-	server := s.open(t, mcpserver.Options{Approver: "bob"})
+// connectStdio has a client talk to a server; left is how that has ended.
+func connectStdio(t *testing.T, server *mcpserver.Server) (c *raw, left <-chan error) {
+	t.Helper()
 	inR, inW, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -168,19 +167,37 @@ func TestElicitedBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.ServeStdio(context.WithoutCancel(t.Context()), inR, outW) })
-	defer func() {
+	serving.Go(func() { ended <- server.ServeStdio(context.WithoutCancel(t.Context()), inR, outW) })
+	t.Cleanup(func() {
 		_ = inW.Close()
 		serving.Wait()
 		_ = outR.Close()
-	}()
-	c := &raw{t, inW, bufio.NewReader(outR)}
-	c.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{"elicitation":{}},"clientInfo":{"name":"old","version":"1"}}}`)
-	if v, _ := c.next("result")["result"].(map[string]any); v["protocolVersion"] != "2025-06-18" {
+	})
+	return &raw{t, inW, bufio.NewReader(outR)}, ended
+}
+
+// connectOld has a client of 2025-06-18 talk to a server.
+func connectOld(t *testing.T, server *mcpserver.Server, capabilities string) *raw {
+	t.Helper()
+	return connectAt(t, server, "2025-06-18", capabilities)
+}
+
+func connectAt(t *testing.T, server *mcpserver.Server, version, capabilities string) *raw {
+	t.Helper()
+	c, _ := connectStdio(t, server)
+	c.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"` + version + `","capabilities":` + capabilities + `,"clientInfo":{"name":"old","version":"1"}}}`)
+	if v, _ := c.next("result")["result"].(map[string]any); v["protocolVersion"] != version {
 		t.Fatalf("%v", v)
 	}
 	c.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	return c
+}
+
+// Clients of before 2026-07-28 are asked by a request of the server's.
+func TestElicitedBefore(t *testing.T) {
+	c := connectOld(t, newSite(t, storing, approving).open(t, mcpserver.Options{Approver: "bob"}), `{"elicitation":{}}`)
 	c.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"work","arguments":{}}}`)
 	asked := c.next("method")
 	if asked["method"] != "elicitation/create" || !strings.Contains(fmt.Sprint(asked["params"]), "a person looks at it first") {
@@ -214,8 +231,14 @@ func TestTamperedState(t *testing.T) {
 		}
 		return result
 	}
-	for _, state := range []string{"", "x", "A" + asked.RequestState[1:], asked.RequestState + "AAAA"} {
-		says(t, again(state, yes), kernel.CodeInput, "the call cannot go on", "requestState")
+	for _, state := range []string{"x", "A" + asked.RequestState[1:], asked.RequestState + "AAAA"} {
+		_, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "work", Arguments: map[string]any{}, RequestState: state, InputResponses: yes})
+		if err == nil || !strings.Contains(err.Error(), "the call cannot go on: its requestState is none that this server has given for this tool") {
+			t.Errorf("%q: %v", state, err)
+		}
+	}
+	if anew := again("", yes); !anew.NeedsInput() { // nobody has seen what that would be an answer to
+		t.Errorf("an approval is taken that nobody was asked for: %s", text(anew))
 	}
 	if next := again(asked.RequestState, nil); !next.NeedsInput() {
 		t.Errorf("without an answer it is not asked for again: %s", text(next))

@@ -36,6 +36,7 @@ type run struct {
 	dropped  int
 	result   *host.Result // of the end, or of when it began to wait
 	answered bool         // somebody resumes it
+	client   *host.Client // who waits for it, or did last
 }
 
 // runs are those of the calls that were made.
@@ -129,6 +130,23 @@ func (r *run) waitsFor() string {
 		return ""
 	}
 	return approvalOf(r.result)
+}
+
+// asking returns those that wait for what their client is asked, while nobody answers it here.
+func (l *runs) asking() map[*run]*engine.Wait {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	asking := map[*run]*engine.Wait{}
+	for _, r := range l.list {
+		r.mu.Lock()
+		if r.result != nil && r.result.Status == engine.Suspended && !r.answered {
+			if w := inputOf(r.result); w != nil {
+				asking[r] = w
+			}
+		}
+		r.mu.Unlock()
+	}
+	return asking
 }
 
 // claim makes a run's resumption one's own.
@@ -262,6 +280,9 @@ func (o *served) read(_ context.Context, req *mcp.ReadResourceRequest) (*mcp.Rea
 
 // readable returns an error where there is no such resource.
 func (o *served) readable(uri string) error {
+	if d, _ := o.find(uri); d != nil {
+		return nil
+	}
 	id, part, _ := strings.Cut(strings.TrimPrefix(uri, resourceBase), "/")
 	if strings.HasPrefix(uri, resourceBase) && slices.Contains([]string{"", "results", "events"}, part) && o.runs.find(o.principal, id) != nil {
 		return nil
@@ -287,8 +308,21 @@ func (o *served) left(id string) any {
 	return nil
 }
 
-// listRuns lists a principal's runs, the latest first, page by page.
-func (o *served) listRuns(req mcp.Request) (mcp.Result, error) {
+// ids are those of a principal's runs, the latest first.
+func (l *runs) ids(principal string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ids []string
+	for _, r := range slices.Backward(l.list) {
+		if s := r.state(); r.principal == principal && s.RunID != "" {
+			ids = append(ids, s.RunID)
+		}
+	}
+	return ids
+}
+
+// listResources lists the configuration's resources, and a principal's runs, the latest first, page by page.
+func (o *served) listResources(req mcp.Request) (mcp.Result, error) {
 	from := 0
 	if params, ok := req.GetParams().(*mcp.ListResourcesParams); ok && params != nil && params.Cursor != "" {
 		var err error
@@ -298,22 +332,35 @@ func (o *served) listRuns(req mcp.Request) (mcp.Result, error) {
 	}
 	list := &mcp.ListResourcesResult{Resources: []*mcp.Resource{}}
 	list.CacheScope = "private"
+	n := 0
+	add := func(resource func() *mcp.Resource) (more bool) {
+		if n++; n <= from {
+			return true
+		}
+		if len(list.Resources) == pageSize {
+			list.NextCursor = strconv.Itoa(from + pageSize)
+			return false
+		}
+		list.Resources = append(list.Resources, resource())
+		return true
+	}
+	for _, d := range o.documents {
+		if d.pattern == nil && o.hasDocument(d.URI) && !add(d.listed) {
+			return list, nil
+		}
+	}
 	o.runs.mu.Lock()
 	defer o.runs.mu.Unlock()
-	n := 0
 	for _, r := range slices.Backward(o.runs.list) {
 		s := r.state()
 		if r.principal != o.principal || s.RunID == "" {
 			continue
 		}
-		if n++; n <= from {
-			continue
-		}
-		if len(list.Resources) == pageSize {
-			list.NextCursor = strconv.Itoa(from + pageSize)
+		if !add(func() *mcp.Resource {
+			return &mcp.Resource{URI: resourceBase + s.RunID, Name: s.RunID, Title: s.Tool + ", " + s.Status, MIMEType: typeJSON, Description: "A call of " + s.Tool + " at " + s.Started.Format(time.RFC3339) + ": " + s.Status}
+		}) {
 			break
 		}
-		list.Resources = append(list.Resources, &mcp.Resource{URI: resourceBase + s.RunID, Name: s.RunID, Title: s.Tool + ", " + s.Status, MIMEType: typeJSON, Description: "A call of " + s.Tool + " at " + s.Started.Format(time.RFC3339) + ": " + s.Status})
 	}
 	return list, nil
 }

@@ -23,6 +23,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(serveStdio); dir != "" {
+		if err := stdioServer(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	remove, err := testenv.Home()
 	if err != nil {
 		panic(err)
@@ -48,12 +55,17 @@ func (s site) write(t testing.TB, name, text string) {
 // box writes a module with the tools.
 func (s site) box(t testing.TB, tools ...abi.Tool) {
 	t.Helper()
+	s.boxOf(t, []abi.Capability{{Op: "metrics.count"}, {Op: "artifacts.store"}, {Op: "memory.set"}}, tools...)
+}
+
+func (s site) boxOf(t testing.TB, requests []abi.Capability, tools ...abi.Tool) {
+	t.Helper()
 	wasm, err := os.ReadFile("../../enforcement/toolbox/toolbox.wasm")
 	if err == nil {
 		wasm, err = abi.RemoveCustomSections(wasm, func(name string) bool { return name == abi.ManifestSection })
 	}
 	if err == nil {
-		wasm, err = abi.EmbedManifest(wasm, &abi.Manifest{Name: "box", Version: "1.0.0", Tools: tools, Capabilities: []abi.Capability{{Op: "metrics.count"}, {Op: "artifacts.store"}, {Op: "memory.set"}}})
+		wasm, err = abi.EmbedManifest(wasm, &abi.Manifest{Name: "box", Version: "1.0.0", Tools: tools, Capabilities: requests})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +119,11 @@ func (s site) open(t testing.TB, opts mcpserver.Options, files ...string) *mcpse
 // connect has a client talk to a server over pipes, as over standard input and output.
 func connect(t testing.TB, server *mcpserver.Server, opts *mcp.ClientOptions) *mcp.ClientSession {
 	t.Helper()
+	return connectWith(t, server, opts, func(*mcp.Client) {})
+}
+
+func connectWith(t testing.TB, server *mcpserver.Server, opts *mcp.ClientOptions, prepare func(*mcp.Client)) *mcp.ClientSession {
+	t.Helper()
 	inR, inW, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +138,9 @@ func connect(t testing.TB, server *mcpserver.Server, opts *mcp.ClientOptions) *m
 			t.Error(err)
 		}
 	})
-	session, err := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, opts).Connect(t.Context(), &mcp.IOTransport{Reader: outR, Writer: inW}, nil)
+	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, opts)
+	prepare(client)
+	session, err := client.Connect(t.Context(), &mcp.IOTransport{Reader: outR, Writer: inW}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

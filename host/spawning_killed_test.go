@@ -1,0 +1,145 @@
+package host_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
+	"github.com/hexdag/hexdag/host/lib/processregistry"
+	"github.com/hexdag/hexdag/host/lib/scheduler"
+	"github.com/hexdag/hexdag/host/testenv"
+)
+
+// A parent whose host is killed, once it has started its child or before, starts none twice, and each child does its work once.
+func TestSpawnersKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it kills hosts for a while")
+	}
+	s := newSite(t, "  libraries: {pipelines: pipelines}\n")
+	if err := os.Mkdir(s.path("pipelines"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "pipelines/child.yaml", `kind: Pipeline
+metadata: {name: child}
+spec:
+  nodes:
+    - {kind: service_call_node, metadata: {name: first}, dependencies: [], spec: {service: ledger, method: add, lock: "'l.' + $input.id", input_mapping: {item: "$input.id + '.first'"}}}
+    - {kind: service_call_node, metadata: {name: second}, dependencies: [first], spec: {service: ledger, method: add, lock: "'l.' + $input.id", input_mapping: {item: "$input.id + '.second'"}}}
+`)
+	s.write(t, "pipeline.yaml", `kind: Pipeline
+metadata: {name: parent}
+spec:
+  nodes:
+    - {kind: service_call_node, metadata: {name: start}, dependencies: [], spec: {service: pipeline_spawner, method: spawn, input_mapping: {pipeline: "'child'", input: "{'id': $input.id}"}}}
+    - {kind: service_call_node, metadata: {name: many}, dependencies: [], spec: {service: pipeline_spawner, method: spawn_many, input_mapping: {pipeline: "'child'", inputs: "[{'id': $input.id + '.a'}, {'id': $input.id + '.b'}]"}}}
+    - {kind: service_call_node, metadata: {name: wait}, dependencies: [start], spec: {service: pipeline_spawner, method: await, input_mapping: {run_id: start.run_id}}}
+`)
+	kills := []int{0, 1, 2, 3, 5, 8, 13, 21}
+	if testenv.Race {
+		kills = []int{0, 1, 5, 13}
+	}
+	for i, lines := range kills { // after so many things that children did
+		cmd, said := s.live(t, fmt.Sprintf("b%d", i))
+		die(t, cmd, said, lines, 0)
+	}
+	cmd, lines := s.live(t, "")
+	ended(t, cmd, lines)
+	did := counted(t, s.path("ledger.log"))
+	twice, parents := 0, map[string]int{}
+	for item, n := range did {
+		if n > 1 {
+			twice++
+			t.Errorf("%s was done %d times", item, n)
+		}
+		parent, _, _ := strings.Cut(item, ".")
+		parents[parent]++
+	}
+	if len(parents) == 0 {
+		t.Error("nothing was done")
+	}
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := host.OpenJournal(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	known, err := host.OpenProcesses(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer known.Close(t.Context())
+	runs, err := known.List(t.Context(), "default", processregistry.Filter{Limit: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	children, completed := map[string][]*processregistry.Process{}, 0
+	for _, r := range runs {
+		if r.Pipeline == "child" {
+			children[r.Parent] = append(children[r.Parent], r)
+		}
+	}
+	for _, r := range runs {
+		if r.Pipeline != "parent" || r.Status != processregistry.Completed {
+			continue
+		}
+		completed++
+		if len(children[r.RunID]) != 3 {
+			t.Errorf("parent %s has %d children, and starts three", r.RunID, len(children[r.RunID]))
+		}
+		for _, c := range children[r.RunID] { // the registry may not have been told; failed is one of which nobody knows whether a call was done
+			head, err := j.Get(t.Context(), "default", c.RunID)
+			if err != nil || head.Status != "completed" && head.Status != "failed" {
+				t.Errorf("child %s of %s has not come to its end: %+v, %v", c.RunID, r.RunID, head, err)
+			}
+		}
+	}
+	if completed == 0 {
+		t.Error("no parent has come to its end")
+	}
+	t.Logf("%d parents, %d of them completed, %d things done", len(parents), completed, len(did))
+}
+
+// A run that was registered, and whose host died before it began, begins where its parent is recovered, once; and a schedule's
+// where the next host serves it.
+func TestRegisteredAndNotBegun(t *testing.T) {
+	n := newNursery(t, "", host.Options{Durable: true})
+	id := pipelinespawner.ID("acme", "once")
+	dead := processregistry.Process{RunID: id, Pipeline: "double", Status: processregistry.Running, Started: time.Now()}
+	if created, err := n.host.Processes().Create(t.Context(), "acme", &dead); err != nil || !created {
+		t.Fatal(created, err)
+	}
+	parent := n.host.NewRun("parent", host.RunOptions{Durable: true})
+	spawn := &pipelinespawner.Spawn{Pipeline: "double", Input: map[string]any{"x": kernel.Number(4)}, Key: "once"}
+	for range 2 { // the second finds it begun
+		got, err := n.host.Spawner().Start(t.Context(), parent, spawn, false)
+		if err != nil || got != id {
+			t.Fatal(got, err)
+		}
+		o, err := n.host.Spawner().Await(t.Context(), "acme", id)
+		if err != nil || o.Err != nil || fmt.Sprint(o.Output) != "map[out:map[y:8]]" {
+			t.Fatalf("%+v, %v", o, err)
+		}
+	}
+	task := &scheduler.Task{ID: "t", Pipeline: "double", Input: []byte(`{"x": 5}`), Principal: "ada"}
+	late := pipelinespawner.ID("acme", "late")
+	dead.RunID = late
+	if _, err := n.host.Processes().Create(t.Context(), "acme", &dead); err != nil {
+		t.Fatal(err)
+	}
+	firing := &scheduler.Firing{Task: task, RunID: late, At: time.Now(), Began: func() {}}
+	if status, err := n.host.Fire(t.Context(), firing); err != nil || status != "completed" {
+		t.Errorf("%q, %v", status, err)
+	}
+	if _, err := n.host.Fire(t.Context(), firing); !errors.Is(err, scheduler.ErrBegun) {
+		t.Errorf("it fires twice: %v", err)
+	}
+}
