@@ -1,4 +1,4 @@
-# make run    set up and run the example; needs Go alone
+# make run    set up and run the examples; needs Go alone
 # make test   set up and run every test
 # make check  format, vet, lint and unit tests, in under three minutes
 # make bench  the benchmarks
@@ -8,6 +8,7 @@ GOLANGCI_LINT := v2.15.0
 BUILD := .build
 BIN := bin/hexdag
 EXAMPLE := examples/support-triage
+COMPLAINTS := examples/complaints
 MODULES := $(EXAMPLE)/modules
 GUESTS := $(MODULES)/redact.wasm $(MODULES)/orders.wasm $(MODULES)/refund.wasm
 SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
@@ -15,11 +16,26 @@ SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
 GO_MODULES := guests guests/sdk/go $(EXAMPLE)/guests
 
 .DEFAULT_GOAL := run
-.PHONY: cluster enforcement run build guests test unit full race bus-long wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
+.PHONY: complaints cluster enforcement run build guests test unit full race bus-long wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
 
 run: guests
 	@echo "running $(EXAMPLE)"
 	@$(BIN) run $(EXAMPLE)/pipeline.yaml --each $(EXAMPLE)/tickets.jsonl --tolerate-failures
+	@$(MAKE) -s complaints
+
+# The second act: a central agent sees to complaints. With a real model: make complaints CONFIG=hexdag.openai.yaml
+CONFIG ?= hexdag.yaml
+GOALS = --config $(COMPLAINTS)/$(CONFIG)
+complaints: $(BIN)
+	@echo && echo "running $(COMPLAINTS)"
+	@$(BIN) goal submit complaint --each $(COMPLAINTS)/complaints.jsonl $(GOALS) >/dev/null
+	@$(BIN) goal serve --until-idle $(GOALS)
+	@echo && echo "a person is asked, and agrees:" && $(BIN) approvals list $(GOALS)
+	@for id in $$($(BIN) approvals list $(GOALS) | awk '$$2 == "pending" {print $$1}'); do $(BIN) approvals approve $$id --as "$${USER:-somebody}" $(GOALS) >/dev/null || exit 1; done
+	@echo && $(BIN) goal serve --until-idle $(GOALS)
+	@echo && $(BIN) goal list --limit 4 $(GOALS)
+	@echo && echo "what the agent did about the complaint that tells it to pay a stranger, and what was refused:" && echo
+	@$(BIN) goal show $$($(BIN) goal list --limit 4 $(GOALS) | awk '/payout|A-300/ {print $$1; exit}') $(GOALS) || true
 
 build: $(BIN)
 
@@ -134,4 +150,4 @@ bench:
 	cd host/bench && go test -run '^$$' -bench . -benchmem -benchtime 100ms -count 3 . | go run ./table
 
 clean:
-	rm -rf bin $(BUILD) $(MODULES) $(EXAMPLE)/out
+	rm -rf bin $(BUILD) $(MODULES) $(EXAMPLE)/out $(COMPLAINTS)/out

@@ -221,7 +221,7 @@ func (d *goalDrive) drive(ctx context.Context) centralagent.Driven {
 			r, err := d.host.RecoverRun(ctx, run, d.opts)
 			switch {
 			case err == nil:
-				return d.of(ctx, r.Result)
+				return d.of(r.Result)
 			case errors.Is(err, errNeverBegan):
 				tries++
 				continue
@@ -258,11 +258,11 @@ func (d *goalDrive) begin(ctx context.Context, run string) centralagent.Driven {
 	}
 	opts := d.opts
 	opts.RunID = run
-	return d.of(ctx, p.Run(ctx, input, opts))
+	return d.of(p.Run(ctx, input, opts))
 }
 
 // of is what came of a goal's run.
-func (d *goalDrive) of(ctx context.Context, r *Result) centralagent.Driven {
+func (d *goalDrive) of(r *Result) centralagent.Driven {
 	select {
 	case <-d.opts.left: // it goes on elsewhere
 		return later
@@ -334,7 +334,7 @@ func (d *goalDrive) resume(ctx context.Context, run string) centralagent.Driven 
 			d.host.log.Warn("a goal cannot go on", "goal", d.goal.ID, "error", err.Error())
 			return later
 		}
-		return d.of(ctx, r)
+		return d.of(r)
 	}
 	return d.waits()
 }
@@ -369,14 +369,34 @@ func OpenGoals(ctx context.Context, cfg *Config) (*OpenedGoals, error) {
 		return nil, err
 	}
 	documents := datastore.New(store)
-	return &OpenedGoals{Goals: &centralagent.Goals{Store: func(context.Context) (*datastore.Store, error) { return documents, nil }, Max: 1 << 30}, Tenant: h.tenant(), store: store}, nil
+	spawned := &spawnable{host: h, folder: cfg.Libraries.Pipelines}
+	goals := &centralagent.Goals{Store: func(context.Context) (*datastore.Store, error) { return documents, nil }, Max: cfg.Libraries.CentralAgent.MaxGoals}
+	return &OpenedGoals{Goals: goals, Tenant: h.tenant(), principal: h.principal(), spawned: spawned, store: store}, nil
 }
 
 // OpenedGoals are the goals of a configuration's tenant.
 type OpenedGoals struct {
 	*centralagent.Goals
-	Tenant string
-	store  interface{ Close() error }
+	Tenant    string
+	principal string
+	spawned   *spawnable
+	store     interface{ Close() error }
+}
+
+// Hand adds a goal, as SubmitGoal does; whoever works on goals sees it soon.
+func (g *OpenedGoals) Hand(ctx context.Context, pipeline string, input any) (*Goal, error) {
+	given, err := kernel.ToValue(input)
+	if err != nil {
+		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the input is no JSON value", Why: err.Error(), Fix: "pass JSON", Err: err}
+	}
+	if _, err := g.spawned.file(pipeline); err != nil {
+		return nil, err
+	}
+	text, err := kernel.EncodeJSON(given)
+	if err != nil {
+		return nil, err
+	}
+	return g.Submit(ctx, g.Tenant, &Goal{ID: newRunID(), Pipeline: pipeline, Input: text, Principal: g.principal})
 }
 
 // Close releases what OpenGoals opened.

@@ -521,3 +521,31 @@ func TestACentralAgentWaitsOnEvents(t *testing.T) {
 		t.Errorf("the model was not told %q: %v", missing, a.model.hears)
 	}
 }
+
+// What an agent did is done again offline, to the bit; and tried under other bounds of the operator's.
+func TestReplayACentralAgent(t *testing.T) {
+	a := newAgency(t, "", "")
+	a.model.says("goal", callOf("central_agent:survey", "{}"), start("hidden", `{"order": "1"}`), callOf("no:tool", "{}"), start("lookup", `{"order": "1"}`), waitForAll, endsWith("done", "x"))
+	a.open()
+	r := a.run("agent", "goal", host.RunOptions{Durable: true})
+	ends(t, r, "done")
+	if err := a.host.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := host.LoadConfig(a.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := a.options()
+	opts.State = t.TempDir()
+	replayer, err := host.OpenReplayer(t.Context(), cfg, opts, host.ReplayOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer replayer.Close(context.Background())
+	asked := a.model.count()
+	again, err := replayer.Run(t.Context(), r.RunID)
+	if err != nil || !again.Same || a.model.count() != asked || a.did() != "lookup 1" {
+		t.Errorf("%+v, %v; %s", again, err, a.did())
+	}
+}

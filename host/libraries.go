@@ -113,7 +113,7 @@ func (h *Host) leadSchedules(ctx context.Context, do func(context.Context) error
 func (h *Host) runScheduled(ctx context.Context, f *scheduler.Firing) (string, error) {
 	t := f.Task
 	as := &kernel.RunContext{Tenant: h.tenant(), Principal: t.Principal, Labels: t.RunLabels}
-	origin := kernel.Origin{RefID: t.RefID, RefType: t.RefType}
+	origin := kernel.Origin{RefID: t.RefID, RefType: t.RefType, Labels: t.Labels}
 	input, err := kernel.DecodeJSON(t.Input)
 	if err != nil {
 		return "failed", err
@@ -130,6 +130,9 @@ func (h *Host) runScheduled(ctx context.Context, f *scheduler.Firing) (string, e
 		p.Status, p.Error, p.Ended = o.Status, &kernel.Error{Code: kernel.CodeOf(o.Err), What: processregistry.Told(o.Err)}, time.Now()
 		if known, err := h.libraries.registry.Get(ctx, as.Tenant, f.RunID); err == nil && known.Status == processregistry.Running { // it could not even begin
 			h.libraries.registry.Put(as.Tenant, p)
+		}
+		if o.Labels.Confidentiality() != kernel.Public { // whoever lists the schedules need not see what it says
+			return string(o.Status), errors.New(string(kernel.CodeOf(o.Err)))
 		}
 		return string(o.Status), errors.New(processregistry.Told(o.Err))
 	}

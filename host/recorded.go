@@ -3,9 +3,13 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
+	"github.com/hexdag/hexdag/host/lib/processregistry"
+	"github.com/hexdag/hexdag/host/lib/scheduler"
 )
 
 // openRecorded has the host know the operations of all ports, and none that reaches anything: what a recorded run calls is
@@ -18,8 +22,18 @@ func (h *Host) openRecorded() error {
 			labelled(ops[i:i+1], port, &spec)
 		}
 	}
+	libraries := slices.Concat(processregistry.New(processregistry.Options{}).Ops(), pipelinespawner.New(nil, nil, h.spawning()).Ops(), scheduler.New(scheduler.Options{}).Ops(nil), h.newCentralAgents().Ops())
+	for i := range libraries { // agents are told of them, and what they judge of a call they judge again
+		libraries[i].Func = unrecorded
+	}
+	ops = append(ops, libraries...)
 	h.door.ForRecorded()
 	return errors.Join(h.door.Register(ops...), h.door.Register(h.governing.port.Ops()...))
+}
+
+// unrecorded is what an operation of a library does in a run that is done again.
+func unrecorded(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+	return nil, &kernel.Error{Code: kernel.CodeUnrecorded, What: call.Op + " was not called", Why: "the run is done again without the world"}
 }
 
 // unkept keeps no answers: whether a node worked is the recording's to say.

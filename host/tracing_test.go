@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testserver/otlpserver"
 )
 
 // spans are those that a host has made.
@@ -77,7 +79,7 @@ func has(t *testing.T, span tracetest.SpanStub, want map[string]string) {
 	t.Helper()
 	got := map[string]string{}
 	for _, a := range span.Attributes {
-		got[string(a.Key)] = a.Value.Emit()
+		got[string(a.Key)] = a.Value.String()
 	}
 	for name, value := range want {
 		if got[name] != value {
@@ -99,7 +101,7 @@ func eventsOf(span tracetest.SpanStub) (list []string) {
 	for _, e := range span.Events {
 		var values []string
 		for _, a := range e.Attributes {
-			values = append(values, string(a.Key)+"="+a.Value.Emit())
+			values = append(values, string(a.Key)+"="+a.Value.String())
 		}
 		list = append(list, e.Name+" "+strings.Join(values, " "))
 	}
@@ -170,7 +172,7 @@ func TestSpansOfRun(t *testing.T) {
 	has(t, guest, map[string]string{"hexdag.module.name": "guard", "hexdag.module.digest": h.Modules()[0].Digest(), "hexdag.module.export": "node_before", "hexdag.module.verdict": "continue", "hexdag.module.host_calls": "1"})
 	for _, name := range []string{"hexdag.module.fuel", "hexdag.module.memory"} {
 		if v, ok := attributeOf(guest, name); !ok || v.AsInt64() <= 0 {
-			t.Errorf("%s is %v", name, v.Emit())
+			t.Errorf("%s is %v", name, v.String())
 		}
 	}
 	agent := made.one(t, "invoke_agent clerk")
@@ -183,7 +185,7 @@ func TestSpansOfRun(t *testing.T) {
 			has(t, span, map[string]string{"gen_ai.operation.name": "chat", "gen_ai.provider.name": "mock", "gen_ai.request.model": "llama", "gen_ai.response.model": "llama", "gen_ai.response.finish_reasons": `["stop"]`})
 			for _, name := range []string{"gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"} {
 				if v, ok := attributeOf(span, name); !ok || v.AsInt64() <= 0 {
-					t.Errorf("%s is %v", name, v.Emit())
+					t.Errorf("%s is %v", name, v.String())
 				}
 			}
 			if span.SpanKind != trace.SpanKindClient {
@@ -194,7 +196,7 @@ func TestSpansOfRun(t *testing.T) {
 		}
 		for _, name := range []string{"gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.call.arguments", "gen_ai.tool.call.result"} {
 			if v, told := attributeOf(span, name); told {
-				t.Errorf("%s tells %s, and nobody has asked for it", span.Name, v.Emit())
+				t.Errorf("%s tells %s, and nobody has asked for it", span.Name, v.String())
 			}
 		}
 		if span.Status.Code == codes.Error {
@@ -239,7 +241,7 @@ func (s *spans) text() string {
 	for _, span := range s.all() {
 		fmt.Fprintln(&b, span.Name, span.Status.Description, eventsOf(span))
 		for _, a := range span.Attributes {
-			fmt.Fprintln(&b, " ", a.Key, a.Value.Emit())
+			fmt.Fprintln(&b, " ", a.Key, a.Value.String())
 		}
 	}
 	return b.String()
@@ -394,7 +396,7 @@ func TestSpansOfResumedRuns(t *testing.T) {
 func TestSpansOfRecoveredRuns(t *testing.T) {
 	made := newSpans(t)
 	d := newDurable(t, "  tenant: default\n")
-	h := d.site.traced(t, made, host.Options{Journal: d.journals.Open("first")})
+	h := d.traced(t, made, host.Options{Journal: d.journals.Open("first")})
 	p := d.load(t, h, `{kind: expression_node, metadata: {name: a}, dependencies: [], spec: {expressions: {n: "1"}}}`, `{kind: expression_node, metadata: {name: b}, dependencies: [a], spec: {expressions: {n: "2"}}}`)
 	whole := p.Run(t.Context(), map[string]any{}, host.RunOptions{Durable: true})
 	if whole.Status != engine.Completed {
@@ -408,7 +410,7 @@ func TestSpansOfRecoveredRuns(t *testing.T) {
 	entries := d.entries(t, whole.RunID)
 	of := &driver.Run{ID: whole.RunID, Tenant: "default", Pipeline: "test", Version: p.Version, Begun: entries[0].Time}
 	i := slices.IndexFunc(entries, func(e *journal.Entry) bool { return e.Kind == journal.Done && e.Lane == "a" })
-	next := d.site.traced(t, made, host.Options{Journal: died(t, of, entries[:i+1]).Open("second")})
+	next := d.traced(t, made, host.Options{Journal: died(t, of, entries[:i+1]).Open("second")})
 	if err := next.Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) {
 		if r.Err != nil || r.Result.Status != engine.Completed {
 			t.Errorf("%+v", r)
@@ -451,5 +453,41 @@ func TestSpansPropagate(t *testing.T) {
 		if strings.Contains(made.text(), "hunter2") {
 			t.Error("spans tell a query:", made.text())
 		}
+	}
+}
+
+// The configuration, or the environment, says where spans go; the end of the host sends what is left.
+func TestSpansAreSent(t *testing.T) {
+	collector := otlpserver.New(t)
+	t.Setenv("COLLECTOR_API_KEY", "hunter2")
+	s := newSite(t, "  telemetry: {endpoint: \""+collector.URL+"\", headers: {Authorization: \"Bearer ${COLLECTOR_API_KEY}\"}, service: desk}\n")
+	h := s.open(t)
+	const node = `{kind: data_node, metadata: {name: a}, dependencies: [], spec: {output: 1}}`
+	if r := s.load(t, h, node).Run(t.Context(), map[string]any{}, host.RunOptions{}); r.Status != engine.Completed {
+		t.Fatal(r.Err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if names := collector.Names(); !slices.Equal(names, []string{"node a", "run test"}) || !slices.Equal(collector.Header("authorization"), []string{"Bearer hunter2"}) || collector.Resource()["service.name"] != "desk" {
+		t.Errorf("%q with %q of %v", names, collector.Header("authorization"), collector.Resource())
+	}
+	t.Setenv("COLLECTOR_API_KEY", "")
+	if err := os.Unsetenv("COLLECTOR_API_KEY"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.new(t)
+	wantError(t, err, kernel.CodeConfig, "COLLECTOR_API_KEY is not set", "hexdag.yaml", "spec.telemetry names it")
+	for _, wrong := range []struct{ spec, says string }{
+		{"{protocol: zipkin}", "there is no protocol zipkin"}, {"{sample: 2}", "sample is 2"}, {"{headers: {A: {b: c}}}", "A"}, {"{endpont: a}", "endpont"}, {"{endpoint: \"collector:4318\"}", "endpoint is not usable"},
+	} {
+		_, err := newSite(t, "  telemetry: "+wrong.spec+"\n").new(t)
+		wantError(t, err, kernel.CodeConfig, wrong.says, "hexdag.yaml")
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	cfg := &host.Config{File: s.path("other.yaml"), State: t.TempDir()}
+	host.TelemetryOfEnvironment(cfg)
+	if cfg.Telemetry == nil {
+		t.Error("the environment is not heard")
 	}
 }

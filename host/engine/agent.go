@@ -267,7 +267,7 @@ func (w *worker) toolsOf(ctx context.Context, b *pipeline.Agent) ([]offered, err
 		case m != nil:
 			tools = append(tools, w.moduleTools(m, owner, tool)...)
 			continue
-		case w.serves(owner):
+		case w.serves(owner) && !w.isLibrary(owner):
 			more, err := w.serverTools(ctx, owner, tool)
 			if err != nil {
 				return nil, err

@@ -21,6 +21,12 @@ func libraryOf(services map[string]pipeline.ServiceSpec, owner string) string {
 	return owner
 }
 
+// isLibrary reports whether an owner of tools is a library, where no server is known by that name: when a run is done again none is.
+func (w *worker) isLibrary(owner string) bool {
+	r := w.g.r
+	return !slices.Contains(r.engine.servers, owner) && len(w.door.Tools(libraryOf(r.Services, owner))) > 0
+}
+
 // libraryTools are the methods of a library of the host, for an agent that names them: each call passes the door, as any, and its arguments are
 // held to the method's schema first.
 func (w *worker) libraryTools(library, owner, wanted string) []offered {

@@ -63,6 +63,16 @@ type Origin struct {
 	// RefID and RefType say what it is about, in the words of whoever started it.
 	RefID   string `json:"ref_id,omitempty"`
 	RefType string `json:"ref_type,omitempty"`
+	// Labels are those of these words.
+	Labels *Labels `json:"labels,omitempty"`
+}
+
+// Told returns the labels of what an origin tells: none where it says nothing of what the run is about.
+func (o *Origin) Told() *Labels {
+	if o.RefID == "" && o.RefType == "" {
+		return nil
+	}
+	return o.Labels
 }
 
 // Journal takes down what becomes of a run; package journal is one.

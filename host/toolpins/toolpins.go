@@ -9,11 +9,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,11 +68,66 @@ type Tool struct {
 	Changed *Pin   `json:"changed,omitempty"` // what it tells of itself now, and nobody has approved
 }
 
-// The most that is kept, as servers of others are among those who define tools.
+// The most that is kept, as servers of others are among those who define tools: in all, and of one server, so that what it tells, however
+// often that is something else, takes no room of the others'.
 const (
-	maxFile  = 64 << 20
-	maxTools = 10_000
+	maxFile       = 64 << 20
+	maxTools      = 10_000
+	maxOfServer   = 2_000
+	bytesOfServer = 8 << 20
 )
+
+// serverIDs is what the ids of tools of servers begin with: mcp:server.tool.
+const serverIDs = "mcp:"
+
+// serverOf returns the beginning of the ids of the tools of a tool's server; "" where it is the operator's own.
+func serverOf(id string) string {
+	if !strings.HasPrefix(id, serverIDs) {
+		return ""
+	}
+	server, _, _ := strings.Cut(id, ".")
+	return server + "."
+}
+
+func (p *Pin) size() int {
+	if p == nil {
+		return 0
+	}
+	return len(p.Name) + len(p.Description) + len(p.InputSchema) + len(p.OutputSchema) + len(p.Annotations)
+}
+
+// room is what is kept of servers, by the beginning of their tools' ids.
+type room map[string]*struct{ tools, bytes int }
+
+func (s *Store) room() room {
+	r := room{}
+	for id, t := range s.tools {
+		r.add(id, 1, t.Pinned.size()+t.Changed.size())
+	}
+	return r
+}
+
+// add notes what is kept of a tool's server more, and reports whether that is within the limits.
+func (r room) add(id string, tools, bytes int) bool {
+	server := serverOf(id)
+	if server == "" {
+		return true
+	}
+	of := r[server]
+	if of == nil {
+		of = &struct{ tools, bytes int }{}
+		r[server] = of
+	}
+	of.tools, of.bytes = of.tools+tools, of.bytes+bytes
+	return of.tools <= maxOfServer && of.bytes <= bytesOfServer
+}
+
+// crowded is the error of a server of which no more is kept.
+func (s *Store) crowded(id string) error {
+	name := strings.Trim(strings.TrimPrefix(serverOf(id), serverIDs), ".")
+	return &kernel.Error{Code: kernel.CodeLimit, What: "MCP server " + kernel.Quote(name) + " has told of too many tools", Where: kernel.Where{File: s.path},
+		Why: fmt.Sprintf("of one server %d tools are pinned, and %d bytes of what they told of themselves, since it was first asked", maxOfServer, bytesOfServer), Fix: "see why it tells of others each time; if you agree with those of now, remove those of before from the file"}
+}
 
 // Store keeps pins in a file. It is safe for concurrent use.
 type Store struct {
@@ -149,16 +206,23 @@ func (s *Store) Admit(ctx context.Context, definitions map[string]*Definition) (
 		if !compare() {
 			return false, nil
 		}
+		kept := s.room()
 		for id, d := range definitions {
 			pin := &Pin{Hash: hashes[id], At: time.Now().UTC(), Definition: *d}
 			switch t := s.tools[id]; {
 			case t == nil && len(s.tools) >= maxTools:
 				return false, &kernel.Error{Code: kernel.CodeLimit, What: "too many tools are pinned", Where: kernel.Where{File: s.path}, Why: "the limit is 10000", Fix: "remove the file: the tools are then pinned as they are"}
 			case t == nil:
+				if !kept.add(id, 1, pin.size()) {
+					return false, s.crowded(id)
+				}
 				s.tools[id], admitted[id] = &Tool{ID: id, Pinned: *pin}, true
 			case t.Pinned.Hash == pin.Hash:
 				t.Changed = nil
 			case t.Changed == nil || t.Changed.Hash != pin.Hash:
+				if !kept.add(id, 0, pin.size()-t.Changed.size()) {
+					return false, s.crowded(id)
+				}
 				t.Changed = pin
 			}
 		}
@@ -230,6 +294,9 @@ func (s *Store) change(ctx context.Context, f func() (bool, error)) error {
 		return s.unusable(err)
 	}
 	write, err := f()
+	if err != nil { // what it has noted is not kept, and is not to be gone by
+		s.tools, s.stamp = map[string]*Tool{}, stamp{size: -1}
+	}
 	if err != nil || !write {
 		return err
 	}
@@ -276,6 +343,9 @@ func (s *Store) write() error {
 	text, err := json.MarshalIndent(kept, "", " ")
 	if err != nil {
 		return err
+	}
+	if len(text) >= maxFile { // it could not be read again
+		return &kernel.Error{Code: kernel.CodeLimit, What: "the pinned definitions of tools are too large", Where: kernel.Where{File: s.path}, Why: fmt.Sprintf("the limit is %d bytes", maxFile), Fix: "remove those from the file that there are no more"}
 	}
 	f, err := os.CreateTemp(filepath.Dir(s.path), ".tools-*")
 	if err != nil {

@@ -2,6 +2,7 @@ package toolpins
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,5 +83,46 @@ func TestBrokenFile(t *testing.T) {
 	admitted, err := New(path).Admit(t.Context(), definition("counts"))
 	if kernel.CodeOf(err) != kernel.CodeUnavailable || admitted["text.count"] || !strings.Contains(err.Error(), "no tool is offered") {
 		t.Errorf("%v, %v", admitted, err)
+	}
+}
+
+// A server that tells of other tools each time takes no room of the others', nor of the file.
+func TestServerThatNeverRests(t *testing.T) {
+	s := New(filepath.Join(t.TempDir(), "tools.json"))
+	others := definition("counts")
+	if !admit(t, s, others) {
+		t.Fatal("the first definition is not pinned")
+	}
+	large := strings.Repeat("x", 15<<10)
+	for name, definition := range map[string]func(round, i int) (string, *Definition){
+		"many": func(round, i int) (string, *Definition) {
+			return fmt.Sprintf("mcp:many.t%d_%d", round, i), &Definition{Name: "t"}
+		},
+		"large": func(round, i int) (string, *Definition) {
+			return fmt.Sprintf("mcp:large.t%d_%d", round, i), &Definition{Name: "t", Description: large}
+		},
+	} {
+		var last error
+		for round := 0; round < 20 && last == nil; round++ {
+			told := map[string]*Definition{}
+			for i := range 400 {
+				id, d := definition(round, i)
+				told[id] = d
+			}
+			_, last = s.Admit(t.Context(), told)
+		}
+		if kernel.CodeOf(last) != kernel.CodeLimit || !strings.Contains(last.Error(), "MCP server "+name+" has told of too many tools") {
+			t.Errorf("%s: %v", name, last)
+		}
+	}
+	if !admit(t, s, others) || !admit(t, New(s.path), others) {
+		t.Error("the tools of others are not admitted any more")
+	}
+	fresh := map[string]*Definition{"mcp:calm.t": {Name: "t"}, "text.other": {Name: "other"}}
+	if admitted, err := s.Admit(t.Context(), fresh); err != nil || !admitted["mcp:calm.t"] || !admitted["text.other"] {
+		t.Errorf("%v, %v", admitted, err)
+	}
+	if info, err := os.Stat(s.path); err != nil || info.Size() > 3*bytesOfServer {
+		t.Error(info, err)
 	}
 }

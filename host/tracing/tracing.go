@@ -8,6 +8,7 @@ package tracing
 import (
 	"context"
 	"errors"
+	"strings"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -100,7 +101,14 @@ const (
 )
 
 // text is a text that is safe to show, and not long.
-func text(s string) string { return cut(kernel.Quote(cut(s, maxText)), maxText) }
+func text(s string) string {
+	if len(s) <= maxText && !strings.ContainsFunc(s, isOdd) { // as names are
+		return s
+	}
+	return cut(kernel.Quote(cut(s, maxText)), maxText)
+}
+
+func isOdd(r rune) bool { return r < ' ' || r > '~' }
 
 // cut returns the beginning of a text.
 func cut(s string, most int) string {

@@ -53,7 +53,7 @@ runs as WebAssembly modules that can do nothing their operator did not grant.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 3 denied.`,
 	}
-	root.AddCommand(compileWorkerCommand(), runCommand(), resumeCommand(), replayCommand(), listenCommand(), mcpCommand(), serveCommand(), workerCommand(), busCommand(), validateCommand(), lintCommand(), explainCommand(), graphCommand(), schemaCommand(), moduleCommand(), policyCommand(), auditCommand(), approvalsCommand(), artifactsCommand(), locksCommand(), journalCommand(), psCommand(), newCommand(), devCommand(), buildCommand(), redteamCommand(), exprCommand(), versionCommand())
+	root.AddCommand(compileWorkerCommand(), runCommand(), resumeCommand(), replayCommand(), listenCommand(), mcpCommand(), serveCommand(), workerCommand(), busCommand(), validateCommand(), lintCommand(), explainCommand(), graphCommand(), schemaCommand(), moduleCommand(), policyCommand(), auditCommand(), approvalsCommand(), artifactsCommand(), locksCommand(), journalCommand(), psCommand(), goalCommand(), newCommand(), devCommand(), buildCommand(), redteamCommand(), exprCommand(), versionCommand())
 	return root
 }
 

@@ -90,7 +90,7 @@ type Library struct {
 
 // New returns the library. The caller closes it, before the spawner.
 func New(opts Options) *Library {
-	opts.MaxStarts, opts.MaxGoals, opts.Recheck = min(cmp.Or(opts.MaxStarts, 50), processregistry.MaxList), cmp.Or(opts.MaxGoals, 1000), cmp.Or(opts.Recheck, 5*time.Second)
+	opts.MaxStarts, opts.Recheck = min(cmp.Or(opts.MaxStarts, 50), processregistry.MaxList), cmp.Or(opts.Recheck, 5*time.Second)
 	if opts.MaxRetries == nil {
 		most := 2
 		opts.MaxRetries = &most

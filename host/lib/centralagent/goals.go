@@ -1,6 +1,7 @@
 package centralagent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -61,6 +62,9 @@ type Goal struct {
 // maxInput is how many bytes the input of a goal may have.
 const maxInput = 256 << 10
 
+// maxGoals is how many goals of a tenant are not over at most.
+const maxGoals = 1000
+
 const goalsCollection = "central_agent.goals"
 
 // The terms of goals.
@@ -89,7 +93,7 @@ func parse(d *driver.Document) (*Goal, error) {
 // Goals are the goals of tenants, as a store keeps them.
 type Goals struct {
 	Store func(context.Context) (*datastore.Store, error)
-	Max   int // that are not over, of a tenant
+	Max   int // that are not over, of a tenant; 1000 if it is 0
 }
 
 // Submit adds a goal, whose ID, Submitted and Status it sets where they are not. Of one that is known already it returns what is known.
@@ -105,8 +109,8 @@ func (s *Goals) Submit(ctx context.Context, tenant string, g *Goal) (*Goal, erro
 	switch {
 	case err != nil:
 		return nil, err
-	case live >= int64(s.Max):
-		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "there are too many goals", Why: fmt.Sprintf("%d of the tenant's are not over, and max_goals is %d", live, s.Max), Fix: "wait until some are, or have the operator raise libraries.central_agent.max_goals"}
+	case live >= int64(cmp.Or(s.Max, maxGoals)):
+		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "there are too many goals", Why: fmt.Sprintf("%d of the tenant's are not over, and max_goals is %d", live, cmp.Or(s.Max, maxGoals)), Fix: "wait until some are, or have the operator raise libraries.central_agent.max_goals"}
 	}
 	own := *g
 	if own.Status == "" {

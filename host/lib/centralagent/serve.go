@@ -55,10 +55,10 @@ func (l *Library) Serve(ctx context.Context, opts ServeOptions) error {
 	s := &server{l: l, goals: l.Goals(), opts: opts, driving: map[string]*drive{}, later: map[string]time.Time{}, done: make(chan struct{}, 1), left: make(chan struct{})}
 	err := opts.Lead(ctx, s.lead)
 	s.drain()
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // server is one call of Serve.
@@ -108,7 +108,7 @@ func (s *server) sweep(ctx context.Context) error {
 	busy := false
 	for _, g := range live {
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		busy = busy || g.Status != Waiting
 		s.mu.Lock()
@@ -131,7 +131,7 @@ func (s *server) sweep(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	busy = busy || len(s.driving) > 0
-	tell := !busy && !s.idle
+	tell := !busy && !s.idle && ctx.Err() == nil
 	s.idle = !busy
 	s.mu.Unlock()
 	if tell && s.opts.Idle != nil {

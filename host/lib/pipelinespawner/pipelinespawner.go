@@ -182,7 +182,7 @@ func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns [
 	ids := make([]string, len(spawns))
 	for i, spawn := range spawns {
 		r := &Request{RunID: s.id(parent.Tenant, spawn.Key), Pipeline: spawn.Pipeline, Input: spawn.Input, Labels: spawn.Labels, Parent: parent, Caps: spawn.Caps, Within: wait,
-			Origin: kernel.Origin{Lineage: lineage, RefID: spawn.RefID, RefType: spawn.RefType}}
+			Origin: kernel.Origin{Lineage: lineage, RefID: spawn.RefID, RefType: spawn.RefType, Labels: spawn.Labels}}
 		if ids[i], err = s.begin(ctx, r, p, spawn.Key != ""); err != nil {
 			for _, id := range ids[:i] { // all or none
 				s.stop(id)

@@ -45,7 +45,7 @@ func (r *Registry) opGet(ctx context.Context, call *kernel.PortCall) (*kernel.Po
 	if p.Error != nil {
 		value["error"] = Told(p.Error)
 	}
-	reply := &kernel.PortReply{Value: value, Labels: p.Labels}
+	reply := &kernel.PortReply{Value: value, Labels: p.Labels.Join(p.Origin.Told())}
 	if !results {
 		return reply, nil
 	}
@@ -106,8 +106,9 @@ func (r *Registry) listed(ctx context.Context, run *kernel.RunContext, a *argume
 		return nil, err
 	}
 	runs := make([]any, len(found))
+	var labels *kernel.Labels
 	for i, p := range found {
-		runs[i] = p.Summary()
+		runs[i], labels = p.Summary(), labels.Join(p.Origin.Told())
 	}
-	return &kernel.PortReply{Value: map[string]any{"runs": runs}}, nil
+	return &kernel.PortReply{Value: map[string]any{"runs": runs}, Labels: labels}, nil
 }

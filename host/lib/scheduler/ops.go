@@ -176,8 +176,9 @@ func (o operations) list(ctx context.Context, call *kernel.PortCall) (*kernel.Po
 		return nil, err
 	}
 	tasks := make([]any, len(found))
+	var labels *kernel.Labels
 	for i, t := range found {
-		tasks[i] = t.view()
+		tasks[i], labels = t.view(), labels.Join(t.told())
 	}
-	return &kernel.PortReply{Value: map[string]any{"tasks": tasks}}, nil
+	return &kernel.PortReply{Value: map[string]any{"tasks": tasks}, Labels: labels}, nil
 }

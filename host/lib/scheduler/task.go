@@ -249,6 +249,20 @@ func (t *Task) goOn(before *Task, at, now time.Time, late bool) *Task {
 	return t
 }
 
+// told returns the labels of what view tells: of the reference, in the words of whoever scheduled the task, and of how its last run failed, which
+// can be in anybody's.
+func (t *Task) told() *kernel.Labels {
+	var labels *kernel.Labels
+	if t.RefID != "" || t.RefType != "" {
+		labels = t.Labels
+	}
+	if t.Error != "" {
+		untrusted, _ := kernel.NewLabels(kernel.Untrusted, kernel.Public, "scheduler:"+t.ID) // both are known
+		labels = labels.Join(t.Labels).Join(untrusted)
+	}
+	return labels
+}
+
 // view is a task as operations show it.
 func (t *Task) view() map[string]any {
 	v := map[string]any{

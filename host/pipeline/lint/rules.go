@@ -151,6 +151,9 @@ func (l *linter) asking(p *pipeline.Pipeline, n *pipeline.Node, at kernel.Where,
 	if n.Timeout == 0 && timeout == 0 && !slices.Contains(stack, "timeout") {
 		l.add(Timeout, at, "node "+kernel.Quote(n.Name)+" asks a model and has no timeout", "add timeout: 60 to its spec, or default_node_timeout to spec.orchestrator")
 	}
+	if b, is := n.Body.(*pipeline.Agent); is && b.Central != nil {
+		return // what it has started it would start again
+	}
 	if n.Retry.Attempts < 2 && !slices.Contains(stack, "retrywithbackoff") {
 		l.add(Retry, at, "node "+kernel.Quote(n.Name)+" asks a model and is not tried again when that fails", "add max_retries: 3 to its spec, or RetryWithBackoff to the middleware of its llm port")
 	}

@@ -48,7 +48,7 @@ func (p *Port) Embed(ctx context.Context, req *EmbedRequest) (*Embeddings, error
 		if err != nil {
 			return call.Model, Usage{}, portError(ctx, err)
 		}
-		if answer.Usage.InputTokens <= 0 {
+		if answer.Usage.InputTokens <= 0 || !countable(answer.Usage) {
 			answer.Usage = Usage{InputTokens: call.Input, TotalTokens: call.Input, Estimated: true}
 		}
 		out = answer

@@ -126,9 +126,25 @@ func (p *Port) ask(ctx context.Context, req *Request, tell func(piece string)) (
 		if resp, err = p.traced(ctx, model, &bounded, heard); err != nil {
 			return model, brokenOff(req, told), portError(ctx, err)
 		}
+		if !countable(resp.Usage) {
+			resp.Usage = driver.Estimate(req.Messages, resp.Content)
+		}
 		return resp.Model, resp.Usage, checkSize(resp)
 	})
 	return resp, err
+}
+
+// maxCounted is the most tokens that an answer can have taken: an endpoint that says more cannot count, and sums of such numbers are
+// beyond what there is, or below nothing.
+const maxCounted = 1 << 40
+
+func countable(u Usage) bool {
+	for _, n := range []int64{u.InputTokens, u.OutputTokens, u.TotalTokens} {
+		if n < 0 || n > maxCounted {
+			return false
+		}
+	}
+	return true
 }
 
 // brokenOff estimates what an answer took that ended early: its provider counts it, too.

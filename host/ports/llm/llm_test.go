@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fake is a model that answers content, or fails, and keeps the last request.
 type fake struct {
 	content string
+	usage   *driver.Usage // nil is some
 	err     error
 	last    *driver.Request
 }
@@ -32,10 +34,11 @@ func (f *fake) Complete(_ context.Context, req *driver.Request) (*driver.Respons
 	if f.err != nil {
 		return nil, f.err
 	}
-	return &driver.Response{
-		Content: f.content, FinishReason: "stop", Model: "fake-1",
-		Usage: driver.Usage{InputTokens: 10, OutputTokens: 5, TotalTokens: 15},
-	}, nil
+	usage := driver.Usage{InputTokens: 10, OutputTokens: 5, TotalTokens: 15}
+	if f.usage != nil {
+		usage = *f.usage
+	}
+	return &driver.Response{Content: f.content, FinishReason: "stop", Model: "fake-1", Usage: usage}, nil
 }
 
 func (f *fake) Close() error { return f.err }
@@ -305,5 +308,32 @@ func TestRefusedAnswersAreCharged(t *testing.T) {
 	want := kernel.UsageSnapshot{LLMCalls: 1, InputTokens: 10, OutputTokens: 5}
 	if got := run.Usage.Snapshot(); got != want {
 		t.Errorf("usage %+v, want %+v", got, want)
+	}
+}
+
+// An endpoint whose counts cannot be, so that their sum is below nothing, gives a run no tokens back.
+func TestImpossibleUsage(t *testing.T) {
+	for _, usage := range []driver.Usage{{InputTokens: math.MaxInt64, OutputTokens: 1}, {InputTokens: math.MaxInt64, OutputTokens: math.MaxInt64}, {InputTokens: -1 << 40}, {OutputTokens: 1 << 50}} {
+		most := 100.0
+		tenant := &kernel.Spending{Limits: kernel.Limits{Tokens: &most}}
+		p := llm.New(&fake{content: strings.Repeat("a", 200), usage: &usage})
+		made := 0
+		for range 20 {
+			run := &kernel.RunContext{}
+			run.Spending.Within = tenant
+			resp, err := p.Complete(kernel.WithRun(t.Context(), run), &llm.Request{Messages: []llm.Message{{Role: driver.User, Content: "hi"}}, MaxTokens: 10})
+			if err != nil {
+				if kernel.CodeOf(err) != kernel.CodeLimit {
+					t.Fatal(err)
+				}
+				break
+			}
+			if made++; resp.Usage.OutputTokens != 50 || !resp.Usage.Estimated {
+				t.Errorf("%+v is taken for %+v", usage, resp.Usage)
+			}
+		}
+		if made != 2 { // of 55 tokens each
+			t.Errorf("%+v: %d calls of 55 tokens are made, of 100", usage, made)
+		}
 	}
 }

@@ -233,7 +233,8 @@ func definitionOf(t *mcp.Tool) (*toolpins.Definition, error) {
 	if t.Name == "" || len(t.Name) > 128 {
 		return nil, fmt.Errorf("its name has %d bytes", len(t.Name))
 	}
-	return d, nil
+	_, err := d.Hash() // there is none of what nests too deeply
+	return d, err
 }
 
 // inputOf compiles a schema, if it is one of those that are cheap to apply.

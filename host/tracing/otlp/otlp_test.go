@@ -2,87 +2,23 @@ package otlp_test
 
 import (
 	"bytes"
-	"compress/gzip"
-	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.opentelemetry.io/otel/trace"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	spanpb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testserver/otlpserver"
 	"github.com/hexdag/hexdag/host/tracing/otlp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// sink is a collector.
-type sink struct {
-	collector.UnimplementedTraceServiceServer
-	mu      sync.Mutex
-	batches []*spanpb.ResourceSpans
-	paths   []string
-	tokens  []string
-}
-
-func (s *sink) take(req *collector.ExportTraceServiceRequest, path, token string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.batches = append(s.batches, req.ResourceSpans...)
-	s.paths, s.tokens = append(s.paths, path), append(s.tokens, token)
-}
-
-func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var body io.Reader = r.Body
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		body, _ = gzip.NewReader(r.Body)
-	}
-	text, err := io.ReadAll(body)
-	var req collector.ExportTraceServiceRequest
-	if err != nil || proto.Unmarshal(text, &req) != nil || r.Header.Get("Content-Type") != "application/x-protobuf" {
-		http.Error(w, "this is no OTLP", http.StatusBadRequest)
-		return
-	}
-	s.take(&req, r.URL.Path, r.Header.Get("X-Token"))
-	w.Header().Set("Content-Type", "application/x-protobuf")
-}
-
-func (s *sink) Export(ctx context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	s.take(req, "grpc", strings.Join(md.Get("x-token"), ","))
-	return &collector.ExportTraceServiceResponse{}, nil
-}
-
-// names are the spans that came, and of whom they say they are.
-func (s *sink) names() (names []string, about map[string]string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	about = map[string]string{}
-	for _, batch := range s.batches {
-		for _, a := range batch.Resource.Attributes {
-			about[a.Key] = a.Value.GetStringValue()
-		}
-		for _, scope := range batch.ScopeSpans {
-			for _, span := range scope.Spans {
-				names = append(names, span.Name)
-			}
-		}
-	}
-	slices.Sort(names)
-	return names, about
-}
 
 // record makes spans and ends the provider.
 func record(t *testing.T, cfg otlp.Config, names ...string) {
@@ -101,45 +37,31 @@ func record(t *testing.T, cfg otlp.Config, names ...string) {
 }
 
 func TestSend(t *testing.T) {
-	s := &sink{}
-	server := httptest.NewServer(s)
-	defer server.Close()
+	s := otlpserver.New(t)
 	sample := 1.0
-	for _, endpoint := range []string{server.URL, server.URL + "/", server.URL + "/v1/traces"} {
+	for _, endpoint := range []string{s.URL, s.URL + "/", s.URL + "/v1/traces"} {
 		record(t, otlp.Config{Endpoint: endpoint, Headers: map[string]string{"X-Token": "hunter2"}, Sample: &sample, Service: "desk", Version: "1.2", Attributes: map[string]string{"deployment.environment.name": "test"}}, "a", "b")
 	}
-	names, about := s.names()
-	if !slices.Equal(names, []string{"a", "a", "a", "b", "b", "b"}) || !slices.Equal(slices.Compact(slices.Clone(s.paths)), []string{"/v1/traces"}) || !slices.Equal(slices.Compact(s.tokens), []string{"hunter2"}) {
-		t.Errorf("%q at %q with %q", names, s.paths, s.tokens)
+	if names := s.Names(); !slices.Equal(names, []string{"a", "a", "a", "b", "b", "b"}) || !slices.Equal(s.Paths(), []string{"/v1/traces"}) || !slices.Equal(s.Header("x-token"), []string{"hunter2"}) {
+		t.Errorf("%q at %q with %q", names, s.Paths(), s.Header("x-token"))
 	}
-	if about["service.name"] != "desk" || about["service.version"] != "1.2" || about["deployment.environment.name"] != "test" || about["telemetry.sdk.language"] != "go" {
+	if about := s.Resource(); about["service.name"] != "desk" || about["service.version"] != "1.2" || about["deployment.environment.name"] != "test" || about["telemetry.sdk.language"] != "go" {
 		t.Errorf("%v", about)
 	}
 }
 
 func TestSendOverGRPC(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, server := &sink{}, grpc.NewServer()
-	collector.RegisterTraceServiceServer(server, s)
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(listener) })
-	defer serving.Wait()
-	defer server.Stop()
-	record(t, otlp.Config{Endpoint: "http://" + listener.Addr().String(), Protocol: "grpc", Headers: map[string]string{"x-token": "hunter2"}}, "a")
-	if names, _ := s.names(); !slices.Equal(names, []string{"a"}) || !slices.Equal(s.tokens, []string{"hunter2"}) {
-		t.Errorf("%q with %q", names, s.tokens)
+	s := otlpserver.NewGRPC(t)
+	record(t, otlp.Config{Endpoint: s.URL, Protocol: "grpc", Headers: map[string]string{"x-token": "hunter2"}}, "a")
+	if names := s.Names(); !slices.Equal(names, []string{"a"}) || !slices.Equal(s.Header("x-token"), []string{"hunter2"}) {
+		t.Errorf("%q with %q", names, s.Header("x-token"))
 	}
 }
 
 // The environment says what the configuration does not.
 func TestEnvironment(t *testing.T) {
-	s := &sink{}
-	server := httptest.NewServer(s)
-	defer server.Close()
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	s := otlpserver.New(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", s.URL)
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Token=hunter2")
 	t.Setenv("OTEL_SERVICE_NAME", "mine")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "team=desk")
@@ -147,12 +69,12 @@ func TestEnvironment(t *testing.T) {
 		t.Error("the environment asks for spans, and is not heard")
 	}
 	record(t, otlp.Config{}, "a")
-	if names, about := s.names(); !slices.Equal(names, []string{"a"}) || !slices.Equal(s.tokens, []string{"hunter2"}) || about["service.name"] != "mine" || about["team"] != "desk" {
-		t.Errorf("%q with %q of %v", names, s.tokens, about)
+	if names, about := s.Names(), s.Resource(); !slices.Equal(names, []string{"a"}) || !slices.Equal(s.Header("x-token"), []string{"hunter2"}) || about["service.name"] != "mine" || about["team"] != "desk" {
+		t.Errorf("%q with %q of %v", names, s.Header("x-token"), about)
 	}
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
 	record(t, otlp.Config{}, "b")
-	if names, _ := s.names(); !slices.Equal(names, []string{"a"}) {
+	if names := s.Names(); !slices.Equal(names, []string{"a"}) {
 		t.Errorf("%q are sent, and OTEL_TRACES_SAMPLER has none sent", names)
 	}
 	t.Setenv("OTEL_SDK_DISABLED", "true")
@@ -163,11 +85,9 @@ func TestEnvironment(t *testing.T) {
 
 // A share of the traces is kept, and of those that began elsewhere what they say.
 func TestSample(t *testing.T) {
-	s := &sink{}
-	server := httptest.NewServer(s)
-	defer server.Close()
+	s := otlpserver.New(t)
 	none := 0.0
-	p, err := otlp.Open(t.Context(), otlp.Config{Endpoint: server.URL, Sample: &none})
+	p, err := otlp.Open(t.Context(), otlp.Config{Endpoint: s.URL, Sample: &none})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +101,7 @@ func TestSample(t *testing.T) {
 	if err := p.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if names, _ := s.names(); !slices.Equal(names, []string{"child 01"}) {
+	if names := s.Names(); !slices.Equal(names, []string{"child 01"}) {
 		t.Errorf("%q", names)
 	}
 }

@@ -23,6 +23,7 @@ func testEnvelope(t *testing.T, w *world) {
 	e := &eventbus.Event{
 		ID: "id-1", Source: "/here", Type: "made", Topic: "orders.created", Time: time.Date(2026, 11, 20, 12, 0, 0, 123456000, time.UTC),
 		Key: "o 1/ü", Tenant: w.tenant, RunID: "run", Hops: 3, Labels: map[string]string{"a": "b", "c": `"`}, Data: []byte(`{"n":1,"text":"ü\""}`),
+		Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 	}
 	want := *e
 	if _, err := w.Publish(t.Context(), e); err != nil {

@@ -44,6 +44,9 @@ type Rule struct {
 	Reply any `json:"reply"`
 	// After has the rule match only where the last message is the result of the tool of this name.
 	After string `json:"after"`
+	// Result are further expressions, which must all match in what tools answered since the model said something last. Their groups can be
+	// named in Reply, too.
+	Result Patterns `json:"result"`
 }
 
 // model is safe for concurrent use: next is its only state.
@@ -225,9 +228,9 @@ func (m *model) answer(messages []driver.Message) (reply, error) {
 	if n := int64(len(m.responses)); n > 0 {
 		return m.responses[min(m.next.Add(1), n)-1], nil
 	}
-	text := userText(messages)
+	text, results := userText(messages), toolText(messages)
 	for _, r := range m.rules {
-		if groups, ok := r.match(text); ok && (r.after == "" || r.after == answered(messages)) {
+		if groups, ok := r.match(text, results); ok && (r.after == "" || r.after == answered(messages)) {
 			return encode(expand(r.reply, groups))
 		}
 	}
@@ -265,6 +268,19 @@ func userText(messages []driver.Message) string {
 			texts = append(texts, m.Content)
 		}
 	}
+	return strings.Join(texts, "\n")
+}
+
+// toolText is what tools answered since the model said something last.
+func toolText(messages []driver.Message) string {
+	var texts []string
+	for _, m := range slices.Backward(messages) {
+		if m.Role != driver.Tool {
+			break
+		}
+		texts = append(texts, m.Content)
+	}
+	slices.Reverse(texts)
 	return strings.Join(texts, "\n")
 }
 

@@ -214,3 +214,38 @@ func TestBadCallsInScripts(t *testing.T) {
 		}
 	}
 }
+
+// A rule can look at what tools answered since the model said something last, and no further back.
+func TestResults(t *testing.T) {
+	d, err := fromYAML(t, `{"rules": [
+    {"match": "go", "result": ["first (?P<a>\\d+)", "second (?P<b>\\d+)"], "reply": "${a} and ${b}"},
+    {"match": "go", "result": "first (?P<a>\\d+)", "reply": "only ${a}"}
+  ], "default": "nothing"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool := func(text string) driver.Message { return driver.Message{Role: driver.Tool, Content: text} }
+	answer := driver.Message{Role: driver.Assistant, Content: "well"}
+	for name, c := range map[string]struct {
+		messages []driver.Message
+		want     string
+	}{
+		"both":           {[]driver.Message{user("go"), answer, tool("first 1"), tool("second 2")}, "1 and 2"},
+		"one":            {[]driver.Message{user("go"), answer, tool("first 1")}, "only 1"},
+		"of before":      {[]driver.Message{user("go"), answer, tool("second 2"), answer, tool("first 1")}, "only 1"},
+		"none":           {[]driver.Message{user("go"), answer}, "nothing"},
+		"said by a user": {[]driver.Message{user("go"), answer, user("first 1")}, "nothing"},
+	} {
+		if got, err := say(t, d, c.messages...); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"rules": [{"match": "a", "result": "(", "reply": "x"}]}`:               "result: ",
+		`{"rules": [{"match": "(?P<a>x)", "result": "(?P<a>y)", "reply": "x"}]}`: "result: two groups are named a",
+	} {
+		if _, err := fromYAML(t, text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

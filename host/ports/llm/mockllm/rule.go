@@ -31,6 +31,7 @@ var placeholder = regexp.MustCompile(`\$\{(\w+)\}`)
 // rule is a Rule made ready.
 type rule struct {
 	patterns []*regexp.Regexp
+	results  []*regexp.Regexp
 	reply    any
 	after    string
 }
@@ -41,20 +42,33 @@ func compile(r Rule) (rule, error) {
 		return out, fmt.Errorf("it must have match and reply")
 	}
 	groups := map[string]bool{}
-	for _, expr := range r.Match {
+	var err error
+	if out.patterns, err = compileAll("match", r.Match, groups); err != nil {
+		return out, err
+	}
+	if out.results, err = compileAll("result", r.Result, groups); err != nil {
+		return out, err
+	}
+	return out, checkReply(r.Reply, groups)
+}
+
+// compileAll makes expressions ready, and adds the names of their groups.
+func compileAll(what string, patterns Patterns, groups map[string]bool) ([]*regexp.Regexp, error) {
+	var all []*regexp.Regexp
+	for _, expr := range patterns {
 		re, err := regexp.Compile(expr)
 		if err != nil {
-			return out, fmt.Errorf("match: %w", err)
+			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 		for _, name := range re.SubexpNames() {
 			if name != "" && groups[name] {
-				return out, fmt.Errorf("match: two groups are named %s", name)
+				return nil, fmt.Errorf("%s: two groups are named %s", what, name)
 			}
 			groups[name] = name != ""
 		}
-		out.patterns = append(out.patterns, re)
+		all = append(all, re)
 	}
-	return out, checkReply(r.Reply, groups)
+	return all, nil
 }
 
 // checkReply returns an error if a reply names a group that there is not, or
@@ -79,18 +93,22 @@ func checkReply(reply any, groups map[string]bool) error {
 }
 
 // match reports whether all patterns match, and what their groups captured.
-func (r *rule) match(text string) (map[string]string, bool) {
+func (r *rule) match(text, results string) (map[string]string, bool) {
 	groups := map[string]string{}
-	for _, re := range r.patterns {
+	return groups, matchAll(r.patterns, text, groups) && matchAll(r.results, results, groups)
+}
+
+func matchAll(patterns []*regexp.Regexp, text string, groups map[string]string) bool {
+	for _, re := range patterns {
 		found := re.FindStringSubmatch(text)
 		if found == nil {
-			return nil, false
+			return false
 		}
 		for i, name := range re.SubexpNames() {
 			groups[name] = found[i]
 		}
 	}
-	return groups, true
+	return true
 }
 
 // expand returns reply with its placeholders filled in.
