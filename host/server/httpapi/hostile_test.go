@@ -71,7 +71,7 @@ func TestEndlessBody(t *testing.T) {
 	s := open(t, options{api: httpapi.Options{MaxBody: 1000, MaxUpload: 1 << 20}})
 	for _, path := range []string{"/v1/pipelines/echo/runs", "/v1/artifacts?name=x"} {
 		body := &endless{}
-		req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+path, body)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, body)
 		if err != nil {
 			t.Fatal(err)
 		}
