@@ -109,7 +109,7 @@ func TestDamagedArtifact(t *testing.T) {
 		t.Fatal(damaged, err)
 	}
 	id, _ := a.body["id"].(string)
-	req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/v1/artifacts/"+id+"/content", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/v1/artifacts/"+id+"/content", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func TestLimits(t *testing.T) {
 	t.Run("a large request", func(t *testing.T) {
 		s := open(t, options{api: httpapi.Options{MaxBody: 1000}})
 		s.ask(t, adaToken, "POST", "/v1/pipelines/echo/runs", `{"input": "`+strings.Repeat("a", 2000)+`"}`).problem(t, 413, "limit", "1000 bytes")
-		req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/v1/pipelines/echo/runs", io.MultiReader(strings.NewReader(`{"input": "`), strings.NewReader(strings.Repeat("a", 2000)), strings.NewReader(`"}`)))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/pipelines/echo/runs", io.MultiReader(strings.NewReader(`{"input": "`), strings.NewReader(strings.Repeat("a", 2000)), strings.NewReader(`"}`)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		if resp.StatusCode != 413 {
+		if resp.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Error(resp.Status)
 		}
 	})
@@ -111,7 +111,7 @@ func TestLimits(t *testing.T) {
 		a := s.ask(t, adaToken, "POST", "/v1/pipelines/waits/runs", `{}`)
 		<-g.entered
 		id, _ := a.body["run_id"].(string)
-		req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/v1/runs/"+id+"/events", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/v1/runs/"+id+"/events", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

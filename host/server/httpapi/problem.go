@@ -114,7 +114,11 @@ func writeProblem(w http.ResponseWriter, status int, err error) {
 func guarded(next http.Handler, log func(context.Context, any)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if v := recover(); v != nil && v != http.ErrAbortHandler {
+			v := recover()
+			if err, _ := v.(error); errors.Is(err, http.ErrAbortHandler) { // the server's way to break a connection off
+				panic(v)
+			}
+			if v != nil {
 				log(r.Context(), v)
 				writeProblem(w, http.StatusInternalServerError, &kernel.Error{Code: kernel.CodeInternal, What: "the server failed at this request", Why: "a defect of hexdag", Fix: "report it; the log tells where it was"})
 			}

@@ -171,9 +171,13 @@ func (t *tenant) drain(ctx context.Context) {
 		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 		defer cancel()
 		t.host.Leave(leaving)
-	} else {
-		t.cancelAll()
+		select {
+		case <-done:
+			return
+		case <-leaving.Done(): // those that have no journal here: an executor keeps them
+		}
 	}
+	t.cancelAll()
 	<-done
 }
 
