@@ -33,6 +33,9 @@ func (s *Server) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.cfg.Telemetry != nil {
+		host.TelemetryOfEnvironment(cfg) // as it may have been then
+	}
 	if fixed := s.cfg.Differs(cfg); len(fixed) > 0 {
 		return &kernel.Error{Code: kernel.CodeConfig, What: "the configuration cannot change so while the server runs", Where: kernel.Where{File: cfg.File}, Why: "it differs in " + strings.Join(fixed, ", "),
 			Fix: "start the server anew: SIGTERM loses no run; or change but its tokens, oidc, pipelines, and what is in the files of modules and policies"}

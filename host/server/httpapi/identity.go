@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Identity is who calls.
@@ -122,7 +123,8 @@ func (s *Server) authenticated(next http.Handler, open map[string]bool) http.Han
 			s.refuse(w, r, http.StatusUnauthorized, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, who)))
+		ctx := tracing.Within(r.Context(), r.Header.Get("Traceparent")) // of whoever is known alone
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, identityKey{}, who)))
 	})
 }
 

@@ -59,6 +59,7 @@ type options struct {
 	config string // of every tenant, below spec
 	api    httpapi.Options
 	ports  []host.PortOp
+	tracer host.TracerProvider
 }
 
 func open(t *testing.T, o options) *site {
@@ -72,7 +73,7 @@ func open(t *testing.T, o options) *site {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h, err := host.New(t.Context(), cfg, host.Options{KeyFile: filepath.Join(dir, "audit.key"), Ports: o.ports})
+		h, err := host.New(t.Context(), cfg, host.Options{KeyFile: filepath.Join(dir, "audit.key"), Ports: o.ports, TracerProvider: o.tracer})
 		if err != nil {
 			t.Fatal(err)
 		}

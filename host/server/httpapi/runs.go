@@ -15,6 +15,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
+	"github.com/hexdag/hexdag/host/tracing"
 )
 
 // Run is a run as clients see it.
@@ -123,7 +124,7 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*startOutput, er
 	opts := host.RunOptions{Principal: who.Principal, Labels: in.Body.Labels, Fresh: in.Body.Fresh, Durable: s.opts.Durable, RunID: id}
 	out := &startOutput{Status: http.StatusAccepted, Location: "/v1/runs/" + id}
 	for try := 0; ; try++ {
-		r, err := t.start(id, p.Name, opts, func(ctx context.Context, opts host.RunOptions) *host.Result {
+		r, err := t.start(ctx, id, p.Name, opts, func(ctx context.Context, opts host.RunOptions) *host.Result {
 			t.keep(p) // this waits until the run has begun
 			defer t.giveBack(p)
 			return p.Run(ctx, input, opts)
@@ -158,8 +159,8 @@ const (
 )
 
 // start has a run begin in a goroutine of its own; one that was begun with that id before, here or elsewhere, goes on as it is.
-func (t *tenant) start(id, pipeline string, opts host.RunOptions, do func(context.Context, host.RunOptions) *host.Result) (*run, error) {
-	ctx, cancel := context.WithCancel(t.server.base)
+func (t *tenant) start(request context.Context, id, pipeline string, opts host.RunOptions, do func(context.Context, host.RunOptions) *host.Result) (*run, error) {
+	ctx, cancel := context.WithCancel(tracing.Within(t.server.base, tracing.Parent(request))) // it outlives the request
 	r, was, err := t.begin(id, pipeline, cancel)
 	if r == nil {
 		cancel()
@@ -341,7 +342,7 @@ func (s *Server) signalRun(ctx context.Context, in *signalInput) (*runBody, erro
 		}
 	}
 	t.forget(in.RunID)
-	if _, err := t.start(in.RunID, stands.Pipeline, host.RunOptions{}, func(ctx context.Context, opts host.RunOptions) *host.Result {
+	if _, err := t.start(ctx, in.RunID, stands.Pipeline, host.RunOptions{}, func(ctx context.Context, opts host.RunOptions) *host.Result {
 		return t.resume(ctx, in.RunID, in.Body.Event, data, opts)
 	}); err != nil {
 		return nil, answer(err)
