@@ -1,0 +1,94 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/journal/driver"
+	"github.com/hexdag/hexdag/host/kernel"
+)
+
+// loadSource loads a run's pipeline as it was: from its file, or, where that has changed, from what the journal keeps.
+func (h *Host) loadSource(ctx context.Context, store driver.Store, head *journal.Head) (*Pipeline, error) {
+	p, err := h.Load(ctx, head.File, LoadOptions{Environment: head.Environment})
+	if err == nil && p.Version == head.Version {
+		return p, nil
+	}
+	if err == nil {
+		if err := p.Close(ctx); err != nil {
+			return nil, err
+		}
+	}
+	file, err := h.materialize(ctx, store, head)
+	if err != nil {
+		return nil, err
+	}
+	p, err = h.Load(ctx, file, LoadOptions{Environment: head.Environment})
+	if err != nil {
+		return nil, err
+	}
+	p.Version, p.File = head.Version, head.File // where it is now is nobody's business
+	return p, nil
+}
+
+// materialize writes a pipeline's files below the state folder, as the journal keeps them, and returns the path of its own.
+func (h *Host) materialize(ctx context.Context, store driver.Store, head *journal.Head) (string, error) {
+	if !isDigest(head.Version) {
+		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which version the pipeline is of", Where: kernel.Where{Run: head.Run}, Why: kernel.Quote(head.Version) + " is no digest", Fix: "restore the pipeline as it was"}
+	}
+	dir := filepath.Join(h.state, "versions", strings.TrimPrefix(head.Version, "sha256:"))
+	root := commonDir(slices.Collect(maps.Keys(head.Source)))
+	for path, digest := range head.Source {
+		text, err := store.Blob(ctx, head.Tenant, digest)
+		if err != nil {
+			return "", &kernel.Error{Code: kernel.CodeNotFound, What: "a file of the pipeline is not there", Where: kernel.Where{File: path, Run: head.Run}, Why: "it has changed since the run began, and the journal does not have " + digest, Fix: "restore the file as it was", Err: err}
+		}
+		if sha256Of(text) != digest {
+			return "", &kernel.Error{Code: kernel.CodeJournal, What: "a file of the pipeline is damaged", Where: kernel.Where{File: path, Run: head.Run}, Why: "what the journal keeps as " + digest + " has another digest", Fix: "restore the file as it was"}
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil || !filepath.IsLocal(rel) {
+			return "", fmt.Errorf("%s is not below %s", path, root)
+		}
+		if err := replaceFile(filepath.Join(dir, rel), text); err != nil {
+			return "", err
+		}
+	}
+	rel, err := filepath.Rel(root, head.File)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which file the pipeline is", Where: kernel.Where{Run: head.Run}, Fix: "restore the pipeline as it was"}
+	}
+	return filepath.Join(dir, rel), nil
+}
+
+// isDigest reports whether text is one: a journal can be anybody's, and names of files are made of it.
+func isDigest(text string) bool {
+	sum, err := hex.DecodeString(strings.TrimPrefix(text, "sha256:"))
+	return err == nil && len(sum) == sha256.Size && strings.HasPrefix(text, "sha256:")
+}
+
+// commonDir returns the innermost folder that all files are below.
+func commonDir(files []string) string {
+	dir := ""
+	for i, f := range files {
+		d := filepath.Dir(f)
+		for i > 0 && dir != d && !strings.HasPrefix(d, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator)) {
+			up := filepath.Dir(dir)
+			if up == dir {
+				break
+			}
+			dir = up
+		}
+		if i == 0 {
+			dir = d
+		}
+	}
+	return dir
+}
