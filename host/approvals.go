@@ -63,7 +63,7 @@ func (h *Host) openApprovals(ctx context.Context) (*approvals.Store, error) {
 	if err != nil {
 		return nil, place(err, spec.Where)
 	}
-	return approvals.New(records), nil
+	return approvals.New(records, h.tenant()), nil
 }
 
 // Approvals returns the host's, which it closes.

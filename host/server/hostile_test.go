@@ -155,3 +155,55 @@ func (s *serving) text(t *testing.T, token, path string) string {
 	}
 	return string(text)
 }
+
+const asking = `kind: Pipeline
+metadata: {name: asking}
+spec:
+  nodes:
+    - {kind: service_call_node, metadata: {name: kept}, spec: {service: artifacts, method: store, input_mapping: {name: "'x'", value: "$input.secret"}}}
+`
+
+// TestHostileApprovals: though all tenants' approvals are in one place, as they are where hosts share them, one neither sees nor answers another's.
+func TestHostileApprovals(t *testing.T) {
+	dir := site(t)
+	put(t, dir, "asking.yaml", asking)
+	put(t, dir, "hexdag.yaml", `kind: Config
+metadata: {name: test}
+spec:
+  server: {tokens: tokens.yaml, pipelines: [asking.yaml], tenants: [acme, globex], grace: 30}
+  approvals: {adapter: sqlite, config: {path: approvals.db}}
+  ports:
+    governance: {adapter: abac, config: {rules: [{id: all, effect: allow, actions: ["**"]}, {id: stores, effect: approve, actions: [artifacts.store]}]}}
+`)
+	s := serve(t, dir)
+	const ada, eve = "ada-token", "eve-token"
+	for _, token := range []string{ada, eve} {
+		if status, v := s.ask(t, token, "POST", "/v1/pipelines/asking/runs?wait=60", `{"input": {"secret": "of-`+token+`"}}`); status != 200 || v["status"] != "suspended" {
+			t.Fatal(status, v)
+		}
+	}
+	pending := func(token string) string {
+		t.Helper()
+		_, v := s.ask(t, token, "GET", "/v1/approvals", "")
+		all, _ := v["approvals"].([]any)
+		if len(all) != 1 {
+			t.Fatal(v)
+		}
+		id, _ := all[0].(map[string]any)["id"].(string)
+		return id
+	}
+	mine := pending(ada)
+	for _, state := range []string{"pending", "approved", "denied", "used", "expired"} {
+		if text := s.text(t, eve, "/v1/approvals?state="+state); strings.Contains(text, mine) || strings.Contains(text, "of-ada") {
+			t.Errorf("%s: %s", state, text)
+		}
+	}
+	for _, body := range []string{`{"approve": true}`, `{"approve": false}`} {
+		if status, v := s.ask(t, eve, "POST", "/v1/approvals/"+mine+"/answer", body); status != http.StatusNotFound || strings.Contains(fmt.Sprint(v), "of-ada") {
+			t.Error(status, v)
+		}
+	}
+	if again := pending(ada); again != mine {
+		t.Errorf("ada's approval was %s, and is %s", mine, again)
+	}
+}

@@ -16,7 +16,7 @@ type approvalsInput struct {
 
 type approvalsOutput struct {
 	Body struct {
-		Approvals []host.Approval `json:"approvals" doc:"The oldest first."`
+		Approvals []host.Approval `json:"approvals" doc:"The latest first."`
 	}
 }
 

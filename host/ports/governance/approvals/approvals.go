@@ -76,17 +76,20 @@ type Answer struct {
 	Note    string    `json:"note,omitempty"`
 }
 
-// Store is a ports.Approver. It is safe for concurrent use.
+// Store is a ports.Approver. Of what tenants share it shows one of them what is its own. It is safe for concurrent use.
 type Store struct {
 	records driver.Records
+	tenant  string
 	ahead   time.Duration // of the records' clock, in tests
 	waiting int           // of a tenant, at most
 }
 
 var _ ports.Approver = (*Store)(nil)
 
-// New returns the approvals in records, which it closes. The caller closes it.
-func New(records driver.Records) *Store { return &Store{records: records, waiting: maxPending} }
+// New returns a tenant's approvals in records, which it closes. The caller closes it.
+func New(records driver.Records, tenant string) *Store {
+	return &Store{records: records, tenant: tenant, waiting: maxPending}
+}
 
 // change does something within one transaction, which no other process comes between.
 // What has expired is marked so first.
@@ -261,7 +264,7 @@ func opened(r *driver.Record, err error) (*Approval, error) {
 	return &a, nil
 }
 
-// List returns the approvals in one of the states, the newest first; all, if none is named.
+// List returns the tenant's approvals in one of the states, the newest first; all, if none is named.
 func (s *Store) List(ctx context.Context, states ...State) (list []Approval, err error) {
 	err = s.change(ctx, func(tx driver.Tx, _ time.Time) error {
 		all, err := tx.All(ctx)
@@ -270,7 +273,7 @@ func (s *Store) List(ctx context.Context, states ...State) (list []Approval, err
 		}
 		list = nil
 		for i := range all {
-			if len(states) > 0 && !slices.Contains(states, State(all[i].State)) {
+			if all[i].Tenant != s.tenant || len(states) > 0 && !slices.Contains(states, State(all[i].State)) {
 				continue
 			}
 			a, err := opened(&all[i], nil)
@@ -291,12 +294,16 @@ func (s *Store) List(ctx context.Context, states ...State) (list []Approval, err
 func (s *Store) Answer(ctx context.Context, id, by string, approve bool, note string) (*Approval, error) {
 	var answered *Approval
 	err := s.change(ctx, func(tx driver.Tx, now time.Time) error {
-		a, err := opened(tx.Get(ctx, id))
+		r, err := tx.Get(ctx, id)
 		if err != nil {
 			return err
 		}
-		if a == nil {
+		if r == nil || r.Tenant != s.tenant {
 			return &kernel.Error{Code: kernel.CodeNotFound, What: "there is no approval " + kernel.Quote(id), Fix: "list them: hexdag approvals list"}
+		}
+		a, err := opened(r, nil)
+		if err != nil {
+			return err
 		}
 		if err := a.answer(Answer{By: by, Approve: approve, At: now.UTC(), Note: note}); err != nil {
 			return err

@@ -35,7 +35,7 @@ func backends(t *testing.T) map[string]func(t *testing.T) (again func() *Store) 
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := New(records)
+			s := New(records, "acme")
 			t.Cleanup(func() { _ = s.Close() })
 			return s
 		}
@@ -58,7 +58,7 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, func() *Store){
 				"ApprovedOnce": testApprovedOnce, "UsedOnce": testUsedOnce, "Bound": testBound, "Denied": testDenied, "Expires": testExpires,
-				"WhoAnswers": testWhoAnswers, "Bounded": testBounded, "StrangeText": testStrangeText, "Interrupted": testInterrupted,
+				"WhoAnswers": testWhoAnswers, "Bounded": testBounded, "StrangeText": testStrangeText, "Tenants": testTenants, "Interrupted": testInterrupted,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, backend(t)) })
 			}
@@ -267,7 +267,7 @@ func testWhoAnswers(t *testing.T, open func() *Store) {
 		t.Error(err)
 	}
 	user := request()
-	user.Access.Subject = kernel.Subject{Type: "user", ID: "ada"}
+	user.Access.Subject = kernel.Subject{Type: "user", ID: "ada", Tenant: "acme"}
 	id = wait(t, s, user)
 	refuse("ada", "who asks")
 }
@@ -298,6 +298,7 @@ func testStrangeText(t *testing.T, open func() *Store) {
 	s := open()
 	req := request()
 	req.Access.Subject.Tenant = "acme\x00\xff"
+	s.tenant = req.Access.Subject.Tenant
 	req.Access.Action.Args = map[string]any{"text": "a\x00b '; DROP TABLE approvals; --"}
 	id := wait(t, s, req)
 	list, err := s.List(t.Context(), Pending)
@@ -314,6 +315,29 @@ func testStrangeText(t *testing.T, open func() *Store) {
 	}
 	if got, err := s.Approve(t.Context(), req); err != nil || got.ID != id {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// testTenants shows no tenant what is another's, though they share the records.
+func testTenants(t *testing.T, open func() *Store) {
+	ours, others := open(), open()
+	others.tenant = "umbrella"
+	id := wait(t, ours, request())
+	req := request()
+	req.Access.Subject.Tenant = "umbrella"
+	if other := wait(t, others, req); other == id {
+		t.Error("one approval for two tenants")
+	}
+	if list, err := others.List(t.Context()); err != nil || len(list) != 1 || list[0].ID == id {
+		t.Errorf("%+v, %v", list, err)
+	}
+	for _, approve := range []bool{true, false} {
+		if _, err := others.Answer(t.Context(), id, "bob", approve, ""); kernel.CodeOf(err) != kernel.CodeNotFound || strings.Contains(err.Error(), "acme") {
+			t.Errorf("another tenant's is answered: %v", err)
+		}
+	}
+	if a := answer(t, ours, id, "bob", true); a.State != Approved {
+		t.Errorf("%+v", a)
 	}
 }
 
@@ -353,7 +377,7 @@ func TestUnusable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, path := range map[string]string{"another file": file, "no folder": filepath.Join(file, "x.db"), "closed": file + "2"} {
-		s := New(sqliteapprovals.New(path))
+		s := New(sqliteapprovals.New(path), "acme")
 		if name == "closed" {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
@@ -369,7 +393,7 @@ func TestUnusable(t *testing.T) {
 // The file is its owner's alone: it has the arguments of calls.
 func TestFileIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "approvals.db")
-	s := New(sqliteapprovals.New(path))
+	s := New(sqliteapprovals.New(path), "acme")
 	defer s.Close()
 	wait(t, s, request())
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
