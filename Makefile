@@ -16,7 +16,7 @@ SDK := $(shell find guests/sdk/go -name '*.go' -not -name '*_test.go')
 GO_MODULES := guests guests/sdk/go $(EXAMPLE)/guests
 
 .DEFAULT_GOAL := run
-.PHONY: complaints cluster enforcement run build guests test unit full race bus-long wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
+.PHONY: complaints cluster soak enforcement run build guests test unit full race bus-long wasmtime guest-test checked-in sdk-test sdk-table check fmt vet lint toolchains bench clean FORCE
 
 run: guests
 	@echo "running $(EXAMPLE)"
@@ -86,6 +86,11 @@ bus-long:
 cluster: export HEXDAG_CLUSTER_RUNS ?= 10000
 cluster: toolchains
 	go test -timeout 120m -v -count 1 -run Cluster ./examples/cluster
+
+# A server with clients that do all they can for half an hour: nothing of it is left in memory, goroutines or files.
+soak: export HEXDAG_SOAK ?= 30m
+soak:
+	go test -timeout 120m -v -count 1 -run Soak ./host/server
 
 unit:
 	go test -short ./...

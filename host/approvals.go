@@ -46,7 +46,7 @@ func (h *Host) openApprovals(ctx context.Context) (*approvals.Store, error) {
 		if err := take("the approvals", config, &c, "for the adapter sqlite it takes path"); err != nil {
 			return nil, place(err, spec.Where)
 		}
-		path := filepath.Join(h.state, "approvals.db")
+		path := filepath.Join(stateOf(h.config), "approvals.db") // a worker's state is its own, and the approvals are not
 		if c.Path != "" {
 			path = h.besideConfig(c.Path)
 		}

@@ -15,7 +15,7 @@ func TestApprovalsOfMachines(t *testing.T) {
 	_, url := testserver.Postgres(t)
 	shared := "  approvals: {adapter: postgres, config: {url: '" + url + "'}}\n"
 	one := careful(t, shared)
-	other := newSite(t, shared)
+	other := newSite(t, "  tenant: acme\n"+shared)
 
 	h := one.open(t)
 	result := one.load(t, h, store).Run(t.Context(), "v", host.RunOptions{})

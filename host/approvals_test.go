@@ -362,7 +362,7 @@ func TestWaitingRunAndAnotherModule(t *testing.T) {
 	}
 	s.write(t, "hexdag.yaml", strings.Replace(readFile(t, s.path("hexdag.yaml")), "node: {calls: [{op: metrics.count, head: {name: worked", "node: {calls: [{op: metrics.count, head: {name: changed", 1))
 	last := s.answerAll(t, true)
-	wantError(t, last.Err, kernel.CodeFailed, "what waited for an approval cannot go on", "it asks for metrics.count", "run the pipeline again")
+	wantError(t, last.Err, kernel.CodeFailed, "what waited cannot go on", "it asks for metrics.count", "run the pipeline again")
 	if s.acts(t, "artifacts.store") != 0 {
 		t.Error("it went on")
 	}

@@ -137,7 +137,7 @@ func TestTenantsBudgets(t *testing.T) {
 }
 
 // text returns an answer as it came.
-func (s *serving) text(t *testing.T, token, path string) string {
+func (s *serving) text(t testing.TB, token, path string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
 	if err != nil {

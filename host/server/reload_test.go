@@ -28,7 +28,7 @@ type serving struct {
 	over chan error         // of Serve
 }
 
-func serve(t *testing.T, dir string, ports ...host.PortOp) *serving {
+func serve(t testing.TB, dir string, ports ...host.PortOp) *serving {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	s, err := open(ctx, dir, ports...)
@@ -46,7 +46,7 @@ func serve(t *testing.T, dir string, ports ...host.PortOp) *serving {
 }
 
 // end ends the server, once.
-func (s *serving) end(t *testing.T) {
+func (s *serving) end(t testing.TB) {
 	t.Helper()
 	s.stop()
 	http.DefaultClient.CloseIdleConnections()
@@ -57,7 +57,7 @@ func (s *serving) end(t *testing.T) {
 	}
 }
 
-func (s *serving) ask(t *testing.T, token, method, path, body string) (int, map[string]any) {
+func (s *serving) ask(t testing.TB, token, method, path, body string) (int, map[string]any) {
 	t.Helper()
 	status, v, err := ask(t.Context(), token, method, s.url+path, body)
 	if err != nil {
@@ -138,7 +138,7 @@ func roles(who ...string) string {
 	return "roles: {all: {allow: [{action: \"**\", resource: \"**\"}]}}\nbindings: [{subjects: [" + strings.Join(who, ", ") + "], roles: [all]}]\n"
 }
 
-func put(t *testing.T, dir, name, text string) {
+func put(t testing.TB, dir, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -83,7 +83,7 @@ const tokens = `tokens:
 `
 
 // site writes a configuration of two tenants, and returns its folder.
-func site(t *testing.T) string {
+func site(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -103,7 +103,7 @@ type process struct {
 	url string
 }
 
-func start(t *testing.T, dir string) *process {
+func start(t testing.TB, dir string) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0]) //nolint:gosec // this test
 	cmd.Env = append(os.Environ(), servedEnv+"="+dir)
