@@ -193,7 +193,7 @@ func TestComplaints(t *testing.T) {
 // The same with a real model. What it decides is its own; what it may is as above.
 func TestComplaintsWithAModel(t *testing.T) {
 	if os.Getenv("OPENAI_API_KEY") == "" {
-		t.Skip("OPENAI_API_KEY is not set: no real model is asked")
+		t.Skip("NOT CHECKED here: no real model is asked, as OPENAI_API_KEY is not set")
 	}
 	d := newDesk(t, "hexdag.openai.yaml", func(s string) string {
 		if url := os.Getenv("HEXDAG_EXAMPLE_URL"); url != "" {

@@ -19,7 +19,7 @@ import (
 // A parent whose host is killed, once it has started its child or before, starts none twice, and each child does its work once.
 func TestSpawnersKilled(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it kills hosts for a while")
+		t.Skip("NOT CHECKED in -short: hosts that are killed")
 	}
 	s := newSite(t, "  libraries: {pipelines: pipelines}\n")
 	if err := os.Mkdir(s.path("pipelines"), 0o700); err != nil {
