@@ -121,9 +121,9 @@ func (s *state) bounded() error {
 
 // indented keeps the lines of a text, after its first, below what it belongs to:
 // no text of a model or a tool can look like a section of the prompt.
-func indented(text string) string {
-	return strings.NewReplacer("\r\n", "\n    ", "\n", "\n    ", "\r", "\n    ", "\v", " ", "\f", " ", "\u2028", "\n    ", "\u2029", "\n    ", "\u0085", "\n    ").Replace(text)
-}
+func indented(text string) string { return lines.Replace(text) }
+
+var lines = strings.NewReplacer("\r\n", "\n    ", "\n", "\n    ", "\r", "\n    ", "\v", " ", "\f", " ", "\u2028", "\n    ", "\u2029", "\n    ", "\u0085", "\n    ")
 
 // resultText is a tool's result as the model is told it: a text as it is,
 // everything else as JSON.

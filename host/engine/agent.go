@@ -34,7 +34,7 @@ func (w *worker) agent(ctx context.Context, b *pipeline.Agent, call *kernel.Node
 	if err != nil {
 		return nil, err
 	}
-	deps := agent.Deps{Model: model{w, b, t}, Tools: toolbox{w, tools, t}, Render: render}
+	deps := agent.Deps{Model: model{w, b, t, &conversation{}}, Tools: toolbox{w, tools, t}, Render: render}
 	if b.Central != nil {
 		ctx = w.central(ctx, b, spec, &deps, t)
 	}
@@ -108,6 +108,8 @@ type model struct {
 	w *worker
 	b *pipeline.Agent
 	t *turns
+
+	said *conversation
 }
 
 // Complete implements agent.Model.
@@ -117,18 +119,8 @@ func (m model) Complete(ctx context.Context, messages []agent.Message, tools []a
 	} else if told {
 		return agent.Answer{}, diverged()
 	}
-	turns := make([]any, len(messages))
-	for i, message := range messages {
-		turns[i] = messageValue(message)
-	}
-	args := map[string]any{"messages": turns}
-	if m.b.Model != "" {
-		args["model"] = m.b.Model
-	}
-	if tools != nil {
-		args["tools"] = toolValues(tools)
-	}
-	reply, err := m.w.call(ctx, opComplete, args)
+	args, written := m.said.args(m.b.Model, messages, tools)
+	reply, err := m.w.callWritten(ctx, opComplete, args, written)
 	if err != nil {
 		return agent.Answer{}, err
 	}
@@ -159,13 +151,9 @@ func messageValue(m agent.Message) map[string]any {
 	return v
 }
 
-// toolValues are tools as llm.complete takes them.
-func toolValues(tools []agent.Tool) []any {
-	values := make([]any, len(tools))
-	for i, t := range tools {
-		values[i] = map[string]any{"name": t.Name, "description": t.Description, "parameters": t.Arguments()}
-	}
-	return values
+// toolValue is a tool as llm.complete takes it.
+func toolValue(t agent.Tool) map[string]any {
+	return map[string]any{"name": t.Name, "description": t.Description, "parameters": t.Arguments()}
 }
 
 // answerOf reads the calls that llm.complete answers: {id, name, arguments, signature?, error?}.

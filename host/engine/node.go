@@ -330,5 +330,10 @@ func (w *worker) caller() kernel.Caller {
 
 // call does an operation of a port on behalf of the run.
 func (w *worker) call(ctx context.Context, op string, args map[string]any) (*kernel.PortReply, error) {
-	return w.door.Call(ctx, &kernel.PortCall{Op: op, Args: args, Node: w.n.Name, Caller: w.caller()})
+	return w.callWritten(ctx, op, args, nil)
+}
+
+// callWritten is call where the text of the arguments is there, or nil.
+func (w *worker) callWritten(ctx context.Context, op string, args map[string]any, text *kernel.Text) (*kernel.PortReply, error) {
+	return w.door.Call(ctx, &kernel.PortCall{Op: op, Args: args, Text: text, Node: w.n.Name, Caller: w.caller()})
 }

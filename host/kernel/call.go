@@ -25,6 +25,8 @@ type PortCall struct {
 	// Message is the call as hooks in modules read it, made once for all of them;
 	// nil until the first needs it. Whoever changes the call removes it.
 	Message *Message
+	// Text is that of the arguments, where whoever calls has it; see Text.For.
+	Text *Text
 	// Tell, if set, is told of a model's answer as it comes, before hooks and obligations have their say of it:
 	// where there are any, the door removes it.
 	Tell func(piece string)

@@ -26,6 +26,8 @@ type Subject struct {
 type Act struct {
 	Name string         `json:"name"`
 	Args map[string]any `json:"args,omitempty"`
+	// Text is that of the arguments, where whoever asks has it; see Text.For.
+	Text *Text `json:"-"`
 }
 
 // Resource is what it is done to.

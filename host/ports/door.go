@@ -239,7 +239,8 @@ type passage struct {
 	known  bool               // the decision is on record
 	span   tracing.Span
 
-	subject string // what the call is about; "" where it is not of one thing, or nobody asks
+	text    *kernel.Text // of the arguments
+	subject string       // what the call is about; "" where it is not of one thing, or nobody asks
 }
 
 func (p *passage) pass(ctx context.Context) (*kernel.PortReply, error) {
@@ -291,6 +292,7 @@ func (p *passage) declared(guarded map[string]string) *kernel.Labels {
 // admit is the check of the chain: request, grant, policy. What it allows is on
 // record before it happens.
 func (p *passage) admit(ctx context.Context) (map[string]string, error) {
+	p.text = p.call.Text.For(p.call.Args)
 	guarded, err := p.op.guarded(p.call.Args)
 	if err != nil {
 		return nil, p.refuse(ctx, nil, err, kernel.Reason{ID: "hexdag.arguments", Msg: err.Error()})
@@ -393,7 +395,7 @@ func (p *passage) resource(guarded map[string]string) kernel.Resource {
 func (p *passage) question(ctx context.Context, guarded map[string]string) *kernel.AccessRequest {
 	return &kernel.AccessRequest{
 		Subject:  SubjectOf(ctx, p.call.Caller),
-		Action:   kernel.Act{Name: p.op.Name, Args: p.call.Args},
+		Action:   kernel.Act{Name: p.op.Name, Args: p.call.Args, Text: p.text},
 		Resource: p.resource(guarded),
 		Context:  scopeOf(ctx, p.call.Node, p.labels()),
 	}
@@ -448,7 +450,11 @@ func (p *passage) record(ctx context.Context, guarded map[string]string, effect 
 
 // digest identifies the arguments and the body without keeping them.
 func (p *passage) digest() string {
-	text, err := kernel.EncodeJSON(p.duties.Args(p.call.Args))
+	args := p.text.For(p.duties.Args(p.call.Args))
+	if len(p.call.Body) == 0 {
+		return args.Digest()
+	}
+	text, err := args.JSON()
 	if err != nil {
 		return ""
 	}

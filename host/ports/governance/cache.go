@@ -2,6 +2,7 @@ package governance
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +75,7 @@ func appendKey(key []byte, req *kernel.AccessRequest, revision string, usage boo
 			key = binary.AppendVarint(key, n)
 		}
 	}
-	return appendArgs(key, req.Action.Args)
+	return appendArgs(key, &req.Action)
 }
 
 func appendText(key []byte, text string) []byte {
@@ -91,15 +92,29 @@ func appendLabels(key []byte, labels map[string]string) []byte {
 	return key
 }
 
-// appendArgs tells null from no arguments.
-func appendArgs(key []byte, args map[string]any) ([]byte, error) {
-	if args == nil {
-		return append(key, 0), nil
+// The forms of arguments in a key.
+const (
+	noArgs byte = iota // which null is not
+	argsInText
+	argsByName
+)
+
+// appendArgs takes the text where somebody has it, which takes no longer than that is.
+func appendArgs(key []byte, act *kernel.Act) ([]byte, error) {
+	if act.Args == nil {
+		return append(key, noArgs), nil
 	}
-	key = binary.AppendUvarint(key, uint64(len(args))+1)
+	if act.Text != nil {
+		text, err := act.Text.For(act.Args).JSON()
+		if err != nil || len(text) > maxKey {
+			return key, errUnkept
+		}
+		return append(append(key, argsInText), text...), nil
+	}
+	key = binary.AppendUvarint(append(key, argsByName), uint64(len(act.Args)))
 	var room [few]member[any]
 	var err error
-	for _, arg := range sorted(args, room[:0]) {
+	for _, arg := range sorted(act.Args, room[:0]) {
 		at := len(key)
 		if key, err = kernel.AppendJSON(appendText(key, arg.name), arg.value); err != nil {
 			return key[:at], err
@@ -108,6 +123,9 @@ func appendArgs(key []byte, args map[string]any) ([]byte, error) {
 	}
 	return key, nil
 }
+
+// errUnkept says that a request is too large for its decision to be kept, or no JSON.
+var errUnkept = errors.New("the decision is not kept")
 
 // few is how many labels or arguments take no memory to sort.
 const few = 8

@@ -5,8 +5,6 @@ package governance
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -184,7 +182,7 @@ func (p *Port) record(ctx context.Context, req *kernel.AccessRequest, d kernel.D
 	r.SubjectType, r.Context = req.Subject.Type, &asked
 	duties, _ := obligation.Parse(d.Obligations) // together with an error they mask all that they can
 	args := duties.Args(req.Action.Args)
-	if r.Digest = digest(args); p.opts.Arguments || len(req.Action.Args) == 0 { // that there were none tells nothing
+	if r.Digest = req.Action.Text.For(args).Digest(); p.opts.Arguments || len(req.Action.Args) == 0 { // that there were none tells nothing
 		r.Args = keep(args)
 	}
 	duties.MaskRecord(r, req.Action.Args)
@@ -209,14 +207,4 @@ func keep(args map[string]any) *map[string]any {
 		kept = map[string]any{}
 	}
 	return &kept
-}
-
-// digest identifies the arguments without keeping them.
-func digest(args map[string]any) string {
-	text, err := kernel.EncodeJSON(args)
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256(text)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
