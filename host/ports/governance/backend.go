@@ -10,19 +10,17 @@ import (
 type backend struct {
 	driver.Driver
 	revision func() string // nil where the driver cannot tell
-	usage    bool          // rules may look at what a run has used
+	reads    driver.Reads
+	keeps    atomic.Bool // it has said of a decision that it may be kept
 
 	uses   atomic.Int64           // questions under way, and one while the port has it
 	unused atomic.Pointer[func()] // set before the port's own use ends
 }
 
 func newBackend(d driver.Driver) *backend {
-	b := &backend{Driver: d, usage: true}
+	b := &backend{Driver: d, reads: driver.ReadsOf(d)}
 	if r, ok := d.(driver.Revisioner); ok {
 		b.revision = r.Revision
-	}
-	if r, ok := d.(driver.UsageReader); ok {
-		b.usage = r.ReadsUsage()
 	}
 	b.uses.Store(1)
 	return b

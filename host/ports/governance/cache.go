@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
 
 const (
@@ -36,13 +37,13 @@ type kept struct {
 
 // key returns what identifies a request, in a buffer of the pool; false, if its
 // decision is not to be kept.
-func (c *cache) key(req *kernel.AccessRequest, revision string, usage bool) (*[]byte, bool) {
+func (c *cache) key(req *kernel.AccessRequest, revision string, reads driver.Reads) (*[]byte, bool) {
 	b, ok := c.keys.Get().(*[]byte)
 	if !ok {
 		b = new([]byte)
 		*b = make([]byte, 0, 512)
 	}
-	key, err := appendKey((*b)[:0], req, revision, usage)
+	key, err := appendKey((*b)[:0], req, revision, reads)
 	*b = key
 	if err != nil || len(key) > maxKey {
 		c.keys.Put(b)
@@ -53,10 +54,14 @@ func (c *cache) key(req *kernel.AccessRequest, revision string, usage bool) (*[]
 
 // appendKey writes each text behind its length, so that no two requests have the
 // same key.
-func appendKey(key []byte, req *kernel.AccessRequest, revision string, usage bool) ([]byte, error) {
+func appendKey(key []byte, req *kernel.AccessRequest, revision string, reads driver.Reads) ([]byte, error) {
+	run := ""
+	if reads.Run {
+		run = req.Context.RunID
+	}
 	for _, text := range [...]string{
 		revision, req.Subject.Type, req.Subject.ID, req.Subject.Tenant, req.Action.Name, req.Resource.Type, req.Resource.ID,
-		req.Context.RunID, req.Context.Pipeline, req.Context.Node,
+		run, req.Context.Pipeline, req.Context.Node,
 	} {
 		key = appendText(key, text)
 	}
@@ -69,7 +74,7 @@ func appendKey(key []byte, req *kernel.AccessRequest, revision string, usage boo
 	for _, source := range req.Context.Sources {
 		key = appendText(key, source)
 	}
-	if usage {
+	if reads.Usage {
 		u := &req.Context.Usage
 		for _, n := range [...]int64{u.LLMCalls, u.InputTokens, u.OutputTokens, u.ToolCalls, u.PortCalls} {
 			key = binary.AppendVarint(key, n)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/governance"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
 
 // versioned is a driver that counts how often it is asked.
@@ -18,7 +19,7 @@ type versioned struct {
 	mu       sync.Mutex
 	asked    int
 	revision string
-	usage    bool
+	reads    driver.Reads
 	decision kernel.Decision
 }
 
@@ -29,8 +30,8 @@ func (v *versioned) Authorize(context.Context, *kernel.AccessRequest) (kernel.De
 	return v.decision, nil
 }
 
-func (v *versioned) Revision() string { return v.revision }
-func (v *versioned) ReadsUsage() bool { return v.usage }
+func (v *versioned) Revision() string    { return v.revision }
+func (v *versioned) Reads() driver.Reads { return v.reads }
 
 func allowedFor(seconds int) kernel.Decision {
 	return kernel.Decision{Effect: kernel.Allow, Reasons: []kernel.Reason{{ID: "r", Msg: "m"}}, TTLSeconds: seconds}
@@ -92,7 +93,7 @@ func TestDecisionsAreKeptByTheWholeRequest(t *testing.T) {
 }
 
 func keptByTheWholeRequest(t *testing.T, request func() *kernel.AccessRequest) {
-	d := &versioned{revision: "1", usage: true, decision: allowedFor(60)}
+	d := &versioned{revision: "1", reads: driver.Reads{Usage: true, Run: true}, decision: allowedFor(60)}
 	port := governance.New(d, governance.Options{})
 	base := request()
 	if _, err := port.Authorize(t.Context(), base); err != nil {
@@ -149,18 +150,25 @@ func countFields(t reflect.Type) (n int) {
 	return n
 }
 
-func TestUsageThatNoRuleReads(t *testing.T) {
-	d := &versioned{revision: "1", decision: allowedFor(60)}
-	port := governance.New(d, governance.Options{})
-	for i := range 5 {
-		req := request()
-		req.Context.Usage.PortCalls = int64(i)
-		if _, err := port.Authorize(t.Context(), req); err != nil {
-			t.Fatal(err)
+func TestWhatNoRuleReads(t *testing.T) {
+	for reads, want := range map[driver.Reads]int{{}: 1, {Usage: true}: 3, {Run: true}: 2, {Usage: true, Run: true}: 6} {
+		d := &versioned{revision: "1", reads: reads, decision: allowedFor(60)}
+		audit := &log{}
+		port := governance.New(d, governance.Options{Auditor: audit})
+		for i := range 6 {
+			req := request()
+			req.Context.Usage.PortCalls = int64(i % 3)
+			req.Context.RunID = []string{"r1", "r2"}[i%2]
+			if _, err := port.Authorize(t.Context(), req); err != nil {
+				t.Fatal(err)
+			}
+			if run := audit.records[i].RunID; run != req.Context.RunID {
+				t.Errorf("the record of run %s is of %s", req.Context.RunID, run)
+			}
 		}
-	}
-	if d.asked != 1 {
-		t.Errorf("asked %d times", d.asked)
+		if d.asked != want {
+			t.Errorf("%+v: asked %d times, want %d", reads, d.asked, want)
+		}
 	}
 }
 

@@ -86,20 +86,36 @@ func (p *Port) decideBy(ctx context.Context, b *backend, req *kernel.AccessReque
 	if revision == "" {
 		return normalise(p.ask(ctx, b, req))
 	}
-	key, keepable := p.cache.key(req, revision, b.usage)
+	if !b.keeps.Load() { // most policies keep none: who then looks for one makes keys in vain
+		now, d := time.Since(p.made), p.decided(ctx, b, req, revision)
+		if d.TTLSeconds > 0 {
+			b.keeps.Store(true)
+			if key, keepable := p.cache.key(req, revision, b.reads); keepable {
+				p.keep(key, d, now)
+			}
+		}
+		return d
+	}
+	key, keepable := p.cache.key(req, revision, b.reads)
 	if !keepable {
 		return p.decided(ctx, b, req, revision)
 	}
-	defer p.cache.keys.Put(key)
 	now := time.Since(p.made)
 	if d, ok := p.cache.get(*key, now); ok && ctx.Err() == nil {
+		p.cache.keys.Put(key)
 		return d
 	}
 	d := p.decided(ctx, b, req, revision)
-	if d.TTLSeconds > 0 && d.Revision != "" {
-		p.cache.keep(*key, kept{d, now + time.Duration(d.TTLSeconds)*time.Second})
-	}
+	p.keep(key, d, now)
 	return d
+}
+
+// keep has a decision serve again for its time to live, and gives the key back.
+func (p *Port) keep(key *[]byte, d kernel.Decision, asked time.Duration) {
+	if d.TTLSeconds > 0 && d.Revision != "" {
+		p.cache.keep(*key, kept{d, asked + time.Duration(d.TTLSeconds)*time.Second})
+	}
+	p.cache.keys.Put(key)
 }
 
 // decided has the driver decide. A driver can have its rules replaced meanwhile, as a

@@ -31,6 +31,7 @@ import (
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
 
 // Driver decides by rules.
@@ -39,7 +40,7 @@ type Driver struct {
 	patterns   []*rule
 	attributes kernel.Value
 	revision   string
-	usage      bool
+	reads      driver.Reads
 }
 
 // rule is one pattern of actions of a rule of the data.
@@ -52,8 +53,8 @@ type rule struct {
 // Revision identifies the data.
 func (d *Driver) Revision() string { return d.revision }
 
-// ReadsUsage reports whether a condition looks at what a run has used.
-func (d *Driver) ReadsUsage() bool { return d.usage }
+// Reads returns what the conditions look at.
+func (d *Driver) Reads() driver.Reads { return d.reads }
 
 // Authorize evaluates the conditions of every rule that speaks of the action and the
 // resource.

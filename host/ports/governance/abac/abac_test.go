@@ -11,6 +11,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/governance"
 	"github.com/hexdag/hexdag/host/ports/governance/abac"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 	"github.com/hexdag/hexdag/host/ports/governance/governancetest"
 )
 
@@ -39,7 +40,7 @@ func parse(t testing.TB, text string) (d abac.Data) {
 	return d
 }
 
-func driver(t testing.TB, text string) *abac.Driver {
+func drive(t testing.TB, text string) *abac.Driver {
 	t.Helper()
 	d, err := abac.New(parse(t, text))
 	if err != nil {
@@ -56,14 +57,14 @@ func refund(amount any, order string) *kernel.AccessRequest {
 }
 
 func TestConformance(t *testing.T) {
-	d := driver(t, data)
+	d := drive(t, data)
 	governancetest.RunConformanceTests(t, func(*testing.T) governancetest.Harness {
 		return governancetest.Harness{Driver: d, Allowed: refund(kernel.Number(20), "A-1"), Denied: refund(kernel.Number(20), "A-9")}
 	})
 }
 
 func TestDecisions(t *testing.T) {
-	port := governance.New(driver(t, data), governance.Options{})
+	port := governance.New(drive(t, data), governance.Options{})
 	divide := func(by any) *kernel.AccessRequest {
 		return &kernel.AccessRequest{Action: kernel.Act{Name: "maths.divide", Args: map[string]any{"by": by}}}
 	}
@@ -109,21 +110,22 @@ func TestDecisions(t *testing.T) {
 
 // The dearest condition that expressions allow ends, and is an error.
 func TestDearCondition(t *testing.T) {
-	d := driver(t, `{"rules": [{"id": "a", "effect": "allow", "actions": ["a.b"], "condition": "len([1 for x in range(9999) for y in range(9999)]) > 0"}, {"id": "b", "effect": "allow", "actions": ["a.b"]}]}`)
+	d := drive(t, `{"rules": [{"id": "a", "effect": "allow", "actions": ["a.b"], "condition": "len([1 for x in range(9999) for y in range(9999)]) > 0"}, {"id": "b", "effect": "allow", "actions": ["a.b"]}]}`)
 	got, _ := governance.New(d, governance.Options{}).Authorize(t.Context(), &kernel.AccessRequest{Action: kernel.Act{Name: "a.b"}})
 	if got.Effect != kernel.Forbid || got.Reasons[0].ID != governance.ReasonError {
 		t.Errorf("%+v", got)
 	}
 }
 
-func TestReadsUsage(t *testing.T) {
-	for condition, want := range map[string]bool{
-		"context.usage.llm_calls < 5": true, "context['usage']['llm_calls'] < 5": true, "len(context) > 0": true,
-		"context.run_id != ''": false, "subject.id == 'usage'": false, "": false,
+func TestReads(t *testing.T) {
+	usage, run, both := driver.Reads{Usage: true}, driver.Reads{Run: true}, driver.Reads{Usage: true, Run: true}
+	for condition, want := range map[string]driver.Reads{
+		"context.usage.llm_calls < 5": usage, "context['usage']['llm_calls'] < 5": both, "len(context) > 0": both, "context.run_id != '' and context.usage.llm_calls < 5": both,
+		"context.run_id != ''": run, "context['run' + '_id'] != ''": both, "subject.id == 'usage'": {}, "context.node == 'run_id'": {}, "": {},
 	} {
 		d, err := abac.New(abac.Data{Rules: []abac.Rule{{ID: "a", Effect: kernel.Allow, Actions: []string{"**"}, Condition: condition}}})
-		if err != nil || d.ReadsUsage() != want {
-			t.Errorf("%q: %v, want %v", condition, err, want)
+		if err != nil || d.Reads() != want {
+			t.Errorf("%q: %+v, %v, want %+v", condition, d.Reads(), err, want)
 		}
 	}
 }

@@ -110,9 +110,9 @@ func (d *Driver) compile(condition string) (*expr.Program, error) {
 		if !slices.Contains(names[:], ref.Path[0]) {
 			return nil, fmt.Errorf("condition: there is no %s; there are %s", ref.Path[0], strings.Join(names[:], ", "))
 		}
-		// Whoever reads the context as a whole, or as a value, may read usage.
-		if ref.Path[0] == "context" && (len(ref.Path) == 1 || ref.Path[1] == "usage") {
-			d.usage = true
+		if ref.Path[0] == "context" {
+			whole := len(ref.Path) == 1 // or as a value
+			d.reads = d.reads.Or(driver.Reads{Usage: whole || ref.Path[1] == "usage", Run: whole || ref.Path[1] == "run_id"})
 		}
 	}
 	return p, nil

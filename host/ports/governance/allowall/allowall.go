@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
 
 // Driver allows everything.
@@ -21,8 +22,8 @@ func (Driver) Authorize(context.Context, *kernel.AccessRequest) (kernel.Decision
 // Revision is always the same.
 func (Driver) Revision() string { return "allow_all" }
 
-// ReadsUsage reports that nothing is looked at.
-func (Driver) ReadsUsage() bool { return false }
+// Reads reports that nothing is looked at.
+func (Driver) Reads() driver.Reads { return driver.Reads{} }
 
 // ListPermissions lists everything.
 func (Driver) ListPermissions(context.Context, *kernel.Subject, *kernel.Scope) ([]kernel.Permission, bool, error) {

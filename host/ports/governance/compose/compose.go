@@ -31,7 +31,7 @@ type Member struct {
 // Driver asks all of its members.
 type Driver struct {
 	members  []Member
-	usage    bool
+	reads    driver.Reads
 	auditors []driver.Auditor
 }
 
@@ -44,9 +44,7 @@ func New(members ...Member) (*Driver, error) {
 		return nil, &kernel.Error{Code: kernel.CodeConfig, What: "no policy is for every tenant", Why: fmt.Sprintf("of %d, all name tenants", len(members)), Fix: "add the platform's, without tenants: it says the most that any tenant may do"}
 	}
 	for _, m := range members {
-		if u, ok := m.Driver.(driver.UsageReader); !ok || u.ReadsUsage() {
-			d.usage = true
-		}
+		d.reads = d.reads.Or(driver.ReadsOf(m.Driver))
 		if a, ok := m.Driver.(driver.Auditor); ok {
 			d.auditors = append(d.auditors, a)
 		}
@@ -119,8 +117,8 @@ func (d *Driver) Revision() string {
 	return "all_of:" + hex.EncodeToString(h.Sum(nil))
 }
 
-// ReadsUsage reports whether a member looks at what a run has used, or may.
-func (d *Driver) ReadsUsage() bool { return d.usage }
+// Reads returns what any member looks at.
+func (d *Driver) Reads() driver.Reads { return d.reads }
 
 // Audit shows a record to every member that looks at them.
 func (d *Driver) Audit(ctx context.Context, record *kernel.AuditRecord) error {

@@ -31,11 +31,29 @@ type Revisioner interface {
 	Revision() string
 }
 
-// UsageReader is a driver that knows whether its rules look at what a run has used
-// so far. That changes with every call; where no rule looks at it, a decision that
-// is kept serves the next call, too.
-type UsageReader interface {
-	ReadsUsage() bool
+// Reader is a driver that knows what its rules look at. Where none looks at what
+// changes from call to call, a decision that is kept serves the next call, too.
+type Reader interface {
+	Reads() Reads
+}
+
+// Reads says what of the circumstances of a request rules look at, or may.
+type Reads struct {
+	Usage bool // what the run has used so far
+	Run   bool // which run it is
+}
+
+// ReadsOf returns what d's rules look at: everything, where d does not know.
+func ReadsOf(d Driver) Reads {
+	if r, ok := d.(Reader); ok {
+		return r.Reads()
+	}
+	return Reads{Usage: true, Run: true}
+}
+
+// Or is what either looks at.
+func (r Reads) Or(other Reads) Reads {
+	return Reads{Usage: r.Usage || other.Usage, Run: r.Run || other.Run}
 }
 
 // Lister is a driver that can say of all actions and resources at once what a

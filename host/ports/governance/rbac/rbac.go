@@ -23,6 +23,7 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/governance/driver"
 )
 
 // Driver decides by roles. Everything that follows from the data is worked out when
@@ -53,8 +54,8 @@ type rule struct {
 // Revision identifies the data.
 func (d *Driver) Revision() string { return d.revision }
 
-// ReadsUsage reports that no rule looks at what a run has used.
-func (d *Driver) ReadsUsage() bool { return false }
+// Reads reports that no rule looks at the run.
+func (d *Driver) Reads() driver.Reads { return driver.Reads{} }
 
 // Authorize asks for the subject and each that it acts on behalf of. The strictest
 // answer is the answer.

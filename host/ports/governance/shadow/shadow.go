@@ -157,11 +157,8 @@ func (d *Driver) Revision() string {
 	return ""
 }
 
-// ReadsUsage is the live backend's.
-func (d *Driver) ReadsUsage() bool {
-	r, ok := d.live.(driver.UsageReader)
-	return !ok || r.ReadsUsage()
-}
+// Reads is the live backend's.
+func (d *Driver) Reads() driver.Reads { return driver.ReadsOf(d.live) }
 
 // ListPermissions is the live backend's.
 func (d *Driver) ListPermissions(ctx context.Context, subject *kernel.Subject, scope *kernel.Scope) ([]kernel.Permission, bool, error) {

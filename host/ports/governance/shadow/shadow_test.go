@@ -164,8 +164,8 @@ func TestCloseDropsWhatWaits(t *testing.T) {
 // live is a backend with everything that drivers can have.
 type live struct{ rule }
 
-func (live) Revision() string { return "7" }
-func (live) ReadsUsage() bool { return false }
+func (live) Revision() string    { return "7" }
+func (live) Reads() driver.Reads { return driver.Reads{Usage: true} }
 func (live) ListPermissions(context.Context, *kernel.Subject, *kernel.Scope) ([]kernel.Permission, bool, error) {
 	return []kernel.Permission{{Action: "a.b"}}, true, nil
 }
@@ -176,7 +176,7 @@ func TestIsTheLiveBackend(t *testing.T) {
 		s := shadow.New(d, allowing(), &log{})
 		_, rich := d.(live)
 		list, complete, err := s.ListPermissions(t.Context(), nil, nil)
-		if rich != (s.Revision() == "7") || rich == s.ReadsUsage() || rich != complete || rich != (len(list) == 1) || err != nil || rich != (s.Audit(t.Context(), nil) != nil) {
+		if rich != (s.Revision() == "7") || rich == s.Reads().Run || rich != complete || rich != (len(list) == 1) || err != nil || rich != (s.Audit(t.Context(), nil) != nil) {
 			t.Errorf("%v is not passed on", reflect.TypeOf(d))
 		}
 		if err := s.Close(); err != nil {
