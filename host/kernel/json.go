@@ -14,7 +14,7 @@ const MaxDepth = 128
 
 // AppendJSON appends v as compact JSON: members sorted by name, so that equal
 // values have equal texts. It takes what a Value holds and Go's integers,
-// floats and anything that encoding/json takes.
+// floats, what is an Appender and anything that encoding/json takes.
 func AppendJSON(dst []byte, v Value) ([]byte, error) {
 	return appendJSON(dst, v, 0)
 }
@@ -51,6 +51,8 @@ func appendJSON(dst []byte, v Value, depth int) ([]byte, error) {
 			return dst, err
 		}
 		return appendJSON(dst, value, depth)
+	case Appender:
+		return v.AppendJSON(dst)
 	default:
 		text, err := json.Marshal(v)
 		if err != nil {
