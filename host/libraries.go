@@ -14,6 +14,7 @@ import (
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
 	"github.com/hexdag/hexdag/host/lib/scheduler"
+	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/datastore"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
 	"github.com/hexdag/hexdag/host/ports/datastore/memdocs"
@@ -98,7 +99,12 @@ func (h *Host) openLibraries() error {
 	})
 	l.agents = h.newCentralAgents()
 	tools, err := h.openDatabaseTools()
-	return errors.Join(err, h.door.Register(l.agents.Ops()...), h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
+	return errors.Join(err, h.door.Register(agentOps(l.agents)...), h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
+}
+
+// agentOps are the operations of central agents, held to what they tell of their answers.
+func agentOps(l *centralagent.Library) []ports.Op {
+	return ports.Held(ports.Answering(l.Ops(), centralagent.Outputs()))
 }
 
 // leadSchedules does something while this process is the one of the tenant's that serves schedules.

@@ -34,9 +34,12 @@ type nursery struct {
 	host *host.Host
 }
 
-func newNursery(t *testing.T, more string, opts host.Options) *nursery {
+func newNursery(t *testing.T, more string, opts host.Options, prepare ...func(site)) *nursery {
 	t.Helper()
 	n := &nursery{site: site{t.TempDir()}, t: t}
+	for _, f := range prepare {
+		f(n.site)
+	}
 	n.write(t, "hexdag.yaml", "kind: Config\nspec:\n  tenant: acme\n  principal: ada\n  state: "+n.path("state")+"\n  libraries: {pipelines: pipelines"+more+"}\n")
 	n.pipeline("double", "", `{kind: expression_node, metadata: {name: out}, spec: {input_mapping: {x: $input.x}, expressions: {y: x * 2}, output_fields: [y]}}`)
 	n.pipeline("fails", "", `{kind: function_node, metadata: {name: out}, spec: {fn: fails}}`)
