@@ -92,7 +92,7 @@ func (h *Host) openLibraries() error {
 	l.spawned = &spawnable{host: h, folder: spec.Pipelines, loaded: map[string]*loaded{}}
 	l.spawner = pipelinespawner.New(l.spawned, l.registry, h.spawning())
 	l.schedule = scheduler.New(scheduler.Options{
-		Store: h.dataStore, Tenant: h.tenant(), Log: h.log, Run: h.runScheduled, Lead: h.leadSchedules, MaxTasks: int64(spec.Tasks), Concurrency: spec.Concurrency,
+		Store: h.dataStore, Tenant: h.tenant(), Log: h.log, Run: h.runScheduled, Became: h.becameScheduled, Lead: h.leadSchedules, MaxTasks: int64(spec.Tasks), Concurrency: spec.Concurrency,
 		RunID: func(task string, at time.Time) string {
 			return pipelinespawner.ID(h.tenant(), "schedule\x00"+task+"\x00"+at.UTC().Format(time.RFC3339Nano))
 		},
@@ -159,6 +159,20 @@ func (h *Host) runScheduled(ctx context.Context, f *scheduler.Firing) (string, e
 		return string(o.Status), errors.New(processregistry.Told(o.Err))
 	}
 	return string(o.Status), nil
+}
+
+// becameScheduled is what has become of a run of a schedule.
+func (h *Host) becameScheduled(ctx context.Context, run string) (status, failure string, err error) {
+	p, err := h.libraries.registry.Get(ctx, h.tenant(), run)
+	switch {
+	case err != nil:
+		return "", "", err
+	case p.Error == nil:
+		return string(p.Status), "", nil
+	case p.Labels.Confidentiality() != kernel.Public: // whoever lists the schedules need not see what it says
+		return string(p.Status), string(p.Error.Code), nil
+	}
+	return string(p.Status), processregistry.Told(p.Error), nil
 }
 
 // Schedules returns the tenant's schedules.

@@ -26,6 +26,10 @@ type Checker interface {
 //	scheduler.cancel {task_id} -> {task_id, cancelled}
 //	scheduler.list {ref_id?, ended?, limit?} -> {tasks: [...]}
 //
+// last_run_id, last_run_at, last_status and error are of the run that has begun last, which with overlap: allow others may outlast: running, how it
+// ended (completed, failed, denied, cancelled), suspended, lost with its host, or unknown where it is no longer registered. What became of the others
+// the process registry tells, by ref_id.
+//
 // Runs have the principal of the run that calls, and at most its capabilities. A capability can restrict pipeline and task_id.
 func (s *Scheduler) Ops(pipelines Checker) []ports.Op {
 	o := operations{s, pipelines}

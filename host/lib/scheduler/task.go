@@ -64,6 +64,7 @@ type Task struct {
 	Caps      kernel.CapSet     `json:"caps"`
 	RunLabels map[string]string `json:"run_labels,omitempty"`
 
+	// Last, LastRun, LastStatus and Error are of the run that has begun last: while others of the task still go on, or after one of them has ended.
 	Status     Status    `json:"status"`
 	Created    time.Time `json:"created_at"`
 	Next       time.Time `json:"next_run_at,omitzero"`
