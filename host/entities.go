@@ -27,7 +27,18 @@ func (o opening) states(machines []*pipeline.Machine) ([]ports.Op, error) {
 			states.Handle(m.Entity, o.host.onChange(m.OnChange))
 		}
 	}
-	return registering(ports.OnBehalf(states.Ops()), machines), nil
+	return registering(ports.OnBehalf(entityOps(states)), machines), nil
+}
+
+// entityOps are the operations of entities, held to what they tell of their answers.
+func entityOps(states *entitystate.States) []ports.Op {
+	text := ports.Of("string")
+	state := ports.Answer(map[string]any{"entity_type": text, "entity_id": text, "state": text})
+	entry := ports.Answer(map[string]any{"from_state": ports.OrNull("string"), "to_state": text, "timestamp": text, "metadata": ports.Of("object")})
+	return ports.Held(ports.Answering(states.Ops(), map[string]map[string]any{
+		"entity_state.register": state, "entity_state.get_state": state, "entity_state.get_history": ports.Answer(map[string]any{"history": ports.ListOf(entry)}),
+		"entity_state.transition": ports.Answer(map[string]any{"entity_type": text, "entity_id": text, "from_state": ports.OrNull("string"), "to_state": text}),
+	}))
 }
 
 // newStates returns the tenant's entities under state machines, with their guards

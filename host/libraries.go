@@ -14,6 +14,7 @@ import (
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
 	"github.com/hexdag/hexdag/host/lib/scheduler"
+	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/datastore"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
 	"github.com/hexdag/hexdag/host/ports/datastore/memdocs"
@@ -91,14 +92,19 @@ func (h *Host) openLibraries() error {
 	l.spawned = &spawnable{host: h, folder: spec.Pipelines, loaded: map[string]*loaded{}}
 	l.spawner = pipelinespawner.New(l.spawned, l.registry, h.spawning())
 	l.schedule = scheduler.New(scheduler.Options{
-		Store: h.dataStore, Tenant: h.tenant(), Log: h.log, Run: h.runScheduled, Lead: h.leadSchedules, MaxTasks: int64(spec.Tasks), Concurrency: spec.Concurrency,
+		Store: h.dataStore, Tenant: h.tenant(), Log: h.log, Run: h.runScheduled, Became: h.becameScheduled, Lead: h.leadSchedules, MaxTasks: int64(spec.Tasks), Concurrency: spec.Concurrency,
 		RunID: func(task string, at time.Time) string {
 			return pipelinespawner.ID(h.tenant(), "schedule\x00"+task+"\x00"+at.UTC().Format(time.RFC3339Nano))
 		},
 	})
 	l.agents = h.newCentralAgents()
 	tools, err := h.openDatabaseTools()
-	return errors.Join(err, h.door.Register(l.agents.Ops()...), h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
+	return errors.Join(err, h.door.Register(agentOps(l.agents)...), h.door.Register(l.registry.Ops()...), h.door.Register(l.spawner.Ops()...), h.door.Register(l.schedule.Ops(l.spawned)...), h.door.Register(tools...))
+}
+
+// agentOps are the operations of central agents, held to what they tell of their answers.
+func agentOps(l *centralagent.Library) []ports.Op {
+	return ports.Held(ports.Answering(l.Ops(), centralagent.Outputs()))
 }
 
 // leadSchedules does something while this process is the one of the tenant's that serves schedules.
@@ -153,6 +159,20 @@ func (h *Host) runScheduled(ctx context.Context, f *scheduler.Firing) (string, e
 		return string(o.Status), errors.New(processregistry.Told(o.Err))
 	}
 	return string(o.Status), nil
+}
+
+// becameScheduled is what has become of a run of a schedule.
+func (h *Host) becameScheduled(ctx context.Context, run string) (status, failure string, err error) {
+	p, err := h.libraries.registry.Get(ctx, h.tenant(), run)
+	switch {
+	case err != nil:
+		return "", "", err
+	case p.Error == nil:
+		return string(p.Status), "", nil
+	case p.Labels.Confidentiality() != kernel.Public: // whoever lists the schedules need not see what it says
+		return string(p.Status), string(p.Error.Code), nil
+	}
+	return string(p.Status), processregistry.Told(p.Error), nil
 }
 
 // Schedules returns the tenant's schedules.

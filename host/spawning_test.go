@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
+	"github.com/hexdag/hexdag/host/lib/scheduler"
 )
 
 const calling = `apiVersion: hexdag/v1
@@ -34,9 +36,12 @@ type nursery struct {
 	host *host.Host
 }
 
-func newNursery(t *testing.T, more string, opts host.Options) *nursery {
+func newNursery(t *testing.T, more string, opts host.Options, prepare ...func(site)) *nursery {
 	t.Helper()
 	n := &nursery{site: site{t.TempDir()}, t: t}
+	for _, f := range prepare {
+		f(n.site)
+	}
 	n.write(t, "hexdag.yaml", "kind: Config\nspec:\n  tenant: acme\n  principal: ada\n  state: "+n.path("state")+"\n  libraries: {pipelines: pipelines"+more+"}\n")
 	n.pipeline("double", "", `{kind: expression_node, metadata: {name: out}, spec: {input_mapping: {x: $input.x}, expressions: {y: x * 2}, output_fields: [y]}}`)
 	n.pipeline("fails", "", `{kind: function_node, metadata: {name: out}, spec: {fn: fails}}`)
@@ -451,6 +456,45 @@ func TestSchedules(t *testing.T) {
 	id, _ := denied["task_id"].(string)
 	if failed, err := n.host.Schedules().Get(t.Context(), id); err != nil || failed.LastStatus != "denied" || !strings.Contains(failed.Error, "mem.write") {
 		t.Errorf("%+v, %v", failed, err)
+	}
+}
+
+// A task whose runs overlap tells what became of the one that began last, though it waits for none of them.
+func TestSchedulesOverlap(t *testing.T) {
+	var calls atomic.Int64
+	release := make(chan struct{})
+	n := newNursery(t, "", host.Options{Functions: map[string]host.Function{"turns": func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) {
+		if calls.Add(1) == 1 { // the first outlasts the others, which fail
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return nil, nil
+		}
+		return nil, &kernel.Error{Code: kernel.CodeFailed, What: "no stock"}
+	}}})
+	n.pipeline("turns", "", `{kind: function_node, metadata: {name: out}, spec: {fn: turns}}`)
+	task := answer(t, n.call("", "scheduler.schedule_recurring", `pipeline: "'turns'", interval_seconds: "1", overlap: "'allow'"`))
+	l, err := n.host.Listen(t.Context(), host.ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := task["task_id"].(string)
+	var last *scheduler.Task
+	for deadline := time.Now().Add(30 * time.Second); last == nil || last.LastStatus != "failed"; time.Sleep(20 * time.Millisecond) {
+		if last, err = n.host.Schedules().Get(t.Context(), id); err != nil || time.Now().After(deadline) {
+			t.Fatalf("%+v, %v", last, err)
+		}
+	}
+	if _, err := n.host.Schedules().Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if err := l.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if last, err = n.host.Schedules().Get(t.Context(), id); err != nil || last.LastStatus != "failed" || last.Error != "no stock" || last.Runs < 2 || last.Status != scheduler.Cancelled {
+		t.Errorf("%+v, %v", last, err)
 	}
 }
 

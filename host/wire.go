@@ -117,7 +117,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(clientport.Ops(newRunID)...), h.door.Register(ports.OnBehalf(entities.Ops())...), h.door.Register(pipelinememory.Ops()...), h.openLibraries())
+	return errors.Join(h.door.Register(ops...), h.door.Register(authorizer.Ops()...), h.door.Register(metrics.Ops()...), h.door.Register(clientport.Ops(newRunID)...), h.door.Register(ports.OnBehalf(entityOps(entities))...), h.door.Register(pipelinememory.Ops()...), h.openLibraries())
 }
 
 // keyed are the operations that take the key of a call which may be done a second time for what they make: an event, a run, a

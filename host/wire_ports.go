@@ -143,7 +143,7 @@ func emptyOps() []ports.Op {
 	m := memory.New(memstore.New(), memory.Options{})
 	ops := append(m.Ops(), pipelinememory.Ops()...)
 	if entities, err := entitystate.New(m, nil, entitystate.Options{}); err == nil {
-		ops = append(ops, entities.Ops()...)
+		ops = append(ops, entityOps(entities)...)
 	}
 	if storage, err := blobfiles.Open(context.Background(), blobfiles.Config{URL: "mem://"}); err == nil {
 		ops = append(ops, filestorage.New(storage, filestorage.Options{}).Ops()...)

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/agent"
@@ -36,10 +38,11 @@ func (w *worker) libraryTools(library, owner, wanted string) []offered {
 		if wanted != "*" && wanted != method {
 			continue
 		}
+		input := sync.OnceValues(func() (*schema.Schema, error) { return schema.Compile(op.Tool.Input) })
 		tools = append(tools, offered{
-			Tool: agent.Tool{Name: owner + ":" + method, Description: op.Tool.Description, Parameters: parametersIn(op.Tool.Input), Schema: op.Tool.Input},
+			Tool: agent.Tool{Name: owner + ":" + method, Description: described(op), Parameters: parametersIn(op.Tool.Input), Schema: op.Tool.Input},
 			call: func(ctx context.Context, args map[string]any, _ begun) (kernel.Value, error) {
-				if err := held(op, args); err != nil {
+				if err := held(op.Name, input, args); err != nil {
 					return nil, err
 				}
 				reply, err := w.call(ctx, op.Name, args)
@@ -53,9 +56,42 @@ func (w *worker) libraryTools(library, owner, wanted string) []offered {
 	return tools
 }
 
+// described is what a model is told of an operation: what it does, and what it answers.
+func described(op *ports.Op) string {
+	if answer := outline(op.Output); answer != "" {
+		return op.Tool.Description + " Answers " + answer + "."
+	}
+	return op.Tool.Description
+}
+
+// outline writes the members that a schema has in one line: {tasks: [{task_id, error?}]}; "" is that of a schema which says nothing of them.
+func outline(schema map[string]any) string {
+	if items, isList := schema["items"].(map[string]any); isList {
+		return "[" + outline(items) + "]"
+	}
+	properties, _ := schema["properties"].(map[string]any)
+	if len(properties) == 0 {
+		return ""
+	}
+	required, _ := schema["required"].([]any)
+	members := make([]string, 0, len(properties))
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		member := name
+		if !slices.Contains(required, any(name)) {
+			member += "?"
+		}
+		of, _ := properties[name].(map[string]any)
+		if inner := outline(of); inner != "" && inner != "[]" {
+			member += ": " + inner
+		}
+		members = append(members, member)
+	}
+	return "{" + strings.Join(members, ", ") + "}"
+}
+
 // held returns what of a tool's arguments breaks its schema.
-func held(op *ports.Op, args map[string]any) error {
-	s, err := schema.Compile(op.Tool.Input)
+func held(op string, input func() (*schema.Schema, error), args map[string]any) error {
+	s, err := input()
 	if err == nil {
 		if args == nil {
 			args = map[string]any{}
@@ -63,7 +99,7 @@ func held(op *ports.Op, args map[string]any) error {
 		err = s.Validate(args)
 	}
 	if err != nil {
-		return &kernel.Error{Code: kernel.CodeArguments, What: "the arguments of " + op.Name + " cannot be used", Why: err.Error(), Err: err}
+		return &kernel.Error{Code: kernel.CodeArguments, What: "the arguments of " + op + " cannot be used", Why: err.Error(), Err: err}
 	}
 	return nil
 }

@@ -117,7 +117,8 @@ func (w *worker) suspended(err error, call *kernel.NodeCall) error {
 		return err
 	}
 	now := time.Now().UTC()
-	wait := Wait{Node: w.n.Name, EventKey: needed.EventKey(), Timeout: needed.Until().Sub(now), Since: now}
+	patience := max(needed.Until().Sub(now).Round(time.Millisecond), time.Millisecond) // 0 would be for ever
+	wait := Wait{Node: w.n.Name, EventKey: needed.EventKey(), Timeout: patience, Since: now}
 	if input, asks := needed.(*kernel.InputNeeded); asks {
 		wait.Asks = input.Requests
 	}

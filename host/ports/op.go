@@ -40,6 +40,8 @@ type Op struct {
 	Labels LabelRules
 	// Tool, if set, is what agents are told of the operation, which they may be given as a tool; else they cannot.
 	Tool *Tool
+	// Output, if set, is the JSON Schema of the value that it answers, to which Held holds it.
+	Output map[string]any
 	// tool marks a tool that a model has chosen.
 	tool, begun bool
 	// Func does the work. It honours its context, does not keep or change the

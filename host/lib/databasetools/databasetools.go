@@ -51,29 +51,36 @@ func (t *Tools) Close() error { return t.port.Close() }
 //
 //	database_tools.list_tables {} -> {tables: [name]}
 //	database_tools.describe_table {table} -> {table, columns: [{name, type, nullable, primary_key}]}
-//	database_tools.query {sql, params?: [null, boolean, number or text], limit?} -> {columns, rows: [object], truncated}
+//	database_tools.query {sql, params?: [null, boolean, number or text], limit?} -> {columns, rows: [object], truncated, row_count}
 //
 // A statement's parameters are written ? in SQLite, and $1, $2 in Postgres. What comes back is untrusted: it is whatever somebody has stored.
 func (t *Tools) Ops() []ports.Op {
 	untrusted, _ := kernel.NewLabels(kernel.Untrusted, kernel.Public, "") // both are known
 	labels := ports.LabelRules{Port: untrusted}
 	table := map[string]any{"table": ports.Param("string", "its name")}
-	list := []ports.Op{{Name: "database_tools.query", Labels: labels, Func: t.query, Tool: &ports.Tool{Description: "The rows that a SELECT finds; nothing can be changed.", Input: ports.Parameters(map[string]any{
+	found := ports.Answer(map[string]any{"columns": ports.ListOf(ports.Of("string")), "rows": ports.ListOf(ports.Of("object")), "truncated": ports.Of("boolean"), "row_count": ports.Of("integer")})
+	column := ports.Answer(map[string]any{"name": ports.Of("string"), "type": ports.Of("string"), "nullable": ports.Of("boolean"), "primary_key": ports.Of("boolean")})
+	list := []ports.Op{{Name: "database_tools.query", Labels: labels, Func: t.query, Output: found, Tool: &ports.Tool{Description: "The rows that a SELECT finds; nothing can be changed.", Input: ports.Parameters(map[string]any{
 		"sql": ports.Param("string", "one SELECT"), "params": map[string]any{"type": "array", "description": "what stands for its parameters, in their order"}, "limit": ports.Param("integer", "how many rows at most"),
 	}, "sql")}}}
 	for _, op := range t.port.Ops() {
 		switch op.Name {
 		case "database.list_tables", "database.describe_table":
 			op.Tool = &ports.Tool{Description: "The names of the tables.", Input: ports.Parameters(map[string]any{})}
+			op.Output = ports.Answer(map[string]any{"tables": ports.ListOf(ports.Of("string"))})
 			if op.Name == "database.describe_table" {
 				op.Tool = &ports.Tool{Description: "The columns of a table.", Input: ports.Parameters(table, "table")}
+				op.Output = ports.Answer(map[string]any{"table": ports.Of("string"), "columns": ports.ListOf(column)})
 			}
 			op.Name, op.Labels = "database_tools."+op.Name[len("database."):], labels
 			list = append(list, op)
 		}
 	}
-	return list
+	return ports.Held(list)
 }
+
+// Told returns the operations as they are told of, without a database: none of them may be called.
+func Told() []ports.Op { return (&Tools{port: &database.Port{}}).Ops() }
 
 func (t *Tools) query(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 	a := arguments.Of(call)

@@ -20,13 +20,17 @@ import (
 //
 // A capability can restrict the key of get and set.
 func Ops() []ports.Op {
-	key := []string{"key"}
-	return []ports.Op{
-		{Name: "pipeline_memory.get", Guards: key, Own: true, Func: get},
-		{Name: "pipeline_memory.set", Guards: key, Own: true, Func: set},
-		{Name: "pipeline_memory.update", Own: true, Func: update},
-		{Name: "pipeline_memory.snapshot", Own: true, Func: snapshot},
+	key, anything := []string{"key"}, map[string]any{"type": "object"}
+	name := ports.Param("string", "its name")
+	tool := func(description string, input map[string]any) *ports.Tool {
+		return &ports.Tool{Description: description, Input: input}
 	}
+	return ports.Held([]ports.Op{
+		{Name: "pipeline_memory.get", Guards: key, Own: true, Func: get, Output: map[string]any{}, Tool: tool("A value that was kept in this run.", ports.Parameters(map[string]any{"key": name, "default": map[string]any{"description": "what is answered where there is none"}}, "key"))},
+		{Name: "pipeline_memory.set", Guards: key, Own: true, Func: set, Output: ports.Answer(map[string]any{"key": ports.Of("string"), "stored": ports.Of("boolean")}), Tool: tool("Keeps a value for the rest of this run.", ports.Parameters(map[string]any{"key": name, "value": map[string]any{"description": "what to keep"}}, "key", "value"))},
+		{Name: "pipeline_memory.update", Own: true, Func: update, Output: ports.Answer(map[string]any{"keys_updated": ports.Of("integer")}), Tool: tool("Keeps several values, each by its name, for the rest of this run.", anything)},
+		{Name: "pipeline_memory.snapshot", Own: true, Func: snapshot, Output: anything, Tool: tool("All values that were kept in this run.", ports.Parameters(map[string]any{}))},
+	})
 }
 
 func runOf(ctx context.Context) (*kernel.RunContext, error) {

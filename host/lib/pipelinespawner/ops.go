@@ -33,12 +33,14 @@ func (s *Spawner) Ops() []ports.Op {
 	one := common("input", ports.Param("object", "its input"))
 	one["wait"], one["timeout"] = ports.Param("boolean", "until it has ended"), seconds
 	many := common("inputs", map[string]any{"type": "array", "items": map[string]any{"type": "object"}, "description": "the input of each run"})
-	return []ports.Op{
-		{Name: "pipeline_spawner.spawn", Guards: []string{"pipeline"}, Func: s.opSpawn, Tool: &ports.Tool{Description: "Starts a run of a pipeline.", Input: ports.Parameters(one, "pipeline")}},
-		{Name: "pipeline_spawner.spawn_many", Guards: []string{"pipeline"}, Func: s.opSpawnMany, Tool: &ports.Tool{Description: "Starts several runs of a pipeline.", Input: ports.Parameters(many, "pipeline", "inputs")}},
-		{Name: "pipeline_spawner.await", Guards: []string{"run_id"}, Func: s.opAwait, Tool: &ports.Tool{Description: "Waits for a run, and tells what came of it.", Input: ports.Parameters(map[string]any{"run_id": text("the run"), "timeout": seconds}, "run_id")}},
-		{Name: "pipeline_spawner.cancel", Guards: []string{"run_id"}, Func: s.opCancel, Tool: &ports.Tool{Description: "Stops a run.", Input: ports.Parameters(map[string]any{"run_id": text("the run")}, "run_id")}},
-	}
+	run := map[string]any{"run_id": ports.Of("string"), "status": ports.Of("string"), "output": map[string]any{}, "error": ports.OrNull("string")}
+	awaited := map[string]any{"run_id": run["run_id"], "status": run["status"], "output": run["output"]}
+	return ports.Held([]ports.Op{
+		{Name: "pipeline_spawner.spawn", Guards: []string{"pipeline"}, Func: s.opSpawn, Output: ports.Answer(run, "output", "error"), Tool: &ports.Tool{Description: "Starts a run of a pipeline.", Input: ports.Parameters(one, "pipeline")}},
+		{Name: "pipeline_spawner.spawn_many", Guards: []string{"pipeline"}, Func: s.opSpawnMany, Output: ports.Answer(map[string]any{"run_ids": ports.ListOf(ports.Of("string"))}), Tool: &ports.Tool{Description: "Starts several runs of a pipeline.", Input: ports.Parameters(many, "pipeline", "inputs")}},
+		{Name: "pipeline_spawner.await", Guards: []string{"run_id"}, Func: s.opAwait, Output: ports.Answer(awaited), Tool: &ports.Tool{Description: "Waits for a run, and tells what came of it.", Input: ports.Parameters(map[string]any{"run_id": text("the run"), "timeout": seconds}, "run_id")}},
+		{Name: "pipeline_spawner.cancel", Guards: []string{"run_id"}, Func: s.opCancel, Output: ports.Answer(map[string]any{"run_id": ports.Of("string"), "cancelled": ports.Of("boolean")}), Tool: &ports.Tool{Description: "Stops a run.", Input: ports.Parameters(map[string]any{"run_id": text("the run")}, "run_id")}},
+	})
 }
 
 // maxRef is how many bytes a reference may have.

@@ -19,15 +19,18 @@ import (
 //
 // A list tells the code of an error alone. A capability can restrict run_id, pipeline_name and ref_type.
 func (r *Registry) Ops() []ports.Op {
+	runs := ports.Answer(map[string]any{"runs": ports.ListOf(ports.Answer(summary()))})
+	one := summary()
+	one["error"], one["output"], one["output_omitted"] = ports.OrNull("string"), map[string]any{}, ports.Of("boolean")
 	limit, text := ports.Param("integer", "how many at most"), func(description string) any { return ports.Param("string", description) }
-	return []ports.Op{
-		{Name: "process_registry.get", Guards: []string{"run_id"}, Func: r.opGet, Tool: &ports.Tool{Description: "How a run stands, and what came of it.",
+	return ports.Held([]ports.Op{
+		{Name: "process_registry.get", Guards: []string{"run_id"}, Func: r.opGet, Output: ports.Answer(one, "output", "output_omitted"), Tool: &ports.Tool{Description: "How a run stands, and what came of it.",
 			Input: ports.Parameters(map[string]any{"run_id": text("the run"), "results": ports.Param("boolean", "with its output")}, "run_id")}},
-		{Name: "process_registry.list", Guards: []string{"pipeline_name"}, Func: r.opList, Tool: &ports.Tool{Description: "The runs that there are and were, the latest first.",
+		{Name: "process_registry.list", Guards: []string{"pipeline_name"}, Func: r.opList, Output: runs, Tool: &ports.Tool{Description: "The runs that there are and were, the latest first.",
 			Input: ports.Parameters(map[string]any{"status": text("running, completed, suspended, failed, denied, cancelled or lost"), "pipeline_name": text("of one pipeline"), "parent_run_id": text("that this run has started"), "limit": limit})}},
-		{Name: "process_registry.list_by_ref", Guards: []string{"ref_type", "ref_id"}, Func: r.opListByRef, Tool: &ports.Tool{Description: "The runs that are about something.",
+		{Name: "process_registry.list_by_ref", Guards: []string{"ref_type", "ref_id"}, Func: r.opListByRef, Output: runs, Tool: &ports.Tool{Description: "The runs that are about something.",
 			Input: ports.Parameters(map[string]any{"ref_id": text("what they are about"), "ref_type": text("what kind of thing that is"), "limit": limit}, "ref_id")}},
-	}
+	})
 }
 
 func (r *Registry) opGet(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
@@ -54,6 +57,19 @@ func (r *Registry) opGet(ctx context.Context, call *kernel.PortCall) (*kernel.Po
 		value["output"], err = kernel.DecodeJSON(p.Output)
 	}
 	return reply, err
+}
+
+// summary has the JSON Schemas of what Summary tells.
+func summary() map[string]any {
+	text, maybe := ports.Of("string"), ports.OrNull("string")
+	statuses := []any{}
+	for _, s := range Statuses() {
+		statuses = append(statuses, string(s))
+	}
+	return map[string]any{
+		"run_id": text, "pipeline_name": text, "status": map[string]any{"enum": statuses}, "parent_run_id": maybe, "ref_id": maybe, "ref_type": maybe,
+		"started_at": text, "completed_at": maybe, "duration_ms": ports.OrNull("integer"), "error_code": maybe,
+	}
 }
 
 // Summary is a process as lists show it.

@@ -26,6 +26,10 @@ type Checker interface {
 //	scheduler.cancel {task_id} -> {task_id, cancelled}
 //	scheduler.list {ref_id?, ended?, limit?} -> {tasks: [...]}
 //
+// last_run_id, last_run_at, last_status and error are of the run that has begun last, which with overlap: allow others may outlast: running, how it
+// ended (completed, failed, denied, cancelled), suspended, lost with its host, or unknown where it is no longer registered. What became of the others
+// the process registry tells, by ref_id.
+//
 // Runs have the principal of the run that calls, and at most its capabilities. A capability can restrict pipeline and task_id.
 func (s *Scheduler) Ops(pipelines Checker) []ports.Op {
 	o := operations{s, pipelines}
@@ -39,12 +43,13 @@ func (s *Scheduler) Ops(pipelines Checker) []ports.Op {
 	once, recurring := common(), common()
 	once["delay_seconds"], once["at"] = ports.Param("number", "how long from now"), text("a time such as 2026-11-20T12:00:00Z")
 	recurring["interval_seconds"], recurring["cron"], recurring["zone"], recurring["overlap"] = ports.Param("number", "how often"), text("minute hour day month weekday"), text("such as Europe/Berlin"), text("while a run goes on: skip, queue or allow")
-	return []ports.Op{
-		{Name: "scheduler.schedule_once", Guards: []string{"pipeline"}, Func: o.once, Tool: &ports.Tool{Description: "Has a pipeline run later.", Input: ports.Parameters(once, "pipeline")}},
-		{Name: "scheduler.schedule_recurring", Guards: []string{"pipeline"}, Func: o.recurring, Tool: &ports.Tool{Description: "Has a pipeline run again and again.", Input: ports.Parameters(recurring, "pipeline")}},
-		{Name: "scheduler.cancel", Guards: []string{"task_id"}, Func: o.cancel, Tool: &ports.Tool{Description: "Has a scheduled task come no more.", Input: ports.Parameters(map[string]any{"task_id": text("the task")}, "task_id")}},
-		{Name: "scheduler.list", Guards: []string{"ref_id"}, Func: o.list, Tool: &ports.Tool{Description: "The tasks that are scheduled.", Input: ports.Parameters(map[string]any{"ref_id": text("about this alone"), "ended": ports.Param("boolean", "with those that have ended"), "limit": ports.Param("integer", "how many at most")})}},
-	}
+	task := ports.Answer(viewed())
+	return ports.Held([]ports.Op{
+		{Name: "scheduler.schedule_once", Guards: []string{"pipeline"}, Func: o.once, Output: task, Tool: &ports.Tool{Description: "Has a pipeline run later.", Input: ports.Parameters(once, "pipeline")}},
+		{Name: "scheduler.schedule_recurring", Guards: []string{"pipeline"}, Func: o.recurring, Output: task, Tool: &ports.Tool{Description: "Has a pipeline run again and again.", Input: ports.Parameters(recurring, "pipeline")}},
+		{Name: "scheduler.cancel", Guards: []string{"task_id"}, Func: o.cancel, Output: ports.Answer(map[string]any{"task_id": ports.Of("string"), "cancelled": ports.Of("boolean"), "error": ports.OrNull("string")}), Tool: &ports.Tool{Description: "Has a scheduled task come no more.", Input: ports.Parameters(map[string]any{"task_id": text("the task")}, "task_id")}},
+		{Name: "scheduler.list", Guards: []string{"ref_id"}, Func: o.list, Output: ports.Answer(map[string]any{"tasks": ports.ListOf(task)}), Tool: &ports.Tool{Description: "The tasks that are scheduled.", Input: ports.Parameters(map[string]any{"ref_id": text("about this alone"), "ended": ports.Param("boolean", "with those that have ended"), "limit": ports.Param("integer", "how many at most")})}},
+	})
 }
 
 type operations struct {

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,7 +52,10 @@ type Options struct {
 	RunID func(task string, at time.Time) string
 	// Lead does something for as long as this process leads, and returns when that ends, or ctx.
 	Lead func(ctx context.Context, do func(ctx context.Context) error) error
-	Log  *slog.Logger // nil drops it
+	// Became returns what has become of a run that has begun: how it stands, and why it did not complete; CodeNotFound where nobody knows it any
+	// more. Without it, a task says of its last run what was known when that was last seen.
+	Became func(ctx context.Context, run string) (status, failure string, err error)
+	Log    *slog.Logger // nil drops it
 
 	MaxTasks    int64         // that go on; 10,000 if 0
 	Concurrency int           // runs at once; 64 if 0
@@ -176,7 +180,27 @@ func (s *Scheduler) load(ctx context.Context, id string) (*driver.Document, *Tas
 // Get returns a task, or CodeNotFound.
 func (s *Scheduler) Get(ctx context.Context, id string) (*Task, error) {
 	_, t, err := s.load(ctx, id)
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	return t, s.current(ctx, t)
+}
+
+// current has a task say what has become of its last run since that was last seen. Whoever has claimed the next time of a task changes the
+// task, and nobody else may: so what became of a run that its task did not wait for is not written there.
+func (s *Scheduler) current(ctx context.Context, t *Task) error {
+	if s.opts.Became == nil || t.LastRun == "" || slices.Contains([]string{"completed", "failed", "denied", "cancelled"}, t.LastStatus) {
+		return nil
+	}
+	status, failure, err := s.opts.Became(ctx, t.LastRun)
+	if kernel.CodeOf(err) == kernel.CodeNotFound {
+		status, failure, err = "unknown", "", nil
+	}
+	if err != nil {
+		return err
+	}
+	t.LastStatus, t.Error = status, failure
+	return nil
 }
 
 // Cancel has a task come no more, and reports whether it would have. A run of it that is under way goes on.
@@ -233,6 +257,9 @@ func (s *Scheduler) List(ctx context.Context, ref string, ended bool, limit int)
 		for i := range found {
 			t, err := parse(&found[i])
 			if err != nil {
+				return nil, err
+			}
+			if err := s.current(ctx, t); err != nil {
 				return nil, err
 			}
 			tasks = append(tasks, t)

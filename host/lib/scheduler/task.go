@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
 )
 
@@ -63,6 +64,7 @@ type Task struct {
 	Caps      kernel.CapSet     `json:"caps"`
 	RunLabels map[string]string `json:"run_labels,omitempty"`
 
+	// Last, LastRun, LastStatus and Error are of the run that has begun last: while others of the task still go on, or after one of them has ended.
 	Status     Status    `json:"status"`
 	Created    time.Time `json:"created_at"`
 	Next       time.Time `json:"next_run_at,omitzero"`
@@ -275,6 +277,16 @@ func (t *Task) view() map[string]any {
 		v["interval_seconds"] = json.Number(string(appendSeconds(t.Every)))
 	}
 	return v
+}
+
+// viewed has the JSON Schemas of what view tells.
+func viewed() map[string]any {
+	text, maybe, count := ports.Of("string"), ports.OrNull("string"), ports.Of("integer")
+	return map[string]any{
+		"task_id": text, "pipeline_name": text, "schedule_type": map[string]any{"enum": []any{"once", "recurring", "cron"}}, "status": map[string]any{"enum": []any{string(Pending), string(Running), string(Completed), string(Failed), string(Cancelled), string(Missed)}},
+		"catch_up": text, "overlap": text, "ref_id": maybe, "ref_type": maybe, "created_at": text, "next_run_at": maybe, "last_run_at": maybe, "last_run_id": maybe,
+		"last_status": maybe, "error": maybe, "run_count": count, "skipped_count": count, "interval_seconds": ports.OrNull("number"), "cron": maybe, "zone": maybe,
+	}
 }
 
 func appendSeconds(d time.Duration) []byte {

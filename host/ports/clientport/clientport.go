@@ -46,7 +46,8 @@ const (
 //	  {kind: complete, messages: [{role, content}], max_tokens, system?, temperature?, stop?} -> {content, model, finish_reason}
 //	  {kind: roots}                                            -> {roots: [{uri, name?}]}
 //
-// An answer that did not come is {error}. A capability can restrict the kinds, which are sorted and joined by commas.
+// An answer that did not come within ten minutes is {error}; where no server stands between the run and the client any more, the node fails
+// with CodeTimeout. A capability can restrict the kinds, which are sorted and joined by commas.
 const OpAsk = "client.ask"
 
 // OpDescribe answers which kinds the client can be asked for: {elicit, complete, roots}.

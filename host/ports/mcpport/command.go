@@ -17,7 +17,7 @@ import (
 // link is the way to the server.
 func (s *server) link() mcp.Transport {
 	if s.config.URL != "" {
-		return &mcp.StreamableClientTransport{Endpoint: s.config.URL, HTTPClient: s.client, MaxRetries: -1, DisableStandaloneSSE: true, MaxEventSize: int(s.most + 64<<10)}
+		return &mcp.StreamableClientTransport{Endpoint: s.config.URL, HTTPClient: s.client, MaxRetries: -1, DisableStandaloneSSE: true, MaxEventSize: int(s.most + 2*slack)} // the transport cuts before that
 	}
 	return &commandLink{s}
 }
@@ -60,7 +60,7 @@ func (l *commandLink) Connect(ctx context.Context) (mcp.Connection, error) {
 		return nil, err
 	}
 	p := &process{cmd: cmd, in: in, ReadCloser: out}
-	conn, err := (&mcp.IOTransport{Reader: p, Writer: in, MaxLineLength: int(s.most + 64<<10)}).Connect(ctx)
+	conn, err := (&mcp.IOTransport{Reader: p, Writer: in, MaxLineLength: int(s.most + slack)}).Connect(ctx)
 	if err != nil {
 		_ = p.Close()
 	}

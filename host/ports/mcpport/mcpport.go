@@ -1,7 +1,7 @@
 // Package mcpport has runs call tools of other servers, through the Model Context Protocol.
 //
 // What a server says is data: it is bounded, and untrusted. A tool is what it was when it was first seen, or approved since: one that
-// tells something else of itself cannot be called. A server that dies is started again, with back-off, and no call of a tool is
+// tells something else of itself cannot be called, and what it answers is held to the schema that it tells. A server that dies is started again, with back-off, and no call of a tool is
 // made twice. A server asks its client for nothing: not for a model, not for files, not for input.
 package mcpport
 
@@ -9,20 +9,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/ports/httpport"
 	"github.com/hexdag/hexdag/host/toolpins"
 )
 
@@ -37,7 +33,9 @@ const (
 	longestBackOff = time.Minute
 	listEvery      = 10 * time.Second // tools are asked for anew; the SDK's own way to be told of changes leaves a goroutine behind
 	maxTools       = 1000
-	maxDefinitions = 4 << 20 // bytes of all tools of a server
+	maxPages       = 100      // of a server's list of its tools
+	maxDefinitions = 4 << 20  // bytes of all that these pages hold
+	slack          = 64 << 10 // bytes that a message has beside a result
 )
 
 // ServerConfig says how to reach a server: by a command, whose standard input and output it talks on, or by a URL.
@@ -142,61 +140,6 @@ func newServer(name string, c *ServerConfig, opts Options) (*server, error) {
 		s.client, err = s.webClient()
 	}
 	return s, err
-}
-
-// webClient returns a client that reaches the server's addresses alone, within the rules of the http port: no redirects, no proxy,
-// and what is not public only where it is listed.
-func (s *server) webClient() (*http.Client, error) {
-	client, err := httpport.Client(s.config.URL, s.config.AllowAddresses)
-	if err != nil {
-		return nil, err
-	}
-	client.Transport = &transport{next: client.Transport, s: s}
-	return client, nil
-}
-
-// transport puts the configured headers on requests, and cuts answers that are too large.
-type transport struct {
-	next http.RoundTripper
-	s    *server
-}
-
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	for name, value := range t.s.config.Headers {
-		r.Header.Set(name, value)
-	}
-	resp, err := t.next.RoundTrip(r)
-	if err == nil {
-		resp.Body = &capped{ReadCloser: resp.Body, left: t.s.most + 64<<10, overran: &t.s.overran}
-	}
-	return resp, err
-}
-
-// CloseIdleConnections closes those of the transport below.
-func (t *transport) CloseIdleConnections() {
-	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
-		next.CloseIdleConnections()
-	}
-}
-
-// errTooLarge is the end of what a server says that is more than it may.
-var errTooLarge = errors.New("the server says more than max_result_bytes")
-
-type capped struct {
-	io.ReadCloser
-	left    int64
-	overran *atomic.Bool
-}
-
-func (c *capped) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		c.overran.Store(true) // the library tells no reason
-		return 0, errTooLarge
-	}
-	n, err := c.ReadCloser.Read(p[:min(int64(len(p)), c.left)])
-	c.left -= int64(n)
-	return n, err
 }
 
 // allows reports whether the operator lets a tool be called.

@@ -18,11 +18,12 @@ import (
 
 // Ops returns the port's methods for the door.
 //
-//	mcp.list_tools {server} -> {tools: [{name, description?, input_schema}]}
+//	mcp.list_tools {server} -> {tools: [{name, description?, input_schema, output_schema?}]}
 //	mcp.call_tool {tool: "server.tool", arguments?} -> what the tool answers
 //
 // What a tool answers is its structured content or, without that, its text where it is nothing but text, and else {content: [...]}, as
-// MCP has it. A tool that says that it failed is an error of CodeFailed.
+// MCP has it. A tool that says that it failed is an error of CodeFailed, and so is structured content that does not fit the output
+// schema that the tool tells, or is not there though it tells one.
 //
 // A capability can restrict server and tool.
 func (p *Port) Ops() []ports.Op {
@@ -61,11 +62,13 @@ func (p *Port) opList(ctx context.Context, call *kernel.PortCall) (*kernel.PortR
 		if !t.admitted {
 			continue
 		}
-		schema, err := kernel.DecodeJSON(t.definition.InputSchema)
-		if err != nil {
-			schema = map[string]any{}
+		one := map[string]any{"name": name, "description": strings.ToValidUTF8(t.definition.Description, "\uFFFD"), "input_schema": map[string]any{}}
+		for field, text := range map[string]json.RawMessage{"input_schema": t.definition.InputSchema, "output_schema": t.definition.OutputSchema} {
+			if v, err := kernel.DecodeJSON(text); err == nil {
+				one[field] = v
+			}
 		}
-		list = append(list, map[string]any{"name": name, "description": strings.ToValidUTF8(t.definition.Description, "\uFFFD"), "input_schema": schema})
+		list = append(list, one)
 	}
 	return &kernel.PortReply{Value: map[string]any{"tools": list}}, nil
 }
@@ -117,23 +120,31 @@ func (s *server) call(ctx context.Context, name string, args map[string]any) (ke
 			return nil, &kernel.Error{Code: kernel.CodeArguments, What: "the arguments of tool " + full + " do not fit its schema", Why: kernel.Quote(err.Error()), Fix: "see mcp.list_tools"}
 		}
 	}
+	ctx, cut := noteCut(ctx)
 	result, err := session.CallTool(ctx, &mcp.CallToolParams{Name: name, Arguments: args})
 	if err != nil {
-		return nil, s.said(ctx, session, err)
+		return nil, s.said(ctx, session, cut.Load(), err)
 	}
-	return s.value(full, result)
+	return s.value(full, t, result)
 }
 
-// said gives an error its code. What the server says is quoted.
-func (s *server) said(ctx context.Context, session *mcp.ClientSession, err error) error {
+// unsent is what the library says, as if the server had, where the transport fails.
+const unsent = "rejected by transport"
+
+// said gives an error of a call its code; cut says that its answer was. What the server says is quoted.
+func (s *server) said(ctx context.Context, session *mcp.ClientSession, cut bool, err error) error {
 	var wire *jsonrpc.Error
 	text := err.Error()
+	tooMuch := &kernel.Error{Code: kernel.CodeLimit, What: s.where() + " said too much", Why: fmt.Sprintf("max_result_bytes is %d", s.most), Fix: "ask it for less, or raise the limit", Err: err}
 	switch {
-	case errors.As(err, &wire):
+	case cut, errors.Is(err, errTooLarge):
+		return tooMuch
+	case errors.As(err, &wire) && wire.Message != unsent:
 		return &kernel.Error{Code: kernel.CodeFailed, What: s.where() + " refused the call", Why: kernel.Quote(wire.Message), Err: err}
-	case s.overran.Swap(false), strings.Contains(text, "exceeded the configured maximum"), strings.Contains(text, "SSE event exceeded"):
+	case strings.Contains(text, "exceeded the configured maximum"): // of a command's output: what comes after it cannot be read
 		s.drop(session)
-		return &kernel.Error{Code: kernel.CodeLimit, What: s.where() + " said too much", Why: fmt.Sprintf("max_result_bytes is %d", s.most), Fix: "ask it for less, or raise the limit", Err: err}
+		tooMuch.Why += ", and a message of it, to this call or to another one, is longer: all that were under way have ended"
+		return tooMuch
 	case ctx.Err() != nil:
 		return kernel.ContextError(ctx)
 	}
@@ -141,7 +152,7 @@ func (s *server) said(ctx context.Context, session *mcp.ClientSession, err error
 }
 
 // value is what a tool answers.
-func (s *server) value(full string, result *mcp.CallToolResult) (kernel.Value, error) {
+func (s *server) value(full string, t *tool, result *mcp.CallToolResult) (kernel.Value, error) {
 	text, err := json.Marshal(result)
 	if err == nil && int64(len(text)) > s.most {
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "the result of tool " + full + " is too large", Why: fmt.Sprintf("it has %d bytes, max_result_bytes is %d", len(text), s.most), Fix: "ask it for less, or raise the limit"}
@@ -155,17 +166,44 @@ func (s *server) value(full string, result *mcp.CallToolResult) (kernel.Value, e
 	if err != nil {
 		return nil, &kernel.Error{Code: kernel.CodeFailed, What: "the result of tool " + full + " cannot be read", Why: kernel.Quote(err.Error()), Err: err}
 	}
+	structured := fields["structuredContent"]
 	said, onlyText := textOf(result.Content)
 	switch {
 	case result.IsError:
 		return nil, &kernel.Error{Code: kernel.CodeFailed, What: "tool " + full + " failed", Why: kernel.Quote(said)}
-	case fields["structuredContent"] != nil:
-		return fields["structuredContent"], nil
+	case len(t.definition.OutputSchema) > 0:
+		if err := t.misfit(full, structured); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case structured != nil:
+		return structured, nil
 	case onlyText:
 		return said, nil
 	}
 	return map[string]any{"content": fields["content"]}, nil
 }
+
+// misfit returns an error where a result is not what its tool tells of it.
+func (t *tool) misfit(full string, v kernel.Value) error {
+	var err error
+	switch {
+	case t.output != nil:
+		err = t.output.Validate(v)
+	case v == nil:
+		err = errUnstructured
+	}
+	if err == nil {
+		return nil
+	}
+	if v == nil {
+		err = errUnstructured
+	}
+	return &kernel.Error{Code: kernel.CodeFailed, What: "the result of tool " + full + " does not fit its output schema", Why: kernel.Quote(err.Error()), Fix: "the tool may have done what it was called for; see its server", Err: err}
+}
+
+var errUnstructured = errors.New("it has no structuredContent")
 
 // textOf returns the text of blocks, and whether they are nothing else.
 func textOf(blocks []mcp.Content) (text string, only bool) {

@@ -2,19 +2,16 @@ package mcpport
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/schema"
 	"github.com/hexdag/hexdag/host/toolpins"
 )
 
@@ -28,7 +25,6 @@ type server struct {
 	timeout time.Duration
 	most    int64        // bytes of a result
 	client  *http.Client // of a URL
-	overran atomic.Bool  // the URL's answer was cut
 
 	base context.Context // ends with close
 	stop context.CancelFunc
@@ -41,17 +37,11 @@ type server struct {
 	since   time.Time        // of the session
 	tools   map[string]*tool // of the session; nil until they are asked for
 	version uint64           // of the pins that they were held to
-	listed  time.Time
+	listed  time.Time        // when they were, or could not be
+	unfit   error            // why they could not be, and will not be when they are asked for again at once
 	backOff time.Duration
 	retryAt time.Time
 	why     error // the last failure
-}
-
-// tool is a tool of a server.
-type tool struct {
-	definition toolpins.Definition
-	input      *schema.Schema // nil where it cannot be held to here: the server holds it to that
-	admitted   bool
 }
 
 func (s *server) where() string { return "MCP server " + kernel.Quote(s.name) }
@@ -115,7 +105,7 @@ func (s *server) connect(ctx context.Context) (*mcp.ClientSession, error) {
 		return nil, err
 	}
 	s.mu.Lock()
-	s.session, s.since, s.tools = session, time.Now(), nil
+	s.session, s.since, s.tools, s.unfit = session, time.Now(), nil, nil
 	s.mu.Unlock()
 	s.live.Go(func() {
 		err := session.Wait()
@@ -167,86 +157,4 @@ func (s *server) close() {
 	if s.client != nil {
 		s.client.CloseIdleConnections()
 	}
-}
-
-// toolsOf returns the tools of the server that may be called, and those that may not because they have changed.
-func (s *server) toolsOf(ctx context.Context, session *mcp.ClientSession) (map[string]*tool, error) {
-	s.mu.Lock()
-	known, version, listed := s.tools, s.version, s.listed
-	s.mu.Unlock()
-	if known != nil && time.Since(listed) < listEvery && s.pins.Version() == version {
-		return known, nil
-	}
-	found := map[string]*tool{}
-	definitions := map[string]*toolpins.Definition{}
-	size := 0
-	for t, err := range session.Tools(ctx, nil) {
-		if err != nil {
-			return nil, s.said(ctx, session, err)
-		}
-		d, err := definitionOf(t)
-		if err != nil {
-			return nil, &kernel.Error{Code: kernel.CodeFailed, What: s.where() + " tells of a tool that cannot be used", Why: kernel.Quote(err.Error()), Fix: "see the server"}
-		}
-		if size += len(d.Name) + len(d.Description) + len(d.InputSchema) + len(d.OutputSchema); size > maxDefinitions || len(found) >= maxTools {
-			return nil, &kernel.Error{Code: kernel.CodeLimit, What: s.where() + " tells of too many tools", Why: fmt.Sprintf("the limits are %d tools, and %d bytes of what they tell of themselves", maxTools, maxDefinitions), Fix: "have the server offer fewer"}
-		}
-		if found[d.Name] != nil || !s.allows(d.Name) {
-			continue // of two of one name the first counts
-		}
-		found[d.Name] = &tool{definition: *d, input: inputOf(d.InputSchema)}
-		definitions[s.id(d.Name)] = d
-	}
-	admitted, err := s.pins.Admit(ctx, definitions)
-	if err != nil {
-		return nil, err
-	}
-	for name, t := range found {
-		t.admitted = admitted[s.id(name)]
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.session == session {
-		s.tools, s.version, s.listed = found, s.pins.Version(), time.Now()
-	}
-	return found, nil
-}
-
-// id is how a tool is pinned.
-func (s *server) id(tool string) string { return "mcp:" + s.name + "." + tool }
-
-func definitionOf(t *mcp.Tool) (*toolpins.Definition, error) {
-	d := &toolpins.Definition{Name: t.Name, Description: t.Description}
-	for _, part := range []struct {
-		from any
-		to   *json.RawMessage
-	}{{t.InputSchema, &d.InputSchema}, {t.OutputSchema, &d.OutputSchema}, {t.Annotations, &d.Annotations}} {
-		if part.from == nil {
-			continue
-		}
-		text, err := json.Marshal(part.from)
-		if err != nil {
-			return nil, err
-		}
-		*part.to = text
-	}
-	if t.Name == "" || len(t.Name) > 128 {
-		return nil, fmt.Errorf("its name has %d bytes", len(t.Name))
-	}
-	_, err := d.Hash() // there is none of what nests too deeply
-	return d, err
-}
-
-// inputOf compiles a schema, if it is one of those that are cheap to apply.
-func inputOf(text []byte) *schema.Schema {
-	v, err := kernel.DecodeJSON(text)
-	doc, ok := v.(map[string]any)
-	if err != nil || !ok {
-		return nil
-	}
-	s, err := schema.Compile(doc)
-	if err != nil {
-		return nil
-	}
-	return s
 }

@@ -69,8 +69,11 @@ func (o *served) input(ctx context.Context, req *mcp.CallToolRequest, one *offer
 		if !r.claim() {
 			return nil, waiting(result, "it goes on already", "read "+resourceBase+result.RunID)
 		}
-		data = o.ask(ctx, req.Session, w, who)
+		asking, giveUp := context.WithCancelCause(ctx)
+		r.asks(func() { giveUp(errUnanswered) })
+		data = o.ask(asking, req.Session, w, who)
 		r.unclaim()
+		giveUp(nil)
 	} else {
 		given, all := answers(w, req.Params.InputResponses)
 		if !all {
@@ -242,9 +245,9 @@ func (s *Server) watch() {
 		select {
 		case <-s.base.Done():
 			return
-		case now := <-ticker.C:
+		case <-ticker.C:
 			s.look()
-			s.expire(now)
+			s.expire(s.opts.Now())
 			s.changed()
 		}
 	}
@@ -271,9 +274,10 @@ func (s *Server) look() {
 // expire goes on with runs whose clients have not answered.
 func (s *Server) expire(now time.Time) {
 	for r, w := range s.runs.asking() {
-		if now.After(w.Since.Add(w.Timeout)) {
-			s.alone(r, w.EventKey, unanswered(w))
+		if now.Before(w.Since.Add(w.Timeout)) || r.unasked() {
+			continue
 		}
+		s.alone(r, w.EventKey, unanswered(w))
 	}
 }
 

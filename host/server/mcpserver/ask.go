@@ -3,6 +3,7 @@ package mcpserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 	"unicode"
@@ -203,6 +204,8 @@ func (o *served) ask(ctx context.Context, session *mcp.ServerSession, w *engine.
 			response, err := send(ctx, session, requestOf(r, who))
 			v, ok := answerOf(r, response)
 			switch {
+			case err != nil && errors.Is(context.Cause(ctx), errUnanswered):
+				v = unansweredIn(w)
 			case err != nil:
 				v = map[string]any{"error": "the client could not be asked: " + kernel.Quote(err.Error())}
 			case !ok || kernel.SizeOf(v) > maxAnswer:
@@ -237,7 +240,14 @@ func send(ctx context.Context, session *mcp.ServerSession, request mcp.InputRequ
 func unanswered(w *engine.Wait) map[string]any {
 	all := map[string]any{}
 	for name := range asked(w) {
-		all[name] = map[string]any{"error": "nobody has answered within " + w.Timeout.Round(time.Second).String()}
+		all[name] = unansweredIn(w)
 	}
 	return all
+}
+
+// errUnanswered ends the asking of a client that has not answered in time.
+var errUnanswered = errors.New("the client has not answered in time")
+
+func unansweredIn(w *engine.Wait) map[string]any {
+	return map[string]any{"error": "nobody has answered within " + w.Timeout.Round(time.Second).String()}
 }

@@ -28,12 +28,10 @@ const (
 // call does what a client asks for. What goes wrong is in the result, so that the model learns of it.
 // An error is one of the protocol.
 func (o *served) call(ctx context.Context, req *mcp.CallToolRequest, one *offer) (*mcp.CallToolResult, error) {
-	select {
-	case o.slots <- struct{}{}:
-		defer func() { <-o.slots }()
-	default:
-		return failed(nil, &kernel.Error{Code: kernel.CodeLimit, What: "too many calls are under way", Why: fmt.Sprintf("the limit is %d", maxCalls), Fix: "call again when some have ended"}), nil
+	if err := o.slots.take(o.principal); err != nil {
+		return failed(nil, err), nil
 	}
+	defer o.slots.give(o.principal)
 	if !o.begin() {
 		return failed(nil, &kernel.Error{Code: kernel.CodeCanceled, What: "the server ends", Fix: "call again when it is back"}), nil
 	}

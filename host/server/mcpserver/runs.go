@@ -36,28 +36,49 @@ type run struct {
 	dropped  int
 	result   *host.Result // of the end, or of when it began to wait
 	answered bool         // somebody resumes it
+	giveUp   func()       // ends the asking of its client; nil while that is not under way
 	client   *host.Client // who waits for it, or did last
 }
 
 // runs are those of the calls that were made.
 type runs struct {
 	mu   sync.Mutex
-	list []*run // in the order of their calls
+	list []*run         // in the order of their calls
+	of   map[string]int // how many of them are each principal's
 }
 
 func (l *runs) begin(principal string, one *offer) *run {
 	r := &run{tool: one.tool.Name, pipeline: strings.TrimPrefix(one.id, "pipeline:"), principal: principal, started: time.Now().UTC()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.of == nil {
+		l.of = map[string]int{}
+	}
 	if len(l.list) >= maxRuns {
-		oldest := slices.IndexFunc(l.list, (*run).over)
-		if oldest < 0 {
-			oldest = 0
-		}
-		l.list = slices.Delete(l.list, oldest, oldest+1)
+		l.forget()
 	}
 	l.list = append(l.list, r)
+	l.of[principal]++
 	return r
+}
+
+// forget drops the oldest run that is over, or else the oldest, of the principal who has the most: none pushes out another's with its own.
+func (l *runs) forget() {
+	most := ""
+	for principal, n := range l.of {
+		if n > l.of[most] || n == l.of[most] && principal < most {
+			most = principal
+		}
+	}
+	theirs := func(r *run) bool { return r.principal == most }
+	oldest := slices.IndexFunc(l.list, func(r *run) bool { return theirs(r) && r.over() })
+	if oldest < 0 {
+		oldest = slices.IndexFunc(l.list, theirs)
+	}
+	l.list = slices.Delete(l.list, oldest, oldest+1)
+	if l.of[most]--; l.of[most] == 0 {
+		delete(l.of, most)
+	}
 }
 
 func (r *run) over() bool {
@@ -132,14 +153,14 @@ func (r *run) waitsFor() string {
 	return approvalOf(r.result)
 }
 
-// asking returns those that wait for what their client is asked, while nobody answers it here.
+// asking returns those that wait for what their client is asked, unless it has been answered here.
 func (l *runs) asking() map[*run]*engine.Wait {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	asking := map[*run]*engine.Wait{}
 	for _, r := range l.list {
 		r.mu.Lock()
-		if r.result != nil && r.result.Status == engine.Suspended && !r.answered {
+		if r.result != nil && r.result.Status == engine.Suspended && (!r.answered || r.giveUp != nil) {
 			if w := inputOf(r.result); w != nil {
 				asking[r] = w
 			}
@@ -163,7 +184,25 @@ func (r *run) claim() bool {
 func (r *run) unclaim() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answered = false
+	r.answered, r.giveUp = false, nil
+}
+
+// asks notes how to end the asking of a client, by whoever has claimed the run.
+func (r *run) asks(giveUp func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.giveUp = giveUp
+}
+
+// unasked ends the asking of a client, and reports whether it was under way.
+func (r *run) unasked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.giveUp == nil {
+		return false
+	}
+	r.giveUp()
+	return true
 }
 
 // state is a run as its resource tells it.

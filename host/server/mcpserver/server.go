@@ -23,7 +23,7 @@ import (
 
 // The bounds of a server.
 const (
-	maxCalls     = 256     // under way at once
+	maxCalls     = 256     // under way at once, of all principals: see slots
 	maxMessage   = 4 << 20 // bytes of a request
 	maxResult    = 1 << 20 // bytes of what a tool answers, as text
 	watchEvery   = time.Second
@@ -44,7 +44,8 @@ type Options struct {
 	Approver string
 	// Durable keeps a journal of each call's run.
 	Durable bool
-	Log     *slog.Logger // nil drops it
+	Log     *slog.Logger     // nil drops it
+	Now     func() time.Time // by which what a client is asked expires; time.Now, if nil
 }
 
 // Server offers one host. It is safe for concurrent use.
@@ -58,7 +59,7 @@ type Server struct {
 	base  context.Context // ends with Close
 	stop  context.CancelFunc
 	calls sync.WaitGroup
-	slots chan struct{}
+	slots *slots
 	runs  runs
 
 	documents []*document
@@ -72,9 +73,12 @@ type Server struct {
 
 // New returns a server of what h has. The caller closes it, before the host.
 func New(h *host.Host, opts Options) (*Server, error) {
-	s := &Server{host: h, opts: opts, log: opts.Log, pins: host.OpenToolPins(h.Config()), key: newKey(), slots: make(chan struct{}, maxCalls), documents: documentsOf(h.Config().MCP), stamps: map[string]stamp{}, served: map[string]*served{}, pipelines: map[string]*host.Pipeline{}}
+	s := &Server{host: h, opts: opts, log: opts.Log, pins: host.OpenToolPins(h.Config()), key: newKey(), slots: newSlots(), documents: documentsOf(h.Config().MCP), stamps: map[string]stamp{}, served: map[string]*served{}, pipelines: map[string]*host.Pipeline{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.opts.Now == nil {
+		s.opts.Now = time.Now
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	if _, err := s.of(opts.Principal); err != nil { // what is wrong with the pins is said now

@@ -95,11 +95,16 @@ var work = abi.Tool{Name: "work", Description: "Works.", InputSchema: json.RawMe
 // open returns the site's host and server, closed at the end of the test.
 func (s site) open(t testing.TB, opts mcpserver.Options, files ...string) *mcpserver.Server {
 	t.Helper()
+	return s.openOn(t, host.Options{}, opts, files...)
+}
+
+func (s site) openOn(t testing.TB, on host.Options, opts mcpserver.Options, files ...string) *mcpserver.Server {
+	t.Helper()
 	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := host.New(t.Context(), cfg, host.Options{})
+	h, err := host.New(t.Context(), cfg, on)
 	if err != nil {
 		t.Fatal(err)
 	}
