@@ -177,7 +177,7 @@ const maxAnswerBytes = 8 << 20
 func checkSize(resp *Response) error {
 	size := len(resp.Content)
 	for _, c := range resp.ToolCalls {
-		size += len(c.Name) + len(c.Arguments) + len(c.Signature)
+		size += len(c.ID) + len(c.Name) + len(c.Arguments) + len(c.Signature)
 	}
 	if size > maxAnswerBytes {
 		return &kernel.Error{Code: kernel.CodeLimit, What: "the model's answer is too large", Why: fmt.Sprintf("it has %d bytes, the limit is %d", size, maxAnswerBytes), Fix: "have it answer less, for example with max_tokens"}
