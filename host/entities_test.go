@@ -173,3 +173,43 @@ func TestFirstTransitionOfMany(t *testing.T) {
 		}
 	}
 }
+
+// TestAgentsMoveEntities: an agent is told how entities of the types that it names can be moved, and moves those, and no others; what a guard
+// asks for it can give.
+func TestAgentsMoveEntities(t *testing.T) {
+	const call = "{tool_calls: [{name: 'entity_state:TOOL', arguments: ARGS}]}"
+	var script []string
+	for _, c := range [][2]string{
+		{"transition", "{entity: order, entity_id: o-1, to_state: CLOSED}"},
+		{"transition", "{entity: order, entity_id: o-1, to_state: CLOSED, payload: {ok: true}, reason: asked}"},
+		{"get_history", "{entity: order, entity_id: o-1}"},
+		{"get_state", "{entity: secret, entity_id: s-1}"},
+		{"transition", "{entity: secret, entity_id: s-1, to_state: x}"},
+		{"register", "{entity: order, entity_id: o-1, initial_state: NEW}"},
+	} {
+		script = append(script, strings.NewReplacer("TOOL", c[0], "ARGS", c[1]).Replace(call))
+	}
+	script = append(script, "{tool_calls: [{name: tool_end, arguments: {output: 1}}]}") // which is no text: the state is the result
+	spec := "kind: Pipeline\nmetadata: {name: t}\nspec:\n" + machine + "  ports: {llm: {adapter: mock, config: {responses: [" + strings.Join(script, ", ") + "]}}}\n  nodes:\n"
+	s := newSite(t, "  env: []\n")
+	h := s.open(t)
+	res := run(t, loadText(t, h, spec+"    - {kind: agent_node, metadata: {name: a}, dependencies: [], spec: {main_prompt: do it, max_steps: 7, entities: [order]}}\n"), "{}")
+	if res.Err != nil {
+		t.Fatal(res.Err)
+	}
+	state, _ := res.NodeResults["a"].(map[string]any)
+	results := jsonText(t, state["tool_results"])
+	for _, says := range []string{
+		"guard 'payload.ok == True' does not hold", `\"from_state\":\"NEW\",\"to_state\":\"CLOSED\"`, `\"metadata\":{\"reason\":\"asked\"}`, "this agent may not reach entities of type secret", "there is no tool entity_state:register",
+	} {
+		if !strings.Contains(results, says) {
+			t.Errorf("%s does not say %s", results, says)
+		}
+	}
+	// A model that writes its calls is told it in the prompt.
+	rules := "{rules: [{match: 'order: begins in NEW; NEW -> PAID, CLOSED; PAID -> SHIPPED[.]', reply: \"INVOKE_TOOL: tool_end(output='told')\"}], default: hm}"
+	res = run(t, loadText(t, h, "kind: Pipeline\nmetadata: {name: t}\nspec:\n"+machine+"  ports: {llm: {adapter: mock, config: "+rules+"}}\n  nodes:\n    - {kind: agent_node, metadata: {name: a}, dependencies: [], spec: {main_prompt: do it, max_steps: 1, entities: [order], tool_call_style: mixed}}\n"), "{}")
+	if got := jsonText(t, res.NodeResults["a"]); got != `{"output":"told"}` {
+		t.Errorf("%s, %v", got, res.Err)
+	}
+}
