@@ -288,7 +288,7 @@ func toolNames(b *pipeline.Agent, services map[string]pipeline.ServiceSpec) []st
 	if b.Central != nil {
 		return slices.Concat(centralTools, b.Tools)
 	}
-	if len(b.Tools) > 0 {
+	if b.Tools != nil { // none is none
 		return b.Tools
 	}
 	var names []string
