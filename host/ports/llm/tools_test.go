@@ -233,6 +233,30 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// A batch of answers of megabytes ends where nobody could hold them.
+func TestBatchIsBounded(t *testing.T) {
+	p := llm.New(scripted{driver.Response{Content: strings.Repeat("x", 8<<20)}})
+	reqs := make([]*llm.Request, 256)
+	for i := range reqs {
+		reqs[i] = &llm.Request{Messages: []llm.Message{{Role: driver.User, Content: "x"}}}
+	}
+	items, err := p.Batch(t.Context(), reqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := 0
+	for _, item := range items {
+		if item.Err == nil {
+			answered++
+		} else if kernel.CodeOf(item.Err) != kernel.CodeLimit {
+			t.Error(item.Err)
+		}
+	}
+	if answered < 9 || answered > 20 {
+		t.Errorf("%d answers of 8 MiB", answered)
+	}
+}
+
 func TestEmbedOp(t *testing.T) {
 	ops := mockOps(t, `{}`)
 	run := &kernel.RunContext{}
