@@ -2,8 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
-	"slices"
 
 	"github.com/hexdag/hexdag/host/expr"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -27,7 +25,7 @@ func (o opening) states(machines []*pipeline.Machine) ([]ports.Op, error) {
 			states.Handle(m.Entity, o.host.onChange(m.OnChange))
 		}
 	}
-	return registering(ports.OnBehalf(entityOps(states)), machines), nil
+	return ports.OnBehalf(entityOps(states)), nil
 }
 
 // entityOps are the operations of entities, held to what they tell of their answers.
@@ -57,7 +55,7 @@ func (h *Host) newStates(machines []*pipeline.Machine) (*entitystate.States, err
 			}
 		}
 	}
-	states, err := entitystate.New(h.memory, list, entitystate.Options{Guard: guard, Changed: h.entityChanged})
+	states, err := entitystate.New(entitystate.Documents(h.dataStore), list, entitystate.Options{Guard: guard, Begins: true, Changed: h.entityChanged})
 	if err != nil {
 		return nil, err
 	}
@@ -130,30 +128,4 @@ func (h *Host) onChange(f *pipeline.Function) entitystate.Handler {
 
 func changeValue(c *entitystate.Change) map[string]any {
 	return map[string]any{"entity_type": c.Entity, "entity_id": c.ID, "from_state": c.From, "to_state": c.To, "reason": c.Reason, "payload": c.Payload}
-}
-
-// registering has an entity that a machine governs begin in the machine's initial
-// state when it is first moved.
-func registering(ops []ports.Op, machines []*pipeline.Machine) []ports.Op {
-	byName := map[string]ports.Op{}
-	for _, op := range ops {
-		byName[op.Name] = op
-	}
-	transition, register := byName["entity_state.transition"].Func, byName["entity_state.register"].Func
-	i := slices.IndexFunc(ops, func(op ports.Op) bool { return op.Name == "entity_state.transition" })
-	ops[i].Func = func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
-		reply, err := transition(ctx, call)
-		entity, _ := call.Args["entity"].(string)
-		governed := slices.ContainsFunc(machines, func(m *pipeline.Machine) bool { return m.Entity == entity })
-		if !governed || !errors.Is(err, entitystate.ErrNotRegistered) {
-			return reply, err
-		}
-		first := *call
-		first.Args = map[string]any{"entity": entity, "entity_id": call.Args["entity_id"]}
-		if _, err := register(ctx, &first); err != nil {
-			return nil, err
-		}
-		return transition(ctx, call)
-	}
-	return ops
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/testserver/llmserver"
 )
 
 // ask is a node that asks the model.
@@ -139,6 +140,16 @@ func TestPricesAndCost(t *testing.T) {
 	if res := run(t, p, "{}"); res.Err != nil {
 		t.Error(res.Err)
 	}
+}
+
+// What the operator says of a model is what its versions cost, under whichever name an endpoint answers.
+func TestPricesOfVersions(t *testing.T) {
+	t.Setenv("TEST_MODEL_KEY", llmserver.Key)
+	server := llmserver.New(t, modelSays("yes"))
+	port := strings.Replace(providerPort("openai", server.URL), "model: gpt-4o", "model: gpt-4o-2024-08-06", 1)
+	s := newSite(t, "  prices: {gpt-4o: {input: 1000000, output: 1000000}}\n  ports: {llm: "+port+"}\n")
+	res := s.asking(t, s.open(t), "  limits: {max_cost_usd: 10}\n", ", max_tokens: 100").Run(t.Context(), nil, host.RunOptions{})
+	wantError(t, res.Err, kernel.CodeLimit, "limits.max_cost_usd is 10", "this call may take 105 dollars")
 }
 
 func TestCapsAreEnforced(t *testing.T) {

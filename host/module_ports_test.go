@@ -196,7 +196,7 @@ func TestMemoryIsAModule(t *testing.T) {
 	}
 	_, err := s.result(t, h, 1, service("last", "memory.set", "{key: \"'m'\", value: $input}", ""))
 	wantError(t, err, kernel.CodeLimit, "2 keys (max_keys)")
-	// The states of entities are kept there, too.
+	// The states of entities are kept elsewhere, and need no room in it.
 	entity := "{entity: \"'order'\", entity_id: \"'1'\"}"
 	if _, err := s.result(t, h, nil, service("last", "entity_state.register", entity, "")); err != nil {
 		t.Error(err)

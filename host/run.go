@@ -118,11 +118,13 @@ func (h *Host) within(parent *kernel.Budgets) kernel.Budgets {
 	}
 }
 
-// price answers what a model costs: what the operator says, or else its provider's list.
+// price answers what a model costs: what the operator says of it, or of the model that it is a version of, or else its provider's list.
 func (h *Host) price(model string) (kernel.Price, bool) {
-	for _, p := range h.config.Prices {
-		if abi.Match(p.Model, model) {
-			return p.Price, true
+	for _, name := range []string{model, prices.Undated(model)} {
+		for _, p := range h.config.Prices {
+			if abi.Match(p.Model, name) {
+				return p.Price, true
+			}
 		}
 	}
 	return prices.Of(model)

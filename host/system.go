@@ -145,11 +145,16 @@ func (s *System) step(ctx context.Context, p *pipeline.Process, i int, input map
 	res.Processes[p.Name] = result
 	res.Order = append(res.Order, p.Name)
 	kernel.Emit(ctx, &kernel.Event{Type: kernel.ProcessCompleted, System: s.Name, Process: p.Name, Attempt: i, Status: string(result.Status), DurationMS: float64(time.Since(started).Microseconds()) / 1000, Error: result.Error})
-	if result.Err != nil {
-		return result.Err
+	return s.completed(p.Name, result)
+}
+
+// completed returns why what follows a process does not happen.
+func (s *System) completed(process string, r *Result) error {
+	if r.Err != nil {
+		return r.Err
 	}
-	if result.Status != engine.Completed {
-		return &kernel.Error{Code: kernel.CodeFailed, What: "process " + kernel.Quote(p.Name) + " is " + string(result.Status), Where: kernel.Where{File: s.File, Run: result.RunID}, Fix: "a process of a system cannot wait for events; split the system there"}
+	if r.Status != engine.Completed {
+		return &kernel.Error{Code: kernel.CodeFailed, What: "process " + kernel.Quote(process) + " is " + string(r.Status), Where: kernel.Where{File: s.File, Run: r.RunID}, Fix: "a process of a system cannot wait for events; split the system there"}
 	}
 	return nil
 }
@@ -246,7 +251,7 @@ func (s *System) process(ctx context.Context, name string, c *entitystate.Change
 	m.mu.Lock()
 	m.result = result
 	m.mu.Unlock()
-	return result.Err
+	return s.completed(name, result)
 }
 
 // Transition moves an entity, and runs the process that its new state asks for. An
@@ -262,13 +267,6 @@ func (s *System) Transition(ctx context.Context, move Move, opts RunOptions) (*R
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the system has no entities of type " + kernel.Quote(move.Entity), Where: kernel.Where{File: s.File}, Fix: kernel.DidYouMean(move.Entity, names)}
 	}
 	tenant := s.host.tenant()
-	if _, err := s.states.State(ctx, tenant, move.Entity, move.ID); errors.Is(err, entitystate.ErrNotRegistered) {
-		if _, err := s.states.Register(ctx, tenant, move.Entity, move.ID, ""); err != nil {
-			return nil, err
-		}
-	} else if err != nil {
-		return nil, err
-	}
 	m := &moving{opts: opts}
 	run := s.host.newRun(s.Name, opts)
 	ctx = kernel.WithRun(context.WithValue(ctx, movingKey{}, m), run)

@@ -138,6 +138,51 @@ func TestPoolsOfModels(t *testing.T) {
 	}
 }
 
+// An answer that breaks off midway is told again by whoever answers in its place: as another attempt, so that nobody shows a text twice. What
+// was kept of the budget for the first is free for the second, and what came of it is charged.
+func TestStreamsThatFailOver(t *testing.T) {
+	t.Setenv("TEST_MODEL_KEY", llmserver.Key)
+	const text = "It is going to rain all day in Bonn, and then some more."
+	for name, port := range map[string]string{
+		"a pool":         "{strategy: failover, adapters: [ONE, TWO]}",
+		"a retry":        "{adapter: ONE, middleware: [{RetryWithBackoff: {base_delay: 0}}]}",
+		"a pool, in one": "{strategy: failover, adapters: [ONE, {adapter: mock, config: {responses: ['" + text + "']}}]}",
+	} {
+		broken := 0
+		one := llmserver.New(t, func(*llmserver.Question) llmserver.Answer {
+			if broken++; broken > 1 {
+				return llmserver.Answer{Text: text}
+			}
+			return llmserver.Answer{Text: strings.Repeat("Something else. ", 20), Fault: &llmserver.Fault{Kind: llmserver.Cut, Pieces: 6}}
+		})
+		two := llmserver.New(t, modelSays(text))
+		first := providerPort("openai", one.URL)
+		port = strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(port, "{adapter: ONE,", strings.TrimSuffix(first, "}")+","), "ONE", first), "TWO", providerPort("anthropic", two.URL))
+		s := newSite(t, "  ports: {llm: "+port+"}\n")
+		told := map[int]string{}
+		last := 0
+		res := s.asking(t, s.open(t), "  limits: {max_total_tokens: 400}\n", ", stream: true, max_tokens: 300").Run(t.Context(), nil, host.RunOptions{Observer: func(e *host.Event) {
+			if e.Type == kernel.LLMTokenStreamed {
+				piece, _ := e.Result.(string)
+				if e.Attempt < last {
+					t.Errorf("%s: %q is of attempt %d after one of %d", name, piece, e.Attempt, last)
+				}
+				last = e.Attempt
+				told[last] += piece
+			}
+		}})
+		if res.Err != nil || res.NodeResults["last"] != text {
+			t.Fatalf("%s: %v, %v", name, res.NodeResults["last"], res.Err)
+		}
+		if len(told) != 2 || told[last] != text || !strings.HasPrefix(told[1], "Something else.") {
+			t.Errorf("%s: told %v", name, told)
+		}
+		if u := res.Usage; u.LLMCalls != 2 {
+			t.Errorf("%s: charged %+v", name, u)
+		}
+	}
+}
+
 // Money and tokens are refused before they are spent: the endpoint is not asked.
 func TestBudgetsOfModels(t *testing.T) {
 	t.Setenv("TEST_MODEL_KEY", llmserver.Key)

@@ -26,7 +26,7 @@ const (
 	MaxSteps     = 1000
 
 	maxPrompt    = 1 << 20  // bytes of a rendered prompt
-	maxHistory   = 2 << 20  // bytes of all steps and results together, as the model is told them
+	maxHistory   = 2 << 20  // bytes of all steps, calls and results together, as the model is told them
 	maxResponse  = 1 << 20  // bytes of one answer
 	maxResult    = 64 << 10 // bytes of a result that the model is told
 	maxArguments = 64 << 10 // bytes of one call
@@ -245,10 +245,7 @@ func (l *loop) step(ctx context.Context) error {
 		return kernel.ContextError(ctx)
 	}
 	answer, err := l.ask(ctx)
-	size := len(answer.Text)
-	for _, c := range answer.Calls {
-		size += len(c.Name) + len(c.Raw)
-	}
+	size := len(answer.Text) + sizeOf(answer.Calls)
 	switch {
 	case ctx.Err() != nil:
 		return kernel.ContextError(ctx)
@@ -262,20 +259,19 @@ func (l *loop) step(ctx context.Context) error {
 	l.state.begin(answer.Text)
 	l.talk.said(answer)
 	for _, call := range calls {
-		before := len(l.state.results)
 		if err := l.call(ctx, call); err != nil {
 			return err
 		}
 		if l.ended {
 			return nil
 		}
-		l.talk.result(call, l.state.told(before))
+		l.talk.result(call, l.state.told)
 	}
 	if len(calls) == 0 {
 		l.ended = !l.spec.MustEnd && strings.Contains(strings.ToLower(answer.Text), toolEnd)
 		l.talk.goOn()
 	}
-	return l.state.bounded()
+	return l.state.bounded(l.talk.told())
 }
 
 // ask has the model answer what comes next.

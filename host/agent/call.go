@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -88,12 +87,31 @@ func ParseCalls(answer string, style Style) []Call {
 // errNoCall is what follows a marker in prose.
 var errNoCall = errors.New("no call follows")
 
+// maxName is how many bytes the name of a tool or of an argument has at most. It keeps what is no call from being read over and over:
+// a marker could begin a name, too.
+const maxName = 256
+
+// word returns the name that text begins with, "" if none: a letter or _, then letters, digits, _ and what is in more.
+func word(text, more string) string {
+	for i := range min(len(text), maxName+1) {
+		switch c := text[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
+		case i > 0 && (c >= '0' && c <= '9' || strings.IndexByte(more, c) >= 0):
+		default:
+			return text[:i]
+		}
+	}
+	if len(text) > maxName {
+		return ""
+	}
+	return text
+}
+
 // toolName is what a tool can be called in the function form, argument what its
 // arguments can.
-var (
-	toolName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]*`)
-	argument = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*`)
-)
+func toolName(text string) string { return word(text, ".:-") }
+
+func argument(text string) string { return word(text, "") }
 
 func (l *literals) call(style Style) Call {
 	l.space()
@@ -101,7 +119,7 @@ func (l *literals) call(style Style) Call {
 		return l.jsonCall(style)
 	}
 	start := l.at
-	call := Call{function: true, Name: toolName.FindString(l.rest())}
+	call := Call{function: true, Name: toolName(l.rest())}
 	l.at += len(call.Name)
 	l.space()
 	switch {
@@ -160,7 +178,7 @@ func (l *literals) arguments() (map[string]any, error) {
 			l.at++
 			return args, nil
 		}
-		name := argument.FindString(l.rest())
+		name := argument(l.rest())
 		l.at += len(name)
 		l.space()
 		if name == "" || l.peek() != '=' {
@@ -190,9 +208,9 @@ func (l *literals) arguments() (map[string]any, error) {
 // to write is written as JSON.
 func (c Call) Format(style Style) string {
 	names := slices.Sorted(maps.Keys(c.Args))
-	plain := toolName.FindString(c.Name) == c.Name && c.Name != ""
+	plain := toolName(c.Name) == c.Name && c.Name != ""
 	for _, name := range names {
-		plain = plain && name != "" && argument.FindString(name) == name
+		plain = plain && name != "" && argument(name) == name
 	}
 	if style == JSON || !plain {
 		text, err := kernel.EncodeJSON(map[string]any{"tool": c.Name, "params": c.Args})

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -119,6 +121,22 @@ func TestParserStops(t *testing.T) {
 	for _, answer := range []string{"INVOKE_TOOL: f(a=" + nested + ")", `INVOKE_TOOL: {"tool":"f","params":{"a":` + nested + "}}"} {
 		if calls := ParseCalls(answer, Mixed); len(calls) != 1 || calls[0].Err != nil {
 			t.Errorf("a hundred lists: %v", calls)
+		}
+	}
+}
+
+// TestParserIsLinear: an answer that is made of nothing but beginnings of calls is read once.
+func TestParserIsLinear(t *testing.T) {
+	for name, piece := range map[string]string{"markers": marker, "markers and names": marker + " a", "names": marker + strings.Repeat("a", 300)} {
+		done := make(chan []Call, 1)
+		go func() { done <- ParseCalls(strings.Repeat(piece, maxResponse/len(piece)), Mixed) }()
+		select {
+		case calls := <-done:
+			if len(calls) != 1 || !errors.Is(calls[0].Err, errNoCall) {
+				t.Errorf("%s: %d calls, %v", name, len(calls), calls)
+			}
+		case <-time.After(20 * time.Second): // it takes milliseconds, and took minutes
+			t.Fatalf("%s: a megabyte is not read in time", name)
 		}
 	}
 }

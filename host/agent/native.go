@@ -12,6 +12,7 @@ import (
 // talk is the conversation with a model that calls tools by an interface of its own. Its methods but talkOn's do nothing where there is none.
 type talk struct {
 	messages []Message
+	size     int  // bytes of its prompts and calls, beside what the state counts
 	phases   int  // that it was told of
 	native   bool // the model has called a tool by its interface
 }
@@ -29,6 +30,7 @@ func (l *loop) talkOn(ctx context.Context) (Answer, error) {
 		}
 		t.phases = len(l.state.phases)
 		t.messages = append(t.messages, Message{Role: "user", Content: text})
+		t.size += len(text)
 	}
 	return l.deps.Model.Complete(ctx, slices.Clip(t.messages), l.listed)
 }
@@ -70,7 +72,23 @@ func (l *loop) callsOf(a Answer) []Call {
 func (t *talk) said(a Answer) {
 	if t != nil {
 		t.messages = append(t.messages, Message{Role: "assistant", Content: a.Text, Calls: a.Calls})
+		t.size += sizeOf(a.Calls)
 	}
+}
+
+// told is how many bytes the model is told beside what the state counts.
+func (t *talk) told() int {
+	if t == nil {
+		return 0
+	}
+	return t.size
+}
+
+func sizeOf(calls []Call) (n int) {
+	for _, c := range calls {
+		n += len(c.ID) + len(c.Name) + len(c.Raw) + len(c.Signature)
+	}
+	return n
 }
 
 // result adds what came of a call.

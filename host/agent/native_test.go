@@ -174,4 +174,24 @@ func TestNativeBounds(t *testing.T) {
 	if _, err := native(t, &Spec{Prompt: "p"}, m, tools); kernel.CodeOf(err) != kernel.CodeLimit {
 		t.Error(err)
 	}
+
+	// The calls that a model is reminded of count, too, whatever becomes of them.
+	wide := func() *caller {
+		var many []Call
+		for range 8 {
+			many = append(many, Call{Name: "a: b", Args: map[string]any{"q": strings.Repeat("a", maxArguments)}})
+		}
+		return &caller{answers: []Answer{calls("", many...)}}
+	}
+	m = wide()
+	if _, err := native(t, &Spec{Prompt: "p", MaxSteps: 1000}, m, tools); kernel.CodeOf(err) != kernel.CodeLimit || len(m.told) > 5 {
+		t.Errorf("after %d answers of half a megabyte: %v", len(m.told), err)
+	}
+	if line := transcript(m.told[1])[2]; !strings.HasPrefix(line, "tool c0: Error - Tool 'a: b' not found") && !strings.HasPrefix(line, "tool c0: Error - the call has") {
+		t.Errorf("%q", line)
+	}
+	prompts := &caller{answers: []Answer{calls("", Call{Name: changePhase, Args: map[string]any{"phase": "again"}})}}
+	if _, err := native(t, &Spec{Prompt: "p", Continuations: map[string]string{"again": strings.Repeat("x", maxPrompt)}, MaxSteps: 1000}, prompts, nil); kernel.CodeOf(err) != kernel.CodeLimit || len(prompts.told) > 3 {
+		t.Errorf("after %d phases of a megabyte: %v", len(prompts.told), err)
+	}
 }

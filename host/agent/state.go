@@ -20,6 +20,7 @@ type state struct {
 	step     int
 	response string
 
+	told    string          // the last result, without its tool
 	history strings.Builder // the steps with their results, for the next prompt
 }
 
@@ -96,24 +97,15 @@ func (s *state) record(tool, text string) {
 	if tool == "" {
 		tool = "call"
 	}
+	s.told = text
 	line := kernel.Quote(tool) + ": " + text
 	s.results = append(s.results, line)
 	s.history.WriteString("  Result: " + indented(line) + "\n")
 }
 
-// told returns what the model is told of what it has called since there were so many results.
-func (s *state) told(before int) string {
-	lines := make([]string, 0, 1)
-	for _, line := range s.results[before:] {
-		_, text, _ := strings.Cut(line.(string), ": ")
-		lines = append(lines, text)
-	}
-	return strings.Join(lines, "\n")
-}
-
-// bounded refuses to go on with a history that is too large.
-func (s *state) bounded() error {
-	if n := s.history.Len(); n > maxHistory {
+// bounded refuses to go on with a history that is too large; more is what the model is told beside it.
+func (s *state) bounded(more int) error {
+	if n := s.history.Len() + more; n > maxHistory {
 		return limit("the agent's steps and results have %d bytes", n, maxHistory, "lower max_steps, or have its tools answer less")
 	}
 	return nil

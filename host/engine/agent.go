@@ -276,7 +276,7 @@ func toolNames(b *pipeline.Agent, services map[string]pipeline.ServiceSpec) []st
 	if b.Central != nil {
 		return slices.Concat(centralTools, b.Tools)
 	}
-	if len(b.Tools) > 0 {
+	if b.Tools != nil { // none is none
 		return b.Tools
 	}
 	var names []string
@@ -353,29 +353,6 @@ func schemaOf(t abi.Tool) map[string]any {
 	}
 	schema, _ := v.(map[string]any)
 	return schema
-}
-
-// entityTools let an agent see and move entities of the types that it names.
-func (w *worker) entityTools(types []string) []offered {
-	guarded := func(op string) func(ctx context.Context, args map[string]any, _ begun) (kernel.Value, error) {
-		return func(ctx context.Context, args map[string]any, _ begun) (kernel.Value, error) {
-			entity, _ := args["entity"].(string)
-			if !slices.Contains(types, entity) {
-				return nil, &kernel.Error{Code: kernel.CodeDenied, What: "this agent may not reach entities of type " + kernel.Quote(entity), Why: "it names entities: " + strings.Join(types, ", "), Fix: "add it there"}
-			}
-			reply, err := w.call(ctx, op, args)
-			if err != nil {
-				return nil, err
-			}
-			return reply.Value, nil
-		}
-	}
-	id := []agent.Parameter{{Name: "entity", Type: "string", Required: true}, {Name: "entity_id", Type: "string", Required: true}}
-	to := append(slices.Clone(id), agent.Parameter{Name: "to_state", Type: "string", Required: true}, agent.Parameter{Name: "reason", Type: "string"})
-	return []offered{
-		{Tool: agent.Tool{Name: "entity_state:get_state", Description: "The state of an entity of type " + strings.Join(types, ", "), Parameters: id}, call: guarded("entity_state.get_state")},
-		{Tool: agent.Tool{Name: "entity_state:transition", Description: "Moves an entity of type " + strings.Join(types, ", ") + " to another state", Parameters: to}, call: guarded(opTransition)},
-	}
 }
 
 // tools refuses an agent that names tools which are not there.

@@ -211,6 +211,11 @@ func (w *worker) complete(ctx context.Context, b *pipeline.LLM, call *kernel.Nod
 			told.Store(true)
 			w.streamed(ctx, piece)
 		}
+		ask.Again = func() {
+			told.Store(false)
+			w.tellings.Add(1)
+		}
+		w.tellings.Add(1)
 	}
 	reply, err := w.door.Call(ctx, ask)
 	if err != nil {
@@ -226,8 +231,9 @@ func (w *worker) complete(ctx context.Context, b *pipeline.LLM, call *kernel.Nod
 	return answer["content"], nil
 }
 
+// streamed tells a piece of an answer. One of a larger attempt takes the place of all pieces before it.
 func (w *worker) streamed(ctx context.Context, piece string) {
-	kernel.Emit(ctx, &kernel.Event{Type: kernel.LLMTokenStreamed, Node: w.n.Name, Result: piece})
+	kernel.Emit(ctx, &kernel.Event{Type: kernel.LLMTokenStreamed, Node: w.n.Name, Attempt: int(w.tellings.Load()), Result: piece})
 }
 
 func (w *worker) messages(b *pipeline.LLM, call *kernel.NodeCall) ([]any, error) {

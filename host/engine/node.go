@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/host/journal"
@@ -26,6 +27,8 @@ type worker struct {
 	cached  *kernel.Cached // where its answer is from; nil: it worked for it
 	span    tracing.Span
 	tried   int // attempts
+
+	tellings atomic.Int32 // how often its answer was begun to be told
 }
 
 // work runs a node that is due, in a span of its own.

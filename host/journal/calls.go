@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -104,6 +105,10 @@ func (l *Lane) perform(ctx context.Context, r *Request, do func(context.Context)
 		e.Labels = e.Labels.Join(reply.Labels)
 		e.Value, e.Body = reply.Value, reply.Body
 	}
+	var needed *kernel.InputNeeded
+	if errors.As(err, &needed) {
+		e.Value = waitsFor("input", needed.ID, needed.Expires)
+	}
 	if strings.HasPrefix(r.Op, "artifacts.") {
 		e.Reads = l.tape.run.ArtifactsRead(r.Node)
 	}
@@ -171,9 +176,20 @@ func (l *Lane) recall(ctx context.Context, r *Request, call *Entry, perform func
 	}
 	if reply.Failed != nil {
 		kernel.FlowFrom(ctx).Join(reply.Labels)
-		return nil, asError(reply.Failed)
+		return nil, asked(r, reply)
 	}
 	return &kernel.PortReply{Value: reply.Value, Body: reply.Body, Labels: reply.Labels}, nil
+}
+
+// asked is the error that a call was answered with, with the input that it waits for.
+func asked(r *Request, reply *Entry) error {
+	id, expires := waitedFor("input", reply.Value)
+	if id == "" || reply.Failed.Code != kernel.CodeInputNeeded {
+		return reply.Failed
+	}
+	failed := *reply.Failed
+	failed.Err = &kernel.InputNeeded{ID: id, Requests: r.Args["requests"], Expires: expires}
+	return &failed
 }
 
 // performAgain does what is done again in any case.

@@ -40,7 +40,7 @@ func (l *Lane) Decide(ctx context.Context, op string, ask func() (kernel.Decisio
 		}
 		var needed *kernel.ApprovalNeeded
 		if errors.As(err, &needed) {
-			now.Value = map[string]any{"approval": needed.ID, "expires": needed.Expires.UTC().Format(time.RFC3339Nano)}
+			now.Value = waitsFor("approval", needed.ID, needed.Expires)
 		}
 		l.write(now)
 	}
@@ -119,14 +119,25 @@ func recalled(e *Entry) error {
 	if e.Failed == nil {
 		return nil
 	}
-	fields, _ := e.Value.(map[string]any)
-	id, _ := fields["approval"].(string)
+	id, expires := waitedFor("approval", e.Value)
 	if id == "" {
 		return e.Failed
 	}
-	text, _ := fields["expires"].(string)
-	expires, _ := time.Parse(time.RFC3339Nano, text) // the zero time has expired
 	failed := *e.Failed
 	failed.Err = &kernel.ApprovalNeeded{ID: id, Expires: expires}
 	return &failed
+}
+
+// waitsFor is what is kept of an approval, or of input, that something waits for: the error alone is kept without its cause.
+func waitsFor(what, id string, expires time.Time) kernel.Value {
+	return map[string]any{what: id, "expires": expires.UTC().Format(time.RFC3339Nano)}
+}
+
+// waitedFor reads what waitsFor made; the id of anything else is "".
+func waitedFor(what string, v kernel.Value) (id string, expires time.Time) {
+	fields, _ := v.(map[string]any)
+	id, _ = fields[what].(string)
+	text, _ := fields["expires"].(string)
+	expires, _ = time.Parse(time.RFC3339Nano, text) // the zero time has expired
+	return id, expires
 }

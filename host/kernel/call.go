@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,30 @@ type PortCall struct {
 	// Tell, if set, is told of a model's answer as it comes, before hooks and obligations have their say of it:
 	// where there are any, the door removes it.
 	Tell func(piece string)
+	// Again, if set, is called where what was told is of no use, since what told it failed, and the answer is told from its beginning.
+	Again func()
+}
+
+// Attempts returns the call for whoever makes it several times, and what they call before they make it again.
+func (c *PortCall) Attempts() (call *PortCall, again func()) {
+	if c.Tell == nil || c.Again == nil {
+		return c, func() {}
+	}
+	var told atomic.Bool
+	own, tell, retold := *c, c.Tell, c.Again
+	own.Tell = func(piece string) {
+		told.Store(true)
+		tell(piece)
+	}
+	own.Again = func() {
+		told.Store(false)
+		retold()
+	}
+	return &own, func() {
+		if told.Swap(false) {
+			retold()
+		}
+	}
 }
 
 // Message is a value and its text as JSON.

@@ -13,7 +13,7 @@ type Agent struct {
 	Continuations map[string]*Template // by phase
 	MaxSteps      int
 	Style         string   // native, mixed, function_call or json
-	Tools         []string // "module:tool", "module:*" or "service:method": all that it may call
+	Tools         []string // "module:tool", "module:*" or "service:method": all that it may call; nil is all of its pipeline's services
 	Entities      []string
 	Model         string
 	Central       *Central // of a central_agent_node
@@ -55,7 +55,9 @@ func readAgent(r *reader, n *Node) Body {
 		if v := config.Get("tool_call_style"); v != nil {
 			style = v
 		}
-		tools = append(tools, config.Texts("tools")...)
+		if more := config.Texts("tools"); more != nil {
+			tools = append(append([]string{}, tools...), more...)
+		}
 		entities = append(entities, config.Texts("entities")...)
 		config.Rest()
 	}

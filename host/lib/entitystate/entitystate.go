@@ -30,7 +30,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/hexdag/hexdag/host/kernel"
-	"github.com/hexdag/hexdag/host/ports/memory"
 )
 
 // The causes of errors, for errors.Is.
@@ -65,6 +64,8 @@ type Options struct {
 	// Guard reports whether an edge's guard holds. An error blocks the
 	// transition, too.
 	Guard func(ctx context.Context, guard string, c *Change) (bool, error)
+	// Begins has an entity that a machine governs begin in the machine's initial state when it is first moved.
+	Begins bool
 	// Changed, if set, is told of every transition that has happened, as {entity_type,
 	// entity_id, from_state, to_state}, with its reason and payload.
 	Changed func(ctx context.Context, c *Change)
@@ -76,24 +77,23 @@ type Options struct {
 
 // States keeps entities. It may be used by several goroutines once its handlers
 // are registered. Errors are *kernel.Error: CodeArguments for names that
-// cannot be, those of the variables above, a handler's own, and those of the memory.
+// cannot be, those of the variables above, a handler's own, and those of the keeper.
 type States struct {
-	memory   *memory.Memory
+	records  Keeper
 	machines map[string]*Machine
 	handlers map[string][]Handler
 	opts     Options
 }
 
-// New returns the entities that are kept in m, out of reach of its own operations.
-// Errors are of CodeConfig.
-func New(m *memory.Memory, machines []Machine, opts Options) (*States, error) {
+// New returns the entities that are kept by k. Errors are of CodeConfig.
+func New(k Keeper, machines []Machine, opts Options) (*States, error) {
 	if opts.Claim <= 0 {
 		opts.Claim = 10 * time.Minute
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &States{memory: m, machines: map[string]*Machine{}, handlers: map[string][]Handler{}, opts: opts}
+	s := &States{records: k, machines: map[string]*Machine{}, handlers: map[string][]Handler{}, opts: opts}
 	var problems []error
 	for _, machine := range machines {
 		err := machine.Check()
@@ -144,18 +144,21 @@ func (s *States) Register(ctx context.Context, tenant, entity, id, initial strin
 	if machine != nil && !has(machine, initial) {
 		return "", &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%s/%s cannot begin in %s", quote(entity), quote(id), quote(initial)), Why: "it is no state of its machine", Fix: "leave it out for " + quote(machine.Initial), Err: ErrInvalidTransition}
 	}
-	return initial, s.begin(ctx, tenant, entity, id, initial)
+	return initial, s.begin(ctx, tenant, entity, id, initial, true)
 }
 
 // tries is how often a registration, or a removal, that others come before is tried.
 const tries = 8
 
-// begin keeps the record of an entity that begins, anew or not: what was seen of locks stays.
-func (s *States) begin(ctx context.Context, tenant, entity, id, initial string) error {
+// begin keeps the record of an entity that begins; what was seen of locks stays. One that is there begins anew, or, where it is not to,
+// stays as it is: somebody else was first.
+func (s *States) begin(ctx context.Context, tenant, entity, id, initial string, anew bool) error {
 	for range tries {
 		r := newRecord(initial, s.opts.Now())
 		old, value, err := s.load(ctx, tenant, entity, id)
 		switch {
+		case !anew && !errors.Is(err, ErrNotRegistered):
+			return err
 		case old != nil:
 			r.Fences = old.Fences
 		case !errors.Is(err, ErrNotRegistered) && value == nil:
@@ -166,9 +169,9 @@ func (s *States) begin(ctx context.Context, tenant, entity, id, initial string) 
 		}
 		var done bool
 		if value == nil {
-			done, err = s.memory.Create(ctx, scope(tenant), key(entity, id), r.value(), 0)
+			done, err = s.records.Create(ctx, scope(tenant), key(entity, id), r.value(), 0)
 		} else {
-			done, err = s.memory.CompareAndSwap(ctx, scope(tenant), key(entity, id), value, r.value(), 0)
+			done, err = s.records.CompareAndSwap(ctx, scope(tenant), key(entity, id), value, r.value(), 0)
 		}
 		if done || err != nil {
 			return err
@@ -219,7 +222,7 @@ func (s *States) Cleanup(ctx context.Context, tenant, entity, id string) (*Summa
 			return nil, err
 		}
 		rest, ttl := r.removed() // it ends by itself: to delete it could delete what somebody registers meanwhile
-		done, err := s.memory.CompareAndSwap(ctx, scope(tenant), key(entity, id), value, rest.value(), ttl)
+		done, err := s.records.CompareAndSwap(ctx, scope(tenant), key(entity, id), value, rest.value(), ttl)
 		if err != nil {
 			return nil, err
 		}
@@ -236,7 +239,7 @@ func (s *States) load(ctx context.Context, tenant, entity, id string) (*record, 
 	if err := checkNames(entity, id); err != nil {
 		return nil, nil, err
 	}
-	value, found, err := s.memory.Get(ctx, scope(tenant), key(entity, id))
+	value, found, err := s.records.Get(ctx, scope(tenant), key(entity, id))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -253,8 +256,7 @@ func (s *States) load(ctx context.Context, tenant, entity, id string) (*record, 
 	return r, value, nil
 }
 
-// scope keeps entities apart from what the tenant keeps in the memory by
-// itself, where a memory.set could reach them.
+// scope keeps entities apart from what else is kept of the tenant, where that is in one place: a memory.set could reach them.
 func scope(tenant string) string { return "entity_state\x00" + tenant }
 
 // key of an entity; a type has no colon.

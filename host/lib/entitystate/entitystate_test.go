@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +19,6 @@ import (
 	"github.com/hexdag/hexdag/host/ports/memory"
 	"github.com/hexdag/hexdag/host/ports/memory/driver"
 	"github.com/hexdag/hexdag/host/ports/memory/memstore"
-	"github.com/hexdag/hexdag/host/ports/memory/sqlitestore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,7 +32,12 @@ func order() entitystate.Machine {
 
 func open(t *testing.T, store driver.Store, opts entitystate.Options, machines ...entitystate.Machine) *entitystate.States {
 	t.Helper()
-	s, err := entitystate.New(memory.New(store, memory.Options{Now: opts.Now}), machines, opts)
+	return keptIn(t, memory.New(store, memory.Options{Now: opts.Now}), opts, machines...)
+}
+
+func keptIn(t *testing.T, k entitystate.Keeper, opts entitystate.Options, machines ...entitystate.Machine) *entitystate.States {
+	t.Helper()
+	s, err := entitystate.New(k, machines, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,15 +395,15 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestOneWins: of many transitions from one state, through several stores over one
-// file, exactly one happens, with handlers and without.
+// TestOneWins: of many transitions from one state, through several keepers of one
+// store, exactly one happens, with handlers and without.
 func TestOneWins(t *testing.T) {
-	for _, handled := range []bool{false, true} {
-		for name, stores := range map[string][]driver.Store{"memory": memory2(t), "sqlite": sqlite2(t)} {
+	everyKeeper(t, func(t *testing.T, two func(*testing.T) [2]entitystate.Keeper) {
+		for _, handled := range []bool{false, true} {
 			var states []*entitystate.States
 			var entered atomic.Int64
-			for _, store := range stores {
-				s := open(t, store, entitystate.Options{}, order())
+			for _, k := range two(t) {
+				s := keptIn(t, k, entitystate.Options{}, order())
 				if handled {
 					s.Handle("order", func(context.Context, *entitystate.Change) error {
 						if entered.Add(1) != 1 {
@@ -431,34 +434,12 @@ func TestOneWins(t *testing.T) {
 				}
 				wg.Wait()
 				if won.Load() != 1 {
-					t.Errorf("%s, handlers %v: %d won", name, handled, won.Load())
+					t.Errorf("handlers %v: %d won", handled, won.Load())
 				}
 				expectState(t, states[1], id, "new", "processing")
 			}
 		}
-	}
-}
-
-// memory2 is one store, twice.
-func memory2(*testing.T) []driver.Store {
-	s := memstore.New()
-	return []driver.Store{s, s}
-}
-
-// sqlite2 are two stores over one file, as two processes have it.
-func sqlite2(t *testing.T) []driver.Store {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "memory.db")
-	var stores []driver.Store
-	for range 2 {
-		s, err := sqlitestore.Open(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		stores = append(stores, s)
-	}
-	return stores
+	})
 }
 
 func TestMachines(t *testing.T) {

@@ -24,7 +24,7 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 			return err
 		}
 	}
-	before, value, err := s.load(ctx, c.Tenant, c.Entity, c.ID)
+	before, value, err := s.first(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -37,14 +37,11 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 		return err
 	}
 	if len(s.handlers[c.Entity]) > 0 {
-		if before, value, err = s.handled(ctx, c, before, value, now); err != nil {
-			return err
-		}
+		err = s.handled(ctx, c, before, value, now)
+	} else {
+		err = s.change(ctx, c, before, value)
 	}
-	if before, err = before.under(ctx, s.opts.Now()); err != nil { // a lock may have been lost meanwhile
-		return err
-	}
-	if err := s.swap(ctx, c, value, before.changed(c, s.opts.Now())); err != nil {
+	if err != nil {
 		return err
 	}
 	if s.opts.Changed != nil {
@@ -83,25 +80,48 @@ func (s *States) allowed(ctx context.Context, r *record, c *Change, now time.Tim
 	return nil
 }
 
-// handled claims the entity and has the handlers called. It returns the entity as
-// it is to be changed, or the error of a handler once the claim is given up.
-func (s *States) handled(ctx context.Context, c *Change, before *record, value kernel.Value, now time.Time) (*record, kernel.Value, error) {
+// first returns the entity that is to be changed, and the value that it was read from. One of a machine begins with its first
+// transition, where the options say so.
+func (s *States) first(ctx context.Context, c *Change) (*record, kernel.Value, error) {
+	r, value, err := s.load(ctx, c.Tenant, c.Entity, c.ID)
+	machine := s.machines[c.Entity]
+	if !s.opts.Begins || machine == nil || !errors.Is(err, ErrNotRegistered) {
+		return r, value, err
+	}
+	if err := s.begin(ctx, c.Tenant, c.Entity, c.ID, machine.Initial, false); err != nil {
+		return nil, nil, err
+	}
+	return s.load(ctx, c.Tenant, c.Entity, c.ID)
+}
+
+// handled claims the entity, has the handlers called and changes it. Where that fails, or a handler does, the claim is given up.
+func (s *States) handled(ctx context.Context, c *Change, before *record, value kernel.Value, now time.Time) (err error) {
 	claimed := before.claimed(rand.Text(), now.Add(s.opts.Claim))
 	if err := s.swap(ctx, c, value, claimed); err != nil {
-		return nil, nil, err
+		return err
 	}
 	ended := false
 	defer func() {
-		if !ended { // a handler panicked
-			_ = s.release(ctx, c, claimed)
+		if !ended || err != nil { // a handler panicked, or failed, or the change did not happen
+			err = errors.Join(err, s.release(ctx, c, claimed))
 		}
 	}()
-	err := s.callHandlers(ctx, c)
+	err = s.callHandlers(ctx, c)
 	ended = true
 	if err != nil {
-		return nil, nil, errors.Join(err, s.release(ctx, c, claimed))
+		return err
 	}
-	return claimed, claimed.value(), nil
+	return s.change(ctx, c, claimed, claimed.value())
+}
+
+// change has a change happen, if the entity is still what it was read from.
+func (s *States) change(ctx context.Context, c *Change, before *record, value kernel.Value) error {
+	now := s.opts.Now()
+	before, err := before.under(ctx, now) // a lock may have been lost meanwhile
+	if err != nil {
+		return err
+	}
+	return s.swap(ctx, c, value, before.changed(c, now))
 }
 
 func (s *States) callHandlers(ctx context.Context, c *Change) error {
@@ -121,13 +141,13 @@ func (s *States) callHandlers(ctx context.Context, c *Change) error {
 func (s *States) release(ctx context.Context, c *Change, claimed *record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	_, err := s.memory.CompareAndSwap(ctx, scope(c.Tenant), key(c.Entity, c.ID), claimed.value(), claimed.released().value(), 0)
+	_, err := s.records.CompareAndSwap(ctx, scope(c.Tenant), key(c.Entity, c.ID), claimed.value(), claimed.released().value(), 0)
 	return err
 }
 
 // swap keeps a record in place of the one that is expected, or fails.
 func (s *States) swap(ctx context.Context, c *Change, expected kernel.Value, r *record) error {
-	swapped, err := s.memory.CompareAndSwap(ctx, scope(c.Tenant), key(c.Entity, c.ID), expected, r.value(), 0)
+	swapped, err := s.records.CompareAndSwap(ctx, scope(c.Tenant), key(c.Entity, c.ID), expected, r.value(), 0)
 	if err == nil && !swapped {
 		err = &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%s/%s is no longer as it was in %s", quote(c.Entity), quote(c.ID), quote(c.From)), Why: "another transition came first", Fix: "read the state, and decide again", Err: ErrStale}
 	}

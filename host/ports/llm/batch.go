@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -13,6 +14,8 @@ import (
 const (
 	maxBatch   = 256
 	batchAtOne = 10 // requests at once
+
+	maxBatchBytes = 64 << 20 // of all answers: with so many no more are asked for
 )
 
 // BatchItem is what came of one request of a batch.
@@ -34,11 +37,19 @@ func (p *Port) Batch(ctx context.Context, reqs []*Request) ([]BatchItem, error) 
 	items := make([]BatchItem, len(reqs))
 	places := make(chan struct{}, batchAtOne)
 	var all sync.WaitGroup
+	var size atomic.Int64
 	for i, req := range reqs {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
+			if size.Load() > maxBatchBytes {
+				items[i].Err = &kernel.Error{Code: kernel.CodeLimit, What: "llm.batch: it was not asked", Why: fmt.Sprintf("the answers before it have more than %d bytes", maxBatchBytes), Fix: "send it in another batch"}
+				return
+			}
 			items[i].Response, items[i].Err = kernel.Guarded(func() (*Response, error) { return p.Complete(ctx, req) })
+			if items[i].Response != nil {
+				size.Add(int64(sizeOf(items[i].Response)))
+			}
 		})
 	}
 	all.Wait()

@@ -175,14 +175,18 @@ func (p *Port) send(ctx context.Context, req *Request, tell func(piece string)) 
 const maxAnswerBytes = 8 << 20
 
 func checkSize(resp *Response) error {
-	size := len(resp.Content)
-	for _, c := range resp.ToolCalls {
-		size += len(c.Name) + len(c.Arguments) + len(c.Signature)
-	}
-	if size > maxAnswerBytes {
+	if size := sizeOf(resp); size > maxAnswerBytes {
 		return &kernel.Error{Code: kernel.CodeLimit, What: "the model's answer is too large", Why: fmt.Sprintf("it has %d bytes, the limit is %d", size, maxAnswerBytes), Fix: "have it answer less, for example with max_tokens"}
 	}
 	return nil
+}
+
+func sizeOf(resp *Response) int {
+	size := len(resp.Content)
+	for _, c := range resp.ToolCalls {
+		size += len(c.ID) + len(c.Name) + len(c.Arguments) + len(c.Signature)
+	}
+	return size
 }
 
 // portError gives a driver's error a code. The context's end wins over what the

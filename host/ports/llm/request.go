@@ -40,7 +40,7 @@ func checkRequest(req *Request) error {
 		}
 		size += len(m.Content)
 		for _, c := range m.ToolCalls {
-			size += len(c.Name) + len(c.Arguments)
+			size += len(c.ID) + len(c.Name) + len(c.Arguments) + len(c.Signature)
 		}
 	}
 	if len(req.Messages) > maxMessages || size > maxPromptBytes {

@@ -15,6 +15,7 @@ const (
 	maxCalls     = 128     // in one answer
 	maxArguments = 1 << 20 // bytes of one call's
 	maxToolName  = 256
+	maxCallID    = 256
 )
 
 // checkTools refuses tools that no model takes, and answers of tools to what no model has called.
@@ -70,11 +71,9 @@ func (p *Port) checkCalls(req *Request, resp *Response) error {
 	if n := len(resp.ToolCalls); n > maxCalls {
 		return &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("the model called %d tools at once", n), Why: fmt.Sprintf("the most is %d", maxCalls)}
 	}
+	nameCalls(req, resp)
 	for i := range resp.ToolCalls {
 		c := &resp.ToolCalls[i]
-		if c.ID == "" { // it has to be answered by one
-			c.ID = fmt.Sprintf("call_%d_%d", len(req.Messages), i)
-		}
 		at := slices.IndexFunc(req.Tools, func(t driver.ToolSpec) bool { return t.Name == c.Name })
 		if at < 0 {
 			c.Invalid = fmt.Sprintf("there is no tool %s; there are %s", kernel.Quote(c.Name), toolNames(req.Tools))
@@ -90,14 +89,35 @@ func (p *Port) checkCalls(req *Request, resp *Response) error {
 			continue
 		}
 		parameters, err := p.schemas.compile(req.Tools[at].Parameters)
-		if err != nil {
-			return argument("tools[%d].parameters: %v", at, err)
+		if err != nil { // a module's, or another server's, of which the others are of use
+			c.Args, c.Invalid = nil, fmt.Sprintf("%s cannot be called: its parameters are no JSON Schema: %s", kernel.Quote(c.Name), kernel.Quote(err.Error()))
+			continue
 		}
 		if err := parameters.Validate(args); err != nil {
 			c.Invalid = fmt.Sprintf("the arguments of %s break its parameters: %s", kernel.Quote(c.Name), kernel.Quote(err.Error()))
 		}
 	}
 	return nil
+}
+
+// nameCalls gives calls ids of their own in the conversation, where the model's are none: by these its results are told apart.
+func nameCalls(req *Request, resp *Response) {
+	taken := map[string]bool{}
+	for _, m := range req.Messages {
+		for _, c := range m.ToolCalls {
+			taken[c.ID] = true
+		}
+	}
+	for i := range resp.ToolCalls {
+		c := &resp.ToolCalls[i]
+		if len(c.ID) > maxCallID {
+			c.ID = ""
+		}
+		for n := i; c.ID == "" || taken[c.ID]; n++ {
+			c.ID = fmt.Sprintf("call_%d_%d", len(req.Messages), n)
+		}
+		taken[c.ID] = true
+	}
 }
 
 func readArguments(text string) (map[string]any, error) {

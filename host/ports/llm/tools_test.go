@@ -3,6 +3,7 @@ package llm_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,61 @@ func TestCallsThatCannotBeMade(t *testing.T) {
 	}
 }
 
+// One tool whose parameters nobody can read takes none of the others with it.
+func TestToolsThatNobodyCanCall(t *testing.T) {
+	ops := mockOps(t, `{"default": {"tool_calls": [{"name": "odd", "arguments": {}}, {"name": "look", "arguments": {"at": "x"}}]}}`)
+	v, err := do(t.Context(), t, ops, "llm.complete", `{"messages": [{"role": "user", "content": "x"}], "tools": [{"name": "odd", "parameters": {"$ref": "http://127.0.0.1:1/x"}}, {"name": "look"}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls, _ := v["tool_calls"].([]any)
+	first, _ := calls[0].(map[string]any)["error"].(string)
+	if !strings.Contains(first, "odd cannot be called: its parameters are no JSON Schema") || calls[1].(map[string]any)["error"] != nil {
+		t.Errorf("%v", calls)
+	}
+}
+
+// scripted answers what it is told to.
+type scripted struct{ resp driver.Response }
+
+func (s scripted) Complete(context.Context, *driver.Request) (*driver.Response, error) {
+	r := s.resp
+	r.ToolCalls = slices.Clone(r.ToolCalls)
+	return &r, nil
+}
+func (scripted) Close() error { return nil }
+
+// Each call has an id of its own in the conversation, whatever the endpoint makes of ids: results are told apart by them.
+func TestIDsOfCalls(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	var calls []driver.ToolCall
+	for _, id := range []string{"a", "a", "", "call_2_2", "old", long, "", "b"} {
+		calls = append(calls, driver.ToolCall{ID: id, Name: "look", Arguments: "{}"})
+	}
+	p := llm.New(scripted{driver.Response{ToolCalls: calls}})
+	resp, err := p.Complete(t.Context(), &llm.Request{
+		Messages: []llm.Message{{Role: driver.Assistant, ToolCalls: []driver.ToolCall{{ID: "old", Name: "look"}}}, {Role: driver.Tool, CallID: "old", Content: "x"}},
+		Tools:    []driver.ToolSpec{{Name: "look"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{"old": true}
+	for i, c := range resp.ToolCalls {
+		if c.ID == "" || len(c.ID) > 256 || seen[c.ID] {
+			t.Errorf("call %d is named %.300q", i, c.ID)
+		}
+		seen[c.ID] = true
+	}
+	if resp.ToolCalls[0].ID != "a" || resp.ToolCalls[7].ID != "b" {
+		t.Errorf("those that tell them apart are not as they were: %+v", resp.ToolCalls)
+	}
+	huge := llm.New(scripted{driver.Response{ToolCalls: []driver.ToolCall{{ID: strings.Repeat("x", 9<<20), Name: "look"}}}})
+	if _, err := huge.Complete(t.Context(), &llm.Request{Messages: []llm.Message{{Role: driver.User, Content: "x"}}}); kernel.CodeOf(err) != kernel.CodeLimit {
+		t.Errorf("an id of megabytes: %v", err)
+	}
+}
+
 func TestBadTools(t *testing.T) {
 	const hi = `"messages": [{"role": "user", "content": "hi"}]`
 	for args, says := range map[string]string{
@@ -174,6 +230,30 @@ func TestBatch(t *testing.T) {
 		if _, err := do(t.Context(), t, ops, "llm.batch", args); kernel.CodeOf(err) != kernel.CodeArguments || !strings.Contains(err.Error(), says) {
 			t.Errorf("%.60s: %v, want %q", args, err, says)
 		}
+	}
+}
+
+// A batch of answers of megabytes ends where nobody could hold them.
+func TestBatchIsBounded(t *testing.T) {
+	p := llm.New(scripted{driver.Response{Content: strings.Repeat("x", 8<<20)}})
+	reqs := make([]*llm.Request, 256)
+	for i := range reqs {
+		reqs[i] = &llm.Request{Messages: []llm.Message{{Role: driver.User, Content: "x"}}}
+	}
+	items, err := p.Batch(t.Context(), reqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := 0
+	for _, item := range items {
+		if item.Err == nil {
+			answered++
+		} else if kernel.CodeOf(item.Err) != kernel.CodeLimit {
+			t.Error(item.Err)
+		}
+	}
+	if answered < 9 || answered > 20 {
+		t.Errorf("%d answers of 8 MiB", answered)
 	}
 }
 

@@ -49,6 +49,7 @@ func (r *retry) wrap(op string, next kernel.PortFunc) kernel.PortFunc {
 		if repeatable {
 			policy = always
 		}
+		call, again := call.Attempts()
 		// What goes well at once does without the policy.
 		reply, err := next(ctx, call)
 		if !r.shouldRetry(err, repeatable) {
@@ -57,6 +58,7 @@ func (r *retry) wrap(op string, next kernel.PortFunc) kernel.PortFunc {
 		tried := false
 		_, ended := failsafe.With(policy).WithContext(ctx).Get(func() (*kernel.PortReply, error) {
 			if tried {
+				again()
 				reply, err = next(ctx, call)
 			}
 			tried = true

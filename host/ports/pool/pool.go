@@ -33,7 +33,7 @@ const MaxMembers = 64
 // a member denied it, found fault with its arguments, or the context ended, or a
 // model's limit was met: the others would be asked what was refused. A call that may not be repeated
 // (middleware.EffectOf) goes on only from a member that says that it was not
-// done. An llm.complete whose answer has the content null goes on, too; if no
+// done. An llm.complete whose answer has the content null, and calls no tools, goes on, too; if no
 // member says more, that is the answer. If all fail, the error lists
 // each one's; its code is theirs, or CodeUnavailable if they differ.
 //
@@ -99,9 +99,13 @@ func (p *pool) operation(members []ports.Op) kernel.PortFunc {
 	return func(ctx context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
 		repeatable := middleware.EffectOf(name, call.Args) >= middleware.Repeatable
 		first := p.first()
+		call, again := call.Attempts()
 		var empty *kernel.PortReply
 		var failed []failure
 		for i := range do {
+			if i > 0 {
+				again()
+			}
 			member := (first + i) % len(do)
 			reply, err := do[member](ctx, call)
 			switch {
@@ -122,13 +126,13 @@ func (p *pool) operation(members []ports.Op) kernel.PortFunc {
 	}
 }
 
-// isEmpty reports whether a model answered nothing.
+// isEmpty reports whether a model answered nothing: no text, nor calls of tools.
 func isEmpty(op string, reply *kernel.PortReply) bool {
 	if op != "llm.complete" {
 		return false
 	}
 	value, isObject := reply.Value.(map[string]any)
-	return reply.Value == nil || isObject && value["content"] == nil
+	return reply.Value == nil || isObject && value["content"] == nil && value["tool_calls"] == nil
 }
 
 // goesOn reports whether another member may be asked what one failed to do.

@@ -228,6 +228,16 @@ func TestConcurrently(t *testing.T) {
 	}
 }
 
+// TestOnlyCalls: a model that calls tools and says nothing has answered.
+func TestOnlyCalls(t *testing.T) {
+	calling := map[string]any{"content": nil, "tool_calls": []any{map[string]any{"id": "1", "name": "look"}}}
+	first, second := &member{value: calling}, &member{value: says("no")}
+	got, err := ask(t, newPool(t, pool.Failover, "llm.complete", first, second))
+	if answer, _ := got.(map[string]any); err != nil || answer["tool_calls"] == nil || second.calls != 0 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // TestModels pools two real models behind a door, which charges each answer once.
 func TestModels(t *testing.T) {
 	var members [][]ports.Op

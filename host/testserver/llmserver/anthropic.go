@@ -3,6 +3,7 @@ package llmserver
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 // claude is Anthropic's messages, as platform.claude.com/docs describes them.
@@ -83,7 +84,10 @@ func (q *Question) claudeMessage(i int, m map[string]any) *refusal {
 			if !ok || !plain(text(b["name"])) {
 				return refuse(Invalid, "messages.%d.content.%d.tool_use.input: Input should be a valid dictionary", i, j)
 			}
-			if said.Calls == nil && thought != "signed:"+text(b["name"]) { // the newer models always think
+			if !plain(text(b["id"])) {
+				return refuse(Invalid, "messages.%d.content.%d.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'", i, j)
+			}
+			if said.Calls == nil && thought != "signed:"+text(b["name"]) && !strings.HasPrefix(q.Model, "claude-3") { // the newer models always think
 				return refuse(Invalid, "messages.%d.content.0.type: Expected thinking or redacted_thinking, but found tool_use", i)
 			}
 			said.Calls = append(said.Calls, Call{ID: text(b["id"]), Name: text(b["name"]), Arguments: encoded(input)})

@@ -18,6 +18,9 @@ import (
 // endpoint has to be told, and all models of today take this.
 const defaultMaxTokens = 8192
 
+// maxCallID is how long an id of a call is that the endpoint takes, at most.
+const maxCallID = 64
+
 // model is safe for concurrent use: nothing in it changes.
 type model struct {
 	*endpoint.Endpoint
@@ -192,7 +195,7 @@ func conversation(messages []driver.Message, names *endpoint.Names) (system []an
 			}
 			continue
 		case driver.Tool:
-			blocks = append(blocks, anthropic.NewToolResultBlock(msg.CallID, msg.Content, false))
+			blocks = append(blocks, anthropic.NewToolResultBlock(endpoint.CallID(msg.CallID, maxCallID), msg.Content, false))
 		case driver.Assistant:
 			role = anthropic.MessageParamRoleAssistant
 			fallthrough
@@ -204,7 +207,7 @@ func conversation(messages []driver.Message, names *endpoint.Names) (system []an
 				if i == 0 { // what it thought comes before all else
 					blocks = append(thoughts(c.Signature), blocks...)
 				}
-				blocks = append(blocks, anthropic.NewToolUseBlock(c.ID, input(c.Arguments), names.Out(c.Name)))
+				blocks = append(blocks, anthropic.NewToolUseBlock(endpoint.CallID(c.ID, maxCallID), input(c.Arguments), names.Out(c.Name)))
 			}
 		}
 		last := len(out) - 1

@@ -11,5 +11,5 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	llmtest.RunEndpoint(t, llmtest.Endpoint{Open: anthropicllm.FromConfig, Quota: true})
+	llmtest.RunEndpoint(t, llmtest.Endpoint{Open: anthropicllm.FromConfig, Quota: true, Foreign: "claude-3-test"})
 }

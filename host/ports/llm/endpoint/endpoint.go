@@ -123,6 +123,7 @@ func New(cfg Config, p Provider) (*Endpoint, error) {
 	}
 	e.transport = http.DefaultTransport.(*http.Transport).Clone()
 	e.transport.MaxIdleConnsPerHost = maxIdle // all go to one host
+	e.transport.MaxResponseHeaderBytes = maxHeaderBytes
 	e.Client = &http.Client{
 		Transport: &cappedTransport{next: e.transport},
 		// A redirect would carry the conversation to where nobody configured it to go.

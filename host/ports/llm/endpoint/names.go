@@ -1,6 +1,8 @@
 package endpoint
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -27,12 +29,16 @@ func NamesOf(req *driver.Request) *Names {
 	return n
 }
 
+func plainRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-'
+}
+
 func (n *Names) add(name string) {
 	if _, known := n.out[name]; known {
 		return
 	}
 	plain := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+		if plainRune(r) {
 			return r
 		}
 		return '_'
@@ -63,4 +69,15 @@ func (n *Names) In(name string) string {
 		return own
 	}
 	return name
+}
+
+// CallID returns a call's ID as an endpoint takes it that wants at most longest letters, digits, _ and -: another model of a pool may have
+// given it. One ID always becomes the same, and no two become one.
+func CallID(id string, longest int) string {
+	plain := id != "" && len(id) <= longest && strings.IndexFunc(id, func(r rune) bool { return !plainRune(r) }) < 0
+	if plain {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "call_" + hex.EncodeToString(sum[:16])
 }

@@ -31,3 +31,20 @@ func TestNames(t *testing.T) {
 		t.Errorf("%q, %q", names.Out("plain"), names.In("made up"))
 	}
 }
+
+// An id that another model has given becomes one that the endpoint takes, always the same.
+func TestCallID(t *testing.T) {
+	for _, id := range []string{"toolu_01A-b", strings.Repeat("x", 64)} {
+		if got := CallID(id, 64); got != id {
+			t.Errorf("%q is told as %q", id, got)
+		}
+	}
+	seen := map[string]bool{}
+	for _, id := range []string{"functions.look:0", "functions.look:1", "日本", "日木", "", strings.Repeat("x", 65), strings.Repeat("x", 66)} {
+		got := CallID(id, 64)
+		if got != CallID(id, 64) || seen[got] || len(got) > 40 || strings.Trim(got, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+			t.Errorf("%q is told as %q", id, got)
+		}
+		seen[got] = true
+	}
+}

@@ -12,6 +12,7 @@ import (
 const (
 	maxResponseBytes = 8 << 20
 	maxStreamBytes   = 64 << 20
+	maxHeaderBytes   = 256 << 10
 )
 
 // exchange is the last answer of a call, which the clients' own errors hold only in part.

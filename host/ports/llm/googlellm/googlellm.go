@@ -113,7 +113,7 @@ func (m *model) question(req *driver.Request) (*question, error) {
 	if strings.ContainsAny(q.model, "?#%") || strings.Contains(q.model, "..") {
 		return nil, &kernel.Error{Code: kernel.CodeArguments, What: "no model is named " + kernel.Quote(q.model), Why: "it would be another path of the endpoint"}
 	}
-	if q.config.SystemInstruction, q.contents = conversation(req.Messages, q.names); len(q.contents) == 0 {
+	if q.config.SystemInstruction, q.contents = conversation(req.Messages, q.names, wantsSignatures(q.model)); len(q.contents) == 0 {
 		return nil, &kernel.Error{Code: kernel.CodeArguments, What: "the conversation has no message but the system's", Why: "Google's models answer a user", Fix: "add a message of the role user"}
 	}
 	if req.MaxTokens > 0 {
@@ -160,9 +160,19 @@ func (q *question) addTools(req *driver.Request) {
 	q.config.ToolConfig = &genai.ToolConfig{FunctionCallingConfig: calling}
 }
 
+// unsigned is what Google has the first call of a turn come with that another model made, such as one that a pool asked before: its newer
+// models refuse a call without a signature.
+const unsigned = "skip_thought_signature_validator"
+
+// wantsSignatures reports whether a model refuses calls without: those before Gemini 3 know nothing of it.
+func wantsSignatures(model string) bool {
+	version, ok := strings.CutPrefix(strings.TrimPrefix(model, "models/"), "gemini-")
+	return ok && !strings.HasPrefix(version, "1") && !strings.HasPrefix(version, "2")
+}
+
 // conversation returns the messages as the endpoint takes them: the system's beside the others, turns of one after
 // the other together, and none that is empty.
-func conversation(messages []driver.Message, names *endpoint.Names) (system *genai.Content, out []*genai.Content) {
+func conversation(messages []driver.Message, names *endpoint.Names, signed bool) (system *genai.Content, out []*genai.Content) {
 	called := map[string]string{} // the endpoint knows results by the names of their tools
 	for _, msg := range messages {
 		role := genai.RoleUser
@@ -186,11 +196,13 @@ func conversation(messages []driver.Message, names *endpoint.Names) (system *gen
 			if msg.Content != "" {
 				parts = append(parts, &genai.Part{Text: msg.Content})
 			}
-			for _, c := range msg.ToolCalls {
+			for i, c := range msg.ToolCalls {
 				called[c.ID] = c.Name
 				part := &genai.Part{FunctionCall: &genai.FunctionCall{ID: c.ID, Name: names.Out(c.Name), Args: arguments(c.Arguments)}}
 				if signature, err := base64.StdEncoding.DecodeString(c.Signature); err == nil && len(signature) > 0 {
 					part.ThoughtSignature = signature
+				} else if signed && i == 0 {
+					part.ThoughtSignature = []byte(unsigned)
 				}
 				parts = append(parts, part)
 			}

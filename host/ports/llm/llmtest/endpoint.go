@@ -23,6 +23,8 @@ type Endpoint struct {
 	Embeds bool
 	// Quota says that the provider tells an account that is used up from a limit of the rate.
 	Quota bool
+	// Foreign is a model that takes up calls of tools which another made; "" is any.
+	Foreign string
 }
 
 const testModel = "gemini-3-test" // of which Google wants signatures back
@@ -73,6 +75,7 @@ func RunEndpoint(t *testing.T, e Endpoint) {
 	})
 	t.Run("Question", e.testQuestion)
 	t.Run("ToolLoop", e.testToolLoop)
+	t.Run("ForeignCalls", e.testForeignCalls)
 	t.Run("ToolChoice", e.testToolChoice)
 	t.Run("BadCalls", e.testBadCalls)
 	t.Run("Length", e.testLength)
@@ -178,6 +181,28 @@ func (e Endpoint) toolLoop(t *testing.T, streamed bool) {
 	}
 	if asked[0].Protocol == "google" && got[1].Calls[0].Signature != "signed:"+asked[0].Tools[0] {
 		t.Errorf("the signature came back as %q", got[1].Calls[0].Signature)
+	}
+}
+
+// A conversation that another provider's model began is taken up: a pool goes on with whoever answers.
+func (e Endpoint) testForeignCalls(t *testing.T) {
+	var got *llmserver.Question
+	p, _ := e.asks(t, func(q *llmserver.Question) llmserver.Answer {
+		got = q
+		return llmserver.Answer{Text: "ok"}
+	})
+	for _, signature := range []string{"", `[{"type":"thinking","thinking":"hm","signature":"x"}]`, "\xff"} {
+		calls := []driver.ToolCall{{ID: "functions.now:0", Name: weather.Name, Arguments: `{}`, Signature: signature}, {ID: strings.Repeat("x", 100), Name: weather.Name, Arguments: `no JSON`}}
+		_, err := p.Complete(t.Context(), &llm.Request{Model: e.Foreign, Tools: []driver.ToolSpec{weather}, Messages: []llm.Message{
+			{Role: driver.User, Content: "weather?"}, {Role: driver.Assistant, ToolCalls: calls}, {Role: driver.Tool, CallID: calls[0].ID, Content: "rain"}, {Role: driver.Tool, CallID: calls[1].ID, Content: "what?"},
+		}})
+		if err != nil {
+			t.Fatalf("with the signature %q: %v", signature, err)
+		}
+		m := got.Messages
+		if len(m) != 4 || len(m[1].Calls) != 2 || m[2].Answers != m[1].Calls[0].ID || m[3].Answers != m[1].Calls[1].ID || m[2].Answers == m[3].Answers || m[2].Text != "rain" {
+			t.Errorf("the endpoint was told %+v", m)
+		}
 	}
 }
 

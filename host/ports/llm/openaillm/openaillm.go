@@ -96,7 +96,7 @@ func (m *model) params(req *driver.Request) (openai.ChatCompletionNewParams, *en
 	}
 	names := endpoint.NamesOf(req)
 	for _, msg := range req.Messages {
-		p.Messages = append(p.Messages, message(msg, names))
+		p.Messages = append(p.Messages, message(msg, names, m.callID))
 	}
 	for _, t := range req.Tools {
 		f := shared.FunctionDefinitionParam{Name: names.Out(t.Name), Parameters: t.Parameters}
@@ -132,12 +132,22 @@ func (m *model) params(req *driver.Request) (openai.ChatCompletionNewParams, *en
 	return p, names, nil
 }
 
-func message(msg driver.Message, names *endpoint.Names) openai.ChatCompletionMessageParamUnion {
+// maxCallID is how long an id of a call is that OpenAI takes, at most; others take what they have given.
+const maxCallID = 40
+
+func (m *model) callID(id string) string {
+	if !m.Official() {
+		return id
+	}
+	return endpoint.CallID(id, maxCallID)
+}
+
+func message(msg driver.Message, names *endpoint.Names, callID func(string) string) openai.ChatCompletionMessageParamUnion {
 	switch msg.Role {
 	case driver.System:
 		return openai.SystemMessage(msg.Content)
 	case driver.Tool:
-		return openai.ToolMessage(msg.Content, msg.CallID)
+		return openai.ToolMessage(msg.Content, callID(msg.CallID))
 	case driver.Assistant:
 		if len(msg.ToolCalls) == 0 {
 			return openai.AssistantMessage(msg.Content)
@@ -148,7 +158,7 @@ func message(msg driver.Message, names *endpoint.Names) openai.ChatCompletionMes
 		}
 		for _, c := range msg.ToolCalls {
 			a.ToolCalls = append(a.ToolCalls, openai.ChatCompletionMessageToolCallUnionParam{OfFunction: &openai.ChatCompletionMessageFunctionToolCallParam{
-				ID: c.ID, Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: names.Out(c.Name), Arguments: c.Arguments},
+				ID: callID(c.ID), Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: names.Out(c.Name), Arguments: c.Arguments},
 			}})
 		}
 		return openai.ChatCompletionMessageParamUnion{OfAssistant: &a}

@@ -52,6 +52,7 @@ type answer struct {
 	driver.Response
 	text, refusal strings.Builder
 	calls         []*partialCall
+	at            map[int64]*partialCall // the last of an index
 	usage         openai.CompletionUsage
 	tell          func(string)
 }
@@ -65,7 +66,7 @@ func (a *answer) add(chunk openai.ChatCompletionChunk) error {
 	if chunk.Model != "" {
 		a.Model = chunk.Model
 	}
-	if chunk.Usage.TotalTokens > 0 {
+	if u := chunk.Usage; u.PromptTokens > 0 || u.CompletionTokens > 0 {
 		a.usage = chunk.Usage
 	}
 	if len(chunk.Choices) == 0 {
@@ -81,16 +82,34 @@ func (a *answer) add(chunk openai.ChatCompletionChunk) error {
 	}
 	a.refusal.WriteString(choice.Delta.Refusal)
 	for _, d := range choice.Delta.ToolCalls {
-		if d.Index < 0 || d.Index > int64(len(a.calls)) || d.Index >= maxCalls {
-			return fmt.Errorf("the call of a tool has the index %d", d.Index)
+		if err := a.call(&d); err != nil {
+			return err
 		}
-		if d.Index == int64(len(a.calls)) {
-			a.calls = append(a.calls, &partialCall{})
-		}
-		c := a.calls[d.Index]
-		c.id += d.ID
-		c.name += d.Function.Name
-		c.arguments.WriteString(d.Function.Arguments)
 	}
+	return nil
+}
+
+// call adds a piece of a call. Endpoints that are said to be compatible give all calls the same index, with the ID of each, or repeat the ID
+// and the name with each piece.
+func (a *answer) call(d *openai.ChatCompletionChunkChoiceDeltaToolCall) error {
+	c := a.at[d.Index]
+	if c == nil || d.ID != "" && c.id != "" && d.ID != c.id {
+		if d.Index < 0 || len(a.calls) >= maxCalls {
+			return fmt.Errorf("the call of a tool has the index %d, after %d calls", d.Index, len(a.calls))
+		}
+		c = &partialCall{}
+		a.calls = append(a.calls, c)
+		if a.at == nil {
+			a.at = map[int64]*partialCall{}
+		}
+		a.at[d.Index] = c
+	}
+	if c.id == "" {
+		c.id = d.ID
+	}
+	if d.Function.Name != c.name {
+		c.name += d.Function.Name
+	}
+	c.arguments.WriteString(d.Function.Arguments)
 	return nil
 }

@@ -32,10 +32,13 @@ var list = sync.OnceValues(func() (map[string]entry, error) {
 	return file.Models, err
 })
 
-// dated is how providers mark one version of a model.
-var dated = regexp.MustCompile(`-(\d{8}|\d{4}-\d{2}-\d{2}|latest)$`)
+// dated is how providers mark one version of a model: by a date, or, as Google, by a number.
+var dated = regexp.MustCompile(`-(\d{8}|\d{4}-\d{2}-\d{2}|\d{3}|latest)$`)
 
-// Of returns what a model costs: that of its name, or of its name without a date.
+// Undated returns a model's name without the mark of its version: what answers to "gpt-4o" calls itself "gpt-4o-2024-08-06".
+func Undated(model string) string { return dated.ReplaceAllString(model, "") }
+
+// Of returns what a model costs: that of its name, or of its name without a version.
 func Of(model string) (kernel.Price, bool) {
 	models, err := list()
 	if err != nil { // a test keeps that from happening
@@ -43,7 +46,7 @@ func Of(model string) (kernel.Price, bool) {
 	}
 	e, known := models[model]
 	if !known {
-		e, known = models[dated.ReplaceAllString(model, "")]
+		e, known = models[Undated(model)]
 	}
 	return kernel.Price{InputPerMillion: e.Input, OutputPerMillion: e.Output, LongPrompt: e.LongPrompt, LongInput: e.LongInput, LongOutput: e.LongOutput}, known
 }

@@ -82,7 +82,11 @@ func (m *Model) answer(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 	}
 	if run := kernel.RunFrom(ctx); run != nil {
 		for _, c := range r.charges {
-			admitted, err := run.StartLLM(ctx, kernel.LLMCall{Model: c.Model, Input: c.Input, Output: max(c.Output, 1)})
+			output := c.Output
+			if output == 0 {
+				output = noOutput
+			}
+			admitted, err := run.StartLLM(ctx, kernel.LLMCall{Model: c.Model, Input: c.Input, Output: output})
 			if err != nil {
 				return nil, err
 			}
@@ -95,7 +99,19 @@ func (m *Model) answer(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 		again := *r.failed // the caller's own
 		return nil, &again
 	}
+	tell(call, r.reply)
 	return &kernel.PortReply{Value: r.reply}, nil
+}
+
+// noOutput is what an answer takes that has no tokens; 0 would have no bound.
+const noOutput = -1
+
+// tell tells of an answer's text as a whole: nobody knows any more in which pieces it came.
+func tell(call *kernel.PortCall, reply kernel.Value) {
+	answer, _ := reply.(map[string]any)
+	if text, _ := answer["content"].(string); text != "" && call.Tell != nil && call.Args["schema"] == nil {
+		call.Tell(text)
+	}
 }
 
 func (m *Model) next(call *kernel.PortCall) (record, error) {

@@ -64,3 +64,37 @@ func TestAnswers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An answer is told as a whole to who wants it piece by piece; one that is held to a schema is not.
+func TestTells(t *testing.T) {
+	held := args("held")
+	held["schema"] = map[string]any{"type": "object"}
+	m := replayllm.New()
+	m.Add([]*journal.Entry{
+		asked("a", "llm.complete", "one"), answered("a", "llm.complete", "It rains."),
+		{Kind: journal.Call, Lane: "a", Op: "llm.complete", Digest: journal.Digest(held, nil)}, answered("a", "llm.complete", "{}"),
+	})
+	told := ""
+	for _, a := range []map[string]any{args("one"), held} {
+		if _, err := m.Ops()[0].Func(t.Context(), &kernel.PortCall{Op: "llm.complete", Args: a, Tell: func(piece string) { told += piece }}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told != "It rains." {
+		t.Errorf("told %q", told)
+	}
+}
+
+// A run that stayed just within its limit does so again.
+func TestWithinTheLimit(t *testing.T) {
+	vectors := answered("a", "llm.embed", "vectors")
+	vectors.Charges = []kernel.Charge{{Model: "m", Input: 10}}
+	m := replayllm.New()
+	m.Add([]*journal.Entry{asked("a", "llm.embed", "one"), vectors})
+	limit := 10.0
+	run := &kernel.RunContext{}
+	run.Spending.Limits.Tokens = &limit
+	if _, err := m.Ops()[1].Func(kernel.WithRun(t.Context(), run), &kernel.PortCall{Op: "llm.embed", Args: args("one")}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,140 @@
+package entitystate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/ports/datastore"
+	"github.com/hexdag/hexdag/host/ports/datastore/driver"
+)
+
+// Keeper keeps the records of entities: values under keys of scopes, with the labels of whoever keeps them, which whoever gets them
+// learns. A ttl that is not 0 is how long a value is there.
+type Keeper interface {
+	Get(ctx context.Context, scope, key string) (value kernel.Value, found bool, err error)
+	// Create keeps a value under a key that has none, and reports whether it had none.
+	Create(ctx context.Context, scope, key string, value kernel.Value, ttl time.Duration) (bool, error)
+	// CompareAndSwap keeps a value in place of the one that is expected, and reports whether that was there.
+	CompareAndSwap(ctx context.Context, scope, key string, expected, value kernel.Value, ttl time.Duration) (bool, error)
+}
+
+// Documents returns a keeper that keeps records in what open opens.
+func Documents(open func(context.Context) (*datastore.Store, error)) Keeper { return documents{open} }
+
+type documents struct {
+	open func(context.Context) (*datastore.Store, error)
+}
+
+// collection is that of the records. Those that end are found by endsTerm, ordered by when.
+const (
+	collection = "entity_states"
+	endsTerm   = "ends"
+	maxPruned  = 16 // ended records that are removed with one that ends
+)
+
+// document is what is kept of a record.
+type document struct {
+	Value  json.RawMessage `json:"value"`
+	Labels *kernel.Labels  `json:"labels,omitempty"`
+	Ends   time.Time       `json:"ends,omitzero"`
+
+	value    kernel.Value
+	there    bool
+	revision int64
+}
+
+// load returns what is kept under a key; a value that has ended is not there.
+func (k documents) load(ctx context.Context, scope, key string) (*datastore.Store, *document, error) {
+	store, err := k.open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := store.Load(ctx, scope, collection, key)
+	if err != nil || found == nil {
+		return store, &document{}, err
+	}
+	d := &document{revision: found.Revision}
+	if err = json.Unmarshal(found.Value, d); err == nil {
+		d.value, err = kernel.DecodeJSON(d.Value)
+	}
+	if err != nil {
+		return nil, nil, &kernel.Error{Code: kernel.CodeFailed, What: "what is kept of the entity " + quote(key) + " is damaged", Why: kernel.Quote(err.Error()), Err: err}
+	}
+	d.there = d.Ends.IsZero() || d.Ends.After(time.Now())
+	kernel.FlowFrom(ctx).Join(d.Labels.OrNil())
+	return store, d, nil
+}
+
+// Get implements Keeper.
+func (k documents) Get(ctx context.Context, scope, key string) (kernel.Value, bool, error) {
+	_, d, err := k.load(ctx, scope, key)
+	if err != nil || !d.there {
+		return nil, false, err
+	}
+	return d.value, true, nil
+}
+
+// Create implements Keeper.
+func (k documents) Create(ctx context.Context, scope, key string, value kernel.Value, ttl time.Duration) (bool, error) {
+	store, d, err := k.load(ctx, scope, key)
+	if err != nil || d.there {
+		return false, err
+	}
+	return k.put(ctx, store, scope, key, value, ttl, d.revision)
+}
+
+// CompareAndSwap implements Keeper.
+func (k documents) CompareAndSwap(ctx context.Context, scope, key string, expected, value kernel.Value, ttl time.Duration) (bool, error) {
+	store, d, err := k.load(ctx, scope, key)
+	if err != nil || !d.there {
+		return false, err
+	}
+	is, err := kernel.EncodeJSON(d.value)
+	if err != nil {
+		return false, err
+	}
+	was, err := kernel.EncodeJSON(expected)
+	if err != nil || !bytes.Equal(is, was) {
+		return false, err
+	}
+	return k.put(ctx, store, scope, key, value, ttl, d.revision)
+}
+
+func (k documents) put(ctx context.Context, store *datastore.Store, scope, key string, value kernel.Value, ttl time.Duration, revision int64) (bool, error) {
+	d := document{Labels: kernel.FlowFrom(ctx).Labels()}
+	out := driver.Document{Key: key}
+	var err error
+	if d.Value, err = kernel.EncodeJSON(value); err != nil {
+		return false, err
+	}
+	if ttl > 0 {
+		d.Ends = time.Now().Add(ttl).UTC()
+		out.Order, out.Terms = d.Ends.UnixNano(), []string{endsTerm}
+		if err := prune(ctx, store, scope); err != nil {
+			return false, err
+		}
+	}
+	if out.Value, err = json.Marshal(d); err != nil {
+		return false, err
+	}
+	return store.Put(ctx, scope, collection, out, revision)
+}
+
+// prune removes records that have ended.
+func prune(ctx context.Context, store *datastore.Store, scope string) error {
+	q := driver.All(maxPruned)
+	q.Terms, q.Max = []string{endsTerm}, time.Now().UnixNano()
+	ended, err := store.Query(ctx, scope, collection, q)
+	if err != nil {
+		return err
+	}
+	writes := make([]driver.Write, len(ended))
+	for i, d := range ended {
+		writes[i] = driver.Write{Document: driver.Document{Key: d.Key}, If: d.Revision, Delete: true}
+	}
+	_, err = store.Save(ctx, scope, collection, writes...)
+	return err
+}
