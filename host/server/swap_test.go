@@ -42,7 +42,9 @@ spec:
 	return dir
 }
 
-func withModule(roles string) string { return strings.Replace(roles, "subjects: [", `subjects: ["module:who", `, 1) }
+func withModule(roles string) string {
+	return strings.Replace(roles, "subjects: [", `subjects: ["module:who", `, 1)
+}
 
 // who has a module take who's place: the toolbox answers with what it calls, the puppet with its configuration's output.
 func who(t *testing.T, dir, file string) {
