@@ -41,9 +41,10 @@ func (h *Host) ProveAudit(record int64, known []byte) (*AuditProof, error) {
 	return auditlog.Prove(h.AuditDir(), record, AuditOptions{VerifierKey: h.audit.VerifierKey(), Known: known, Live: true})
 }
 
-// ConfigurationRead puts on record that the configuration was read again, or, with why, that it was not.
-func (h *Host) ConfigurationRead(ctx context.Context, why error) error {
-	record := kernel.AuditRecord{Kind: "config", Principal: h.principal(), Tenant: h.tenant(), Action: "config.reload", Effect: kernel.Allow, Result: "ok"}
+// ConfigurationRead puts on record that the configuration was read again, or, with why, that it was not. The principal is who asked for it; "" is
+// the configuration's.
+func (h *Host) ConfigurationRead(ctx context.Context, principal string, why error) error {
+	record := kernel.AuditRecord{Kind: "config", Principal: orElse(principal, h.principal()), Tenant: h.tenant(), Action: "config.reload", Effect: kernel.Allow, Result: "ok"}
 	if why != nil {
 		record.Effect, record.Result, record.Detail = kernel.Forbid, string(kernel.CodeOf(why)), kernel.Quote(why.Error())
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hexdag/hexdag/host"
@@ -48,7 +49,8 @@ type Server struct {
 	hosts  map[string]*host.Host
 	closed sync.Once
 
-	opened    string // the stamp of what it was opened with; "" where nobody knows
+	opened    string      // the stamp of what it was opened with; "" where nobody knows
+	asked     atomic.Bool // by a client, for a reload that goes on
 	reloading sync.Mutex
 	cfg       *host.Config                // as it was read last
 	loaded    map[string][]*host.Pipeline // by tenant
@@ -96,7 +98,7 @@ func Open(ctx context.Context, cfg *host.Config, o Options) (s *Server, err erro
 		}
 		tenants[name] = t
 	}
-	opts.Version, opts.Durable, opts.Log = o.Version, true, s.log
+	opts.Version, opts.Durable, opts.Log, opts.Reload = o.Version, true, s.log, s.reloadFor
 	s.api = httpapi.New(tenants, opts)
 	if s.stampOf(nil) == before { // else something has changed while it was read
 		s.opened = s.stamp()
@@ -266,6 +268,8 @@ func (s *Server) Close(ctx context.Context) (err error) {
 		if s.api != nil {
 			s.api.Close()
 		}
+		s.reloading.Lock() // one that a client has asked for
+		defer s.reloading.Unlock()
 		err = errors.Join(err, closeAll(ctx, s.loaded))
 		for _, h := range s.hosts {
 			err = errors.Join(err, h.Close(ctx))

@@ -65,7 +65,7 @@ func open(ctx context.Context, dir string, ports ...host.PortOp) (*server.Server
 	if err != nil {
 		return nil, err
 	}
-	return server.Open(ctx, cfg, server.Options{Host: host.Options{KeyFile: filepath.Join(dir, "audit.key"), CacheDir: filepath.Join(dir, "cache"), Ports: ports}})
+	return server.Open(ctx, cfg, server.Options{Host: host.Options{KeyFile: filepath.Join(dir, "audit.key"), CacheDir: filepath.Join(dir, "cache"), Ports: ports, Version: "test"}})
 }
 
 const steps = `kind: Pipeline

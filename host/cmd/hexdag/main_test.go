@@ -19,7 +19,7 @@ import (
 // TestMain keeps the tests out of the real home, but for Go's own caches. The
 // command compiles modules in processes of its own, of which this is the program.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == compileWorkerName {
+	if len(os.Args) > 1 && (os.Args[1] == compileWorkerName || os.Getenv(servedEnv) != "") {
 		main()
 	}
 	const fuse = "HEXDAG_CLI_TEST" // a program that starts itself with anything else would run all tests again, without end

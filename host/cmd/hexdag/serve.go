@@ -28,8 +28,8 @@ func serveCommand() *cobra.Command {
 whose server dies goes on when it is back, or on another that shares the journal. Told to end (SIGTERM), it lets runs end for as long
 as spec.server.grace says, and leaves the others to whoever serves next.
 
-Its tokens, pipelines, modules and policies are read again when their files change, or on SIGHUP; runs that are under way keep
-what they began with.
+Its tokens, pipelines, modules and policies are read again when their files change, on SIGHUP, or at POST /v1/reload;
+runs that are under way keep the pipelines and modules that they began with, and the new policies decide what they ask from then on.
 
 Who calls is known by a bearer token, of server.tokens or of the provider of server.oidc. Without either, the server listens
 at this machine alone, and whoever calls is the configuration's principal. What is offered is described at /openapi.json.`,

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -20,7 +21,10 @@ func TestFuzz(t *testing.T) {
 	if err != nil {
 		testenv.Missing(t, "schemathesis; run 'make toolchains'")
 	}
-	s := open(t, options{api: httpapi.Options{PerSecond: 100_000}})
+	reload := func(context.Context, httpapi.Identity) (*httpapi.Reloaded, error) {
+		return &httpapi.Reloaded{Modules: []string{}, Pipelines: []string{}}, nil
+	}
+	s := open(t, options{api: httpapi.Options{PerSecond: 100_000, Reload: reload}})
 	cmd := exec.CommandContext(t.Context(), st, "run", s.URL+"/openapi.json", "--header", "Authorization: Bearer "+adaToken, //nolint:gosec // this test
 		"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,missing_required_header,unsupported_method,use_after_free",
 		"--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1", "--continue-on-failure", "--request-timeout", "60", "--suppress-health-check", "all", "--no-color")

@@ -110,7 +110,7 @@ func (s *Server) reloadPolicies(ctx context.Context, _ *struct{}) (*reloadOutput
 	}
 	changed, err := t.host.ReloadGovernance(ctx)
 	if err != nil {
-		return nil, answer(err)
+		return nil, unusable(err)
 	}
 	out := &reloadOutput{}
 	out.Body.Changed = changed

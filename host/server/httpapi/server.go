@@ -57,6 +57,8 @@ type Options struct {
 	PerSecond  int
 	MaxStreams int64
 	Log        *slog.Logger
+	// Reload has the program read its configuration again, for who asks; nil where it cannot.
+	Reload func(context.Context, Identity) (*Reloaded, error)
 }
 
 // Server offers tenants' hosts. It is safe for concurrent use.
@@ -140,6 +142,7 @@ func (s *Server) route() {
 	s.routeApprovals()
 	s.routeWhatThereIs()
 	s.routePolicies()
+	s.routeReload()
 	s.routeArtifacts()
 	s.routeAudit()
 	s.routeHealth(mux)

@@ -48,7 +48,7 @@ type reloadInput struct {
 
 type reloadOutput struct {
 	Body struct {
-		Changed bool `json:"changed" doc:"Whether there was something new. Runs that are under way keep what they began with."`
+		Changed bool `json:"changed" doc:"Whether there was something new. Runs that are under way keep the modules that they began with; new policies decide what they ask from then on."`
 	}
 }
 
@@ -117,7 +117,7 @@ func (s *Server) reloadModule(ctx context.Context, in *reloadInput) (*reloadOutp
 	}
 	changed, err := t.host.ReloadModule(ctx, in.Name)
 	if err != nil {
-		return nil, answer(err)
+		return nil, unusable(err)
 	}
 	out := &reloadOutput{}
 	out.Body.Changed = changed
