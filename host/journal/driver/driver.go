@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// ErrInUse is the error of opening journals that one process has open at a time, while another has.
+var ErrInUse = errors.New("another process has the journals open")
+
 // ErrFenced is the error of a write, or of the renewal of a claim, by a host whose run another host has taken over.
 var ErrFenced = errors.New("the run was taken over by another host")
 

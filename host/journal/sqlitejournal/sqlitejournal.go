@@ -176,7 +176,7 @@ func lockFile(ctx context.Context, path string) (*os.File, error) {
 		}
 		return nil, &kernel.Error{
 			Code: kernel.CodeUnavailable, What: "another process has the journal open", Why: "a journal in a file is one host's at a time",
-			Fix: "stop the other host, give this one a state folder of its own, or use the adapter postgres, which hosts share", Err: err,
+			Fix: "stop the other host, give this one a state folder of its own, or use the adapter postgres, which hosts share", Err: errors.Join(driver.ErrInUse, err),
 		}
 	}
 	return f, nil

@@ -3,7 +3,6 @@ package sqlitejournal
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -47,17 +46,6 @@ func (s *Store) visiting() error {
 		return nil
 	}
 	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal is open for reading alone", Fix: "have the host do it"}
-}
-
-// changed returns none where nothing was changed.
-func changed(done sql.Result, err, none error) error {
-	if err != nil {
-		return err
-	}
-	if n, err := done.RowsAffected(); err != nil || n == 0 {
-		return cmp.Or(err, none)
-	}
-	return nil
 }
 
 // blob is a text as bytes: an order and an equality without any rules of language.
