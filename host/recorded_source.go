@@ -13,6 +13,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
 )
 
 // loadSource loads a run's pipeline as it was: from its file, or, where that has changed, from what the journal keeps.
@@ -30,17 +31,21 @@ func (h *Host) loadSource(ctx context.Context, store driver.Store, head *journal
 	if err != nil {
 		return nil, err
 	}
-	p, err = h.Load(ctx, file, LoadOptions{Environment: head.Environment})
+	read, err := h.files.Read(file, h.reading(LoadOptions{Environment: head.Environment}))
 	if err != nil {
 		return nil, err
 	}
-	p.Version, p.File = head.Version, head.File // where it is now is nobody's business
-	sources := p.Sources
-	p.Sources = maps.Clone(sources)
-	clear(p.Sources)
+	if read.Pipeline == nil {
+		return nil, &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which file the pipeline is", Where: kernel.Where{File: head.File, Run: head.Run}, Why: "what it names holds a system", Fix: "restore the pipeline as it was"}
+	}
+	was := *read.Pipeline // what was read others may have, too
+	if p, err = h.prepare(ctx, &was, head.Environment); err != nil {
+		return nil, err
+	}
+	was.Version, was.File, was.Sources = head.Version, head.File, map[string]pipeline.Source{} // where it is now is nobody's business
 	for then, now := range now {
-		if source, read := sources[now]; read {
-			p.Sources[then] = source
+		if source, ok := read.Pipeline.Sources[now]; ok {
+			was.Sources[then] = source
 		}
 	}
 	return p, nil

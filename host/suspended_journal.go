@@ -167,8 +167,12 @@ func (h *Host) pausedInJournal(ctx context.Context, run string) (*paused, error)
 // giveBack has a run wait again whose host has died between taking it and going on.
 func (h *Host) giveBack(ctx context.Context, store driver.Store, head *driver.Run) error {
 	e, err := journal.Last(ctx, store, head)
-	if err != nil || e.Kind != journal.End || e.Status != string(driver.Suspended) {
-		return nil // it has gone on; whoever recovers it tells what is wrong with it
+	code := kernel.CodeOf(err)
+	if errors.Is(err, driver.ErrFenced) || code == kernel.CodeNotFound || code == kernel.CodeJournal { // whoever recovers it tells what is wrong with it
+		return nil
+	}
+	if err != nil || e.Kind != journal.End || e.Status != string(driver.Suspended) { // it has gone on
+		return err
 	}
 	_, err = h.recoverRun(ctx, &h.journals, head.ID, RunOptions{})
 	if kernel.CodeOf(err) == kernel.CodeFenced { // another was faster
