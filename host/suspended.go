@@ -72,11 +72,11 @@ func unreadableRun(where kernel.Where, err error) error {
 	return &kernel.Error{Code: kernel.CodeFailed, What: "what a run waits with cannot be read", Where: where, Why: err.Error(), Fix: "restore it from a copy, or remove it and run the pipeline again", Err: err}
 }
 
-// errWaitsNot is the cause of noSuchRun: files that are missing have the same code.
-var errWaitsNot = errors.New("it does not wait")
+// ErrNotWaiting is the cause of the error of a run that does not wait, or not for that: it has ended, or another was faster. Files that are missing have the same code.
+var ErrNotWaiting = errors.New("it does not wait")
 
 func noSuchRun(run, why string) error {
-	return &kernel.Error{Code: kernel.CodeNotFound, What: "no run " + kernel.Quote(run) + " waits", Why: why, Fix: "list those that do: hexdag resume --list", Err: errWaitsNot}
+	return &kernel.Error{Code: kernel.CodeNotFound, What: "no run " + kernel.Quote(run) + " waits", Why: why, Fix: "list those that do: hexdag resume --list", Err: ErrNotWaiting}
 }
 
 // Waiting returns the runs that wait for events, the oldest first: this host's, and the durable ones of all that share its journal.
@@ -126,10 +126,28 @@ func (h *Host) find(ctx context.Context, store driver.Store, q driver.Query, pic
 	return runs, errors.Join(problems...)
 }
 
+// WaitsOf returns what a run waits for, wherever it was suspended. CodeNotFound where it does not wait.
+func (h *Host) WaitsOf(ctx context.Context, run string) ([]engine.Wait, error) {
+	if h.executor != nil {
+		all, err := h.waitingElsewhere(ctx)
+		for _, s := range all {
+			if s.RunID == run {
+				return s.Waits, err
+			}
+		}
+		return nil, errors.Join(err, noSuchRun(run, ""))
+	}
+	s, err := h.paused(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	return s.Waits, nil
+}
+
 // paused returns what a run goes on with, wherever that is.
 func (h *Host) paused(ctx context.Context, run string) (*paused, error) {
 	file, err := h.pausedInFile(run)
-	if err == nil && !file.durable || err != nil && !errors.Is(err, errWaitsNot) {
+	if err == nil && !file.durable || err != nil && !errors.Is(err, ErrNotWaiting) {
 		return file, err
 	}
 	kept, jerr := h.pausedInJournal(ctx, run)
@@ -205,7 +223,7 @@ func (h *Host) Expire(ctx context.Context, now time.Time, opts RunOptions) ([]*R
 	problems := []error{err, ferr}
 	for _, s := range all {
 		r, err := h.goOn(ctx, s.RunID, opts, func(w engine.Wait) (kernel.Value, bool, bool) { return nil, false, late(w) })
-		if !errors.Is(err, errWaitsNot) { // else another was faster
+		if !errors.Is(err, ErrNotWaiting) { // else another was faster
 			problems = append(problems, err)
 		}
 		if r != nil {
@@ -325,7 +343,7 @@ func (s *paused) resumption(labels *kernel.Labels, decide func(engine.Wait) (ker
 	going := func(w engine.Wait) bool { return again[w.Node] } // what else it waits for it will say again
 	from.Waits, from.Expired = slices.DeleteFunc(from.Waits, going), slices.DeleteFunc(from.Expired, going)
 	if !moved {
-		return nil, &kernel.Error{Err: errWaitsNot, Code: kernel.CodeNotFound, What: "run " + kernel.Quote(s.head.Run) + " does not wait for that event", Why: "it waits for " + keys(s.Waits), Fix: "name one of them"}
+		return nil, &kernel.Error{Err: ErrNotWaiting, Code: kernel.CodeNotFound, What: "run " + kernel.Quote(s.head.Run) + " does not wait for that event", Why: "it waits for " + keys(s.Waits), Fix: "name one of them"}
 	}
 	return from, nil
 }

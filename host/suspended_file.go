@@ -143,7 +143,7 @@ func (h *Host) waitingInFiles() ([]*paused, error) {
 			continue
 		}
 		s, err := h.pausedInFile(name)
-		if errors.Is(err, errWaitsNot) { // somebody has just gone on with it, or it is another tenant's
+		if errors.Is(err, ErrNotWaiting) { // somebody has just gone on with it, or it is another tenant's
 			continue
 		}
 		problems = append(problems, err)
