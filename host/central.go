@@ -317,8 +317,8 @@ func (d *goalDrive) known(ctx context.Context, run string, status driver.Status)
 
 // resume goes on with a run that waits here for an approval that somebody has answered.
 func (d *goalDrive) resume(ctx context.Context, run string) centralagent.Driven {
-	s, err := d.host.readSuspended(run)
-	if err != nil { // it waits on another host, or somebody resumes it
+	s, err := d.host.paused(ctx, run)
+	if err != nil { // it waits with a file of another host, or somebody resumes it
 		return d.waits()
 	}
 	for _, w := range s.Waits {

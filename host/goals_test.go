@@ -16,6 +16,7 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/centralagent"
 	"github.com/hexdag/hexdag/host/ports/governance/approvals"
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 // goalsShared has several processes share goals, runs and a leader.
@@ -246,6 +247,62 @@ func TestAGoalWaitsForAnApproval(t *testing.T) {
 	}
 	if g = a.becomes(g.ID, centralagent.Completed); g.Outcome != "done" || a.did() != "refund 1" {
 		t.Errorf("%+v; %s", g, a.did())
+	}
+}
+
+// A goal that waits for a person goes on at whichever host leads when that has answered: on another machine, it needs no file of the first.
+func TestAGoalGoesOnAtAnotherMachine(t *testing.T) {
+	for _, backend := range []string{"sqlite", "postgres"} {
+		t.Run(backend, func(t *testing.T) {
+			shared := goalsShared + "  approvals: {config: {path: approvals.db}}\n"
+			if backend == "postgres" {
+				_, url := testserver.Postgres(t)
+				at := "{adapter: postgres, config: {url: '" + url + "'}}\n"
+				shared = strings.Replace(goalsShared, "{config: {path: journal.db}}\n", at, 1) + "  approvals: " + at
+			}
+			a := newAgency(t, "store: {config: {path: libraries.db}}", shared)
+			a.model.says("refund it", start("refund", `{"order": "1"}`), waitForAll, endsWith("done", "refunded"))
+			cfg, err := host.LoadConfig(a.path("hexdag.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			machine := func() *host.Host {
+				opts := a.options()
+				opts.State = t.TempDir()
+				h, err := host.New(t.Context(), cfg, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = h.Close(context.Background()) })
+				return h
+			}
+			first := machine()
+			a.host = first
+			stop := a.serving(host.GoalOptions{})
+			g := a.submit("agent", "refund it")
+			a.becomes(g.ID, centralagent.Waiting)
+			stop()
+			if backend == "sqlite" {
+				if err := first.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.host = machine()
+			defer a.serving(host.GoalOptions{})()
+			list, err := a.host.Approvals().List(t.Context(), approvals.Pending)
+			if err != nil || len(list) != 1 {
+				t.Fatalf("%+v, %v", list, err)
+			}
+			if _, err := a.host.Approvals().Answer(t.Context(), list[0].ID, "ada", true, ""); err != nil {
+				t.Fatal(err)
+			}
+			if g = a.becomes(g.ID, centralagent.Completed); g.Outcome != "done" || a.did() != "refund 1" {
+				t.Errorf("%+v; %s", g, a.did())
+			}
+			if n := a.model.count(); n != 3 {
+				t.Errorf("the model was asked %d times", n)
+			}
+		})
 	}
 }
 

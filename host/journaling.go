@@ -162,6 +162,10 @@ type recording struct {
 	tells bool   // others of the end, which they will know after this process, too
 	stop  func()
 	left  <-chan struct{} // once it is closed the run stops where it is
+
+	head  *journal.Head   // of the run
+	pause json.RawMessage // what it goes on with once what it waits for comes
+	waits *driver.Waits   // which that is
 }
 
 // start has a run stop where its journal can no longer be written.
@@ -196,8 +200,17 @@ func (r *recording) over(ctx context.Context, result *Result) error {
 		return nil
 	}
 	defer r.stop()
-	r.w.Append(journal.Entry{Kind: journal.End, Status: string(result.Status), Value: objectOf(result.Output), Failed: result.Error, Usage: &result.Usage})
-	if r.tells && result.Status != engine.Suspended { // until they were told, the run is this host's, and its successor's
+	end := journal.Entry{Kind: journal.End, Status: string(result.Status), Value: objectOf(result.Output), Failed: result.Error, Usage: &result.Usage}
+	if result.Status == engine.Suspended {
+		if r.pause != nil {
+			end.Head, end.Pause = pausedHead(r.head), r.pause
+		}
+		r.w.Append(end)
+		defer r.release() // whoever goes on may do so here
+		return r.w.Suspend(context.WithoutCancel(ctx), r.waits)
+	}
+	r.w.Append(end)
+	if r.tells { // until they were told, the run is this host's, and its successor's
 		return r.w.Sync(context.WithoutCancel(ctx))
 	}
 	return r.w.Close(context.WithoutCancel(ctx), driver.Status(result.Status))
@@ -215,6 +228,7 @@ func (r *recording) close(ctx context.Context, result *Result) error {
 func (r *recording) release() {
 	if r != nil && r.free != nil {
 		r.free()
+		r.free = nil
 	}
 }
 
@@ -257,7 +271,12 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 	if !ok {
 		return ctx, nil, goesOn(run.RunID)
 	}
-	w, err := j.begin(ctx, run, from != nil)
+	var w *journal.RunWriter
+	if opts.waking > 0 {
+		w, err = j.wake(ctx, run, opts.waking)
+	} else {
+		w, err = j.begin(ctx, run, from != nil)
+	}
 	if err != nil {
 		free()
 		return ctx, nil, err
@@ -267,7 +286,7 @@ func (p *Pipeline) record(ctx context.Context, run *kernel.RunContext, input ker
 		defer free()
 		return ctx, nil, errors.Join(err, w.Close(context.WithoutCancel(ctx), driver.Status(engine.Cancelled)))
 	}
-	r := &recording{id: run.RunID, w: w, free: free, tells: h.remembered(), left: opts.left}
+	r := &recording{id: run.RunID, w: w, free: free, tells: h.remembered(), left: opts.left, head: head}
 	run.Journal = journal.Record(run, w).Named(partName(run.RunID, began))
 	return r.start(ctx, j), r, nil
 }
@@ -407,6 +426,7 @@ type continuation struct {
 	KeptLabels map[string]*kernel.Labels   `json:"kept_labels,omitempty"`
 	Masked     bool                        `json:"masked,omitempty"` // something that was kept is left out: governance masks it
 	Reads      map[string][]string         `json:"reads,omitempty"`
+	Since      time.Time                   `json:"since,omitzero"` // when it was suspended, of one that waits
 }
 
 func resumed(run *kernel.RunContext, from *engine.Resumption) *continuation {

@@ -95,6 +95,10 @@ func mortalHost(s site, batch string) (err error) {
 			return &kernel.PortReply{Value: v}, err
 		}
 	}
+	event, wakes := strings.CutPrefix(batch, "wake ")
+	if wakes { // on another machine than the others
+		cfg.State = s.path("state-wakes")
+	}
 	h, err := host.New(ctx, cfg, host.Options{KeyFile: s.path("audit.key"), CacheDir: s.path("cache"), Durable: batch == "listen", Ports: []host.PortOp{
 		{Name: "ledger.add", Func: noting("ledger.log", func(call *kernel.PortCall) (string, kernel.Value) { return fmt.Sprint(call.Args["item"]), true })},
 		{Name: "llm.complete", Func: noting("asked.log", func(call *kernel.PortCall) (string, kernel.Value) {
@@ -109,6 +113,12 @@ func mortalHost(s site, batch string) (err error) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
 	}()
+	if wakes {
+		fmt.Println("ready")
+		_, err := h.Signal(ctx, event, map[string]any{"by": "Ann"}, host.RunOptions{})
+		fmt.Println("done", err)
+		return h.Close(ctx)
+	}
 	switch batch {
 	case "listen":
 		return errors.Join(mortalListener(ctx, h), h.Close(ctx))

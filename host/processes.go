@@ -18,16 +18,16 @@ func (h *Host) Process(ctx context.Context, run string) (*processregistry.Proces
 	if err != nil && !errors.Is(err, processregistry.ErrUnknown) {
 		return nil, err
 	}
-	if known != nil && known.Status != processregistry.Running && known.Status != processregistry.Lost {
+	if known != nil && known.Status != processregistry.Running && known.Status != processregistry.Lost && known.Status != processregistry.Suspended {
 		return known, nil
 	}
-	recorded, jerr := h.recordedProcess(ctx, run)
+	recorded, jerr := h.recordedProcess(ctx, run, known != nil && known.Status == processregistry.Suspended)
 	switch {
 	case jerr != nil:
 		return nil, jerr
 	case recorded == nil:
 		return known, err
-	case recorded.Status == processregistry.Running && known != nil: // which knows whether its host lives
+	case recorded.Status == processregistry.Running && known != nil && known.Status != processregistry.Suspended: // which knows whether its host lives
 		return known, nil
 	}
 	if recorded.Status != processregistry.Running {
@@ -36,8 +36,9 @@ func (h *Host) Process(ctx context.Context, run string) (*processregistry.Proces
 	return recorded, nil
 }
 
-// recordedProcess returns how a run stands by its journal; nil where there is none.
-func (h *Host) recordedProcess(ctx context.Context, run string) (*processregistry.Process, error) {
+// recordedProcess returns how a run stands by its journal; nil where there is none, or where it is known that the run waits, and it does: one that has gone on at another host is not
+// known to this one's registry.
+func (h *Host) recordedProcess(ctx context.Context, run string, waits bool) (*processregistry.Process, error) {
 	if !h.opts.Durable || h.executor != nil {
 		return nil, nil
 	}
@@ -52,7 +53,7 @@ func (h *Host) recordedProcess(ctx context.Context, run string) (*processregistr
 	if err != nil {
 		return nil, err
 	}
-	if neverDid(head) {
+	if neverDid(head) || waits && head.Status == driver.Suspended {
 		return nil, nil
 	}
 	p := &processregistry.Process{RunID: run, Pipeline: head.Pipeline, Status: processregistry.Status(head.Status), Parent: head.Parent, Started: head.Begun, Host: head.Owner}

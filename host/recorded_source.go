@@ -13,6 +13,7 @@ import (
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
+	"github.com/hexdag/hexdag/host/pipeline"
 )
 
 // loadSource loads a run's pipeline as it was: from its file, or, where that has changed, from what the journal keeps.
@@ -26,46 +27,61 @@ func (h *Host) loadSource(ctx context.Context, store driver.Store, head *journal
 			return nil, err
 		}
 	}
-	file, err := h.materialize(ctx, store, head)
+	file, now, err := h.materialize(ctx, store, head)
 	if err != nil {
 		return nil, err
 	}
-	p, err = h.Load(ctx, file, LoadOptions{Environment: head.Environment})
+	read, err := h.files.Read(file, h.reading(LoadOptions{Environment: head.Environment}))
 	if err != nil {
 		return nil, err
 	}
-	p.Version, p.File = head.Version, head.File // where it is now is nobody's business
+	if read.Pipeline == nil {
+		return nil, &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which file the pipeline is", Where: kernel.Where{File: head.File, Run: head.Run}, Why: "what it names holds a system", Fix: "restore the pipeline as it was"}
+	}
+	was := *read.Pipeline // what was read others may have, too
+	if p, err = h.prepare(ctx, &was, head.Environment); err != nil {
+		return nil, err
+	}
+	was.Version, was.File, was.Sources = head.Version, head.File, map[string]pipeline.Source{} // where it is now is nobody's business
+	for then, now := range now {
+		if source, ok := read.Pipeline.Sources[now]; ok {
+			was.Sources[then] = source
+		}
+	}
 	return p, nil
 }
 
-// materialize writes a pipeline's files below the state folder, as the journal keeps them, and returns the path of its own.
-func (h *Host) materialize(ctx context.Context, store driver.Store, head *journal.Head) (string, error) {
+// materialize writes a pipeline's files below the state folder, as the journal keeps them, and returns the path of its own, and those of all by
+// where they were.
+func (h *Host) materialize(ctx context.Context, store driver.Store, head *journal.Head) (file string, now map[string]string, err error) {
 	if !isDigest(head.Version) {
-		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which version the pipeline is of", Where: kernel.Where{Run: head.Run}, Why: kernel.Quote(head.Version) + " is no digest", Fix: "restore the pipeline as it was"}
+		return "", nil, &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which version the pipeline is of", Where: kernel.Where{Run: head.Run}, Why: kernel.Quote(head.Version) + " is no digest", Fix: "restore the pipeline as it was"}
 	}
 	dir := filepath.Join(h.state, "versions", strings.TrimPrefix(head.Version, "sha256:"))
+	now = map[string]string{}
 	root := commonDir(slices.Collect(maps.Keys(head.Source)))
 	for path, digest := range head.Source {
 		text, err := store.Blob(ctx, head.Tenant, digest)
 		if err != nil {
-			return "", &kernel.Error{Code: kernel.CodeNotFound, What: "a file of the pipeline is not there", Where: kernel.Where{File: path, Run: head.Run}, Why: "it has changed since the run began, and the journal does not have " + digest, Fix: "restore the file as it was", Err: err}
+			return "", nil, &kernel.Error{Code: kernel.CodeNotFound, What: "a file of the pipeline is not there", Where: kernel.Where{File: path, Run: head.Run}, Why: "it has changed since the run began, and the journal does not have " + digest, Fix: "restore the file as it was", Err: err}
 		}
 		if sha256Of(text) != digest {
-			return "", &kernel.Error{Code: kernel.CodeJournal, What: "a file of the pipeline is damaged", Where: kernel.Where{File: path, Run: head.Run}, Why: "what the journal keeps as " + digest + " has another digest", Fix: "restore the file as it was"}
+			return "", nil, &kernel.Error{Code: kernel.CodeJournal, What: "a file of the pipeline is damaged", Where: kernel.Where{File: path, Run: head.Run}, Why: "what the journal keeps as " + digest + " has another digest", Fix: "restore the file as it was"}
 		}
 		rel, err := filepath.Rel(root, path)
 		if err != nil || !filepath.IsLocal(rel) {
-			return "", fmt.Errorf("%s is not below %s", path, root)
+			return "", nil, fmt.Errorf("%s is not below %s", path, root)
 		}
-		if err := replaceFile(filepath.Join(dir, rel), text); err != nil {
-			return "", err
+		now[path] = filepath.Join(dir, rel)
+		if err := replaceFile(now[path], text); err != nil {
+			return "", nil, err
 		}
 	}
 	rel, err := filepath.Rel(root, head.File)
 	if err != nil || !filepath.IsLocal(rel) {
-		return "", &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which file the pipeline is", Where: kernel.Where{Run: head.Run}, Fix: "restore the pipeline as it was"}
+		return "", nil, &kernel.Error{Code: kernel.CodeJournal, What: "the journal does not say which file the pipeline is", Where: kernel.Where{Run: head.Run}, Fix: "restore the pipeline as it was"}
 	}
-	return filepath.Join(dir, rel), nil
+	return filepath.Join(dir, rel), now, nil
 }
 
 // isDigest reports whether text is one: a journal can be anybody's, and names of files are made of it.

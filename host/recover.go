@@ -216,7 +216,7 @@ func (h *Host) recoverRun(ctx context.Context, j *journals, run string, opts Run
 	}
 	if r.ended != "" { // and its host died before it could say so
 		result := h.tellEnded(ctx, r)
-		return &Recovered{RunID: run, Pipeline: head.Pipeline, Result: result}, r.w.Close(ctx, r.ended)
+		return &Recovered{RunID: run, Pipeline: head.Pipeline, Result: result}, r.close(ctx)
 	}
 	return h.goOnFrom(ctx, r, opts)
 }
@@ -270,6 +270,18 @@ func (h *Host) recovery(ctx context.Context, j *journals, head *driver.Run) (*re
 	return r, err
 }
 
+// close ends the writing of a run that has ended, or waits.
+func (r *recovery) close(ctx context.Context) error {
+	if r.ended != driver.Suspended {
+		return r.w.Close(ctx, r.ended)
+	}
+	waits, err := waitsIn(r.entries[len(r.entries)-1])
+	if err != nil {
+		return errors.Join(err, r.w.Close(ctx, driver.Running))
+	}
+	return r.w.Suspend(ctx, waits)
+}
+
 // tellEnded tells how a run ended whose host died before it could, or before the journal had that it did: who was told knows the event's name.
 func (h *Host) tellEnded(ctx context.Context, r *recovery) *Result {
 	rc := h.newRun(r.head.Pipeline, RunOptions{Principal: r.head.Principal, Labels: r.head.Labels})
@@ -298,23 +310,31 @@ func neverBegan(run string) error {
 
 // check loads the run's pipeline, and refuses what is not as it began.
 func (h *Host) check(ctx context.Context, r *recovery) error {
+	if err := h.hasModules(r.head); err != nil {
+		return err
+	}
+	p, err := h.loadSource(ctx, h.journals.store, r.head)
+	r.pipeline = p
+	return err
+}
+
+// hasModules refuses modules other than a run began with.
+func (h *Host) hasModules(head *journal.Head) error {
 	var changed []string
 	for _, m := range h.modules {
-		if was := r.head.Modules[m.Name()]; was != m.Digest() {
+		if was := head.Modules[m.Name()]; was != m.Digest() {
 			changed = append(changed, "module "+kernel.Quote(m.Name())+" was "+orElse(was, "not there")+" and is "+m.Digest())
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.head.Modules)) {
+	for _, name := range slices.Sorted(maps.Keys(head.Modules)) {
 		if h.byName[name] == nil {
-			changed = append(changed, "module "+kernel.Quote(name)+" was "+r.head.Modules[name]+" and is not configured")
+			changed = append(changed, "module "+kernel.Quote(name)+" was "+head.Modules[name]+" and is not configured")
 		}
 	}
 	if len(changed) > 0 {
 		return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on with other modules than it began with", Why: strings.Join(changed, "; "), Fix: "restore them, and recover it; or run the pipeline anew"}
 	}
-	p, err := h.loadSource(ctx, h.journals.store, r.head)
-	r.pipeline = p
-	return err
+	return nil
 }
 
 // goOnFrom runs the rest of a run.
@@ -331,7 +351,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
-	opts.recovered = &recording{id: rc.RunID, w: r.w, tells: h.remembered(), left: opts.left}
+	opts.recovered = &recording{id: rc.RunID, w: r.w, tells: h.remembered(), left: opts.left, head: r.head}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
 		from = &engine.Resumption{}

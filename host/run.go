@@ -45,6 +45,7 @@ type RunOptions struct {
 	recovered *recording // of a run that goes on after its host has died
 	spawned   *pipelinespawner.Request
 	goal      *Goal           // that the run is for
+	waking    uint64          // the epoch of the journal in which the run waits that goes on
 	left      <-chan struct{} // a durable run stops where it is once this is closed: another host goes on with it
 	// Durable keeps a journal of the run: if its host dies, Recover has it finish, and Replay can do it again.
 	Durable bool
@@ -147,7 +148,7 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 	}
 	if err := p.host.admit(ctx, run, action); err != nil {
 		result := refused(ctx, run, errors.Join(err, opts.recovered.leave(ctx)))
-		if opts.recovered == nil { // else it stays as it is
+		if opts.recovered == nil && (opts.waking == 0 || result.Status == engine.Denied) { // else it stays as it is
 			p.host.runEnded(ctx, run, result)
 		}
 		return result
@@ -171,7 +172,7 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)
 	stop()
-	if err := p.keep(run, input, result); err != nil {
+	if err := p.keep(run, input, result, recorded); err != nil {
 		fail(result, err)
 	}
 	goesOn := false                                    // elsewhere, or when its journal is there again

@@ -3,6 +3,9 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -71,15 +74,34 @@ func (h *Host) sqliteJournal(ctx context.Context, config map[string]any, work bo
 	if err := take("the journal", config, &c, "for the adapter sqlite it takes path"); err != nil {
 		return nil, err
 	}
-	if c.Path != "" {
-		c.Path = h.besideConfig(c.Path)
-	} else {
-		c.Path = filepath.Join(h.state, "journal.db")
-	}
+	c.Path = h.journalPath(c)
 	if !work {
 		return storeOr(sqlitejournal.Visit(ctx, c))
 	}
 	return storeOr(sqlitejournal.Open(ctx, c, hostName()))
+}
+
+func (h *Host) journalPath(c sqlitejournal.Config) string {
+	if c.Path != "" {
+		return h.besideConfig(c.Path)
+	}
+	return filepath.Join(h.state, "journal.db")
+}
+
+// journalIsThere reports whether anything may have been recorded yet: a file that is not there has nothing.
+func (h *Host) journalIsThere() bool {
+	spec := h.config.Journal
+	if spec.Adapter != "" && spec.Adapter != "sqlite" {
+		return true
+	}
+	config, err := (opening{host: h}).secrets(spec.Config)
+	if err != nil { // whoever opens it says what is wrong
+		return true
+	}
+	var c sqlitejournal.Config
+	c.Path, _ = config["path"].(string)
+	_, err = os.Stat(h.journalPath(c))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func postgresJournal(ctx context.Context, config map[string]any, work bool) (driver.Store, error) {

@@ -33,7 +33,7 @@ const (
 	Local    Kind = "local"    // Go code of the embedding program: Op names it; Value, Verdict, or Failed
 	Answer   Kind = "answer"   // a node's answer was taken from the cache: Value, Labels, Cached
 	Told     Kind = "event"    // the run's observer was told of an event
-	End      Kind = "end"      // of the run, or of what it did until it was suspended: Status, Value (its output), Failed
+	End      Kind = "end"      // of the run, or of what it did until it was suspended: Status, Value (its output), Failed; where the journal has it go on, Head and Pause
 )
 
 // Entry is one thing that a run did. Members that do not apply to its kind are empty.
@@ -66,7 +66,7 @@ type Entry struct {
 	Charges  []kernel.Charge       `json:"charges,omitempty"` // what a call has cost its run
 	Reads    []string              `json:"reads,omitempty"`   // the artifacts that the node had read by then
 	State    State                 `json:"state,omitempty"`
-	Pause    json.RawMessage       `json:"pause,omitempty"` // what a node that waits goes on with
+	Pause    json.RawMessage       `json:"pause,omitempty"` // what a node, or a run, that waits goes on with
 	Cached   *kernel.Cached        `json:"cached,omitempty"`
 	Event    *kernel.Event         `json:"event,omitempty"`
 	Status   string                `json:"status,omitempty"`

@@ -59,6 +59,34 @@ func notFound(run string) error {
 	}
 }
 
+// Last returns the last entry of a run that nobody works on: head is what the store has of it. The error is the store's, of CodeJournal where the
+// journal is damaged there, or ErrFenced where somebody has gone on with the run since.
+func Last(ctx context.Context, store driver.Store, head *driver.Run) (*Entry, error) {
+	c, err := store.Last(ctx, head.Tenant, head.ID)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		return nil, notFound(head.ID)
+	case err != nil && !errors.Is(err, driver.ErrDamaged):
+		return nil, err
+	case err == nil && c.First+c.Count-1 != head.Entries:
+		return nil, driver.ErrFenced
+	}
+	var entries []*Entry
+	if err == nil {
+		entries, err = decode(&c, c.First)
+	}
+	if err == nil && (len(entries) == 0 || entries[len(entries)-1].Seq != head.Entries) {
+		err = errors.New("its last entry is missing")
+	}
+	switch {
+	case isNewer(err):
+		return nil, kernel.At(err, kernel.Where{Run: head.ID})
+	case err != nil:
+		return nil, &kernel.Error{Code: kernel.CodeJournal, What: "the end of the journal cannot be read", Where: kernel.Where{Run: head.ID}, Why: kernel.Quote(err.Error()), Fix: "see what 'hexdag journal verify' says of it, or restore the journals from a copy", Err: err}
+	}
+	return entries[len(entries)-1], nil
+}
+
 // All returns the entries up to where the journal is whole.
 func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
 	var all []*Entry

@@ -29,7 +29,8 @@ type RunWriter struct {
 	next    uint64     // the number of the next entry
 	durable uint64     // the number of the last that is
 	closing driver.Status
-	closed  bool // and durable so
+	waits   *driver.Waits // that go with closing
+	closed  bool          // and durable so
 	waiters []waiter
 	err     error
 	lost    chan struct{}
@@ -188,6 +189,16 @@ func (r *RunWriter) Close(ctx context.Context, status driver.Status) error {
 	return r.wait(ctx, on)
 }
 
+// Suspend is Close of a run that waits: w is what for, nil where whoever has it go on does not find it by its journal.
+func (r *RunWriter) Suspend(ctx context.Context, w *driver.Waits) error {
+	r.mu.Lock()
+	if r.closing == "" {
+		r.waits = w
+	}
+	r.mu.Unlock()
+	return r.Close(ctx, driver.Suspended)
+}
+
 // Lost is closed when the run can no longer be recorded; Err says why.
 func (r *RunWriter) Lost() <-chan struct{} { return r.lost }
 
@@ -198,17 +209,17 @@ func (r *RunWriter) Err() error {
 	return r.err
 }
 
-// take returns what is pending, and the status that goes with it.
-func (r *RunWriter) take() (entries []Entry, ran []returned, status driver.Status) {
+// take returns what is pending, and the status and the waits that go with it.
+func (r *RunWriter) take() (entries []Entry, ran []returned, status driver.Status, waits *driver.Waits) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	entries, ran = r.pending, r.ran
 	r.pending, r.ran, r.bytes, r.queued = nil, nil, 0, false
 	r.room.Broadcast()
 	if r.err != nil {
-		return nil, nil, ""
+		return nil, nil, "", nil
 	}
-	return entries, ran, r.closing
+	return entries, ran, r.closing, r.waits
 }
 
 // following returns the number of the entry after all that were appended.

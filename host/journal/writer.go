@@ -227,7 +227,7 @@ type batch struct {
 
 // add encodes what a run has pending.
 func (b *batch) add(w *Writer, r *RunWriter) {
-	entries, ran, status := r.take()
+	entries, ran, status, waits := r.take()
 	b.lines = b.lines[:0]
 	first, count := uint64(0), 0
 	for i, j := 0, 0; i+j < len(entries)+len(ran); {
@@ -254,7 +254,7 @@ func (b *batch) add(w *Writer, r *RunWriter) {
 		}
 	}
 	if r.Err() == nil {
-		last := driver.Chunk{First: r.following(), Status: status}
+		last := driver.Chunk{First: r.following(), Status: status, Waits: waits}
 		if count > 0 {
 			last.First, last.Count, last.Data = first, uint64(count), frame(first, count, b.lines)
 		}

@@ -5,8 +5,12 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 )
+
+// ErrInUse is the error of opening journals that one process has open at a time, while another has.
+var ErrInUse = errors.New("another process has the journals open")
 
 // ErrFenced is the error of a write, or of the renewal of a claim, by a host whose run another host has taken over.
 var ErrFenced = errors.New("the run was taken over by another host")
@@ -48,6 +52,7 @@ type Run struct {
 	Entries uint64    // how many
 	Bytes   int64     // of all its chunks
 	Free    bool      // it runs, and whoever worked on it has gone: it may be claimed
+	Waits   *Waits    // while it is Suspended, as the chunk said that had it be so
 }
 
 // Chunk is a part of one run's journal: consecutive entries in the form of package journal,
@@ -61,6 +66,7 @@ type Chunk struct {
 	Data   []byte
 	// Status, if set, is where the run stands after these entries; a status other than Running gives the claim up.
 	Status Status
+	Waits  *Waits // with Suspended: what the run waits for; nil where its journal alone does not have it go on
 }
 
 // Query picks journals. Zero members pick all.
@@ -69,13 +75,16 @@ type Query struct {
 	Status   Status
 	Free     bool      // those that run, and may be claimed, alone
 	Before   time.Time // those last touched before
+	Key      string    // those that wait for this event alone
+	Due      time.Time // those alone that wait until then at the latest
 	Limit    int       // 0: no limit
 }
 
 // Picks reports whether q picks a run, Limit aside.
 func (q *Query) Picks(r *Run) bool {
 	return (q.Pipeline == "" || r.Pipeline == q.Pipeline) && (q.Status == "" || r.Status == q.Status) && (!q.Free || r.Free) &&
-		(q.Before.IsZero() || r.Touched.Before(q.Before))
+		(q.Before.IsZero() || r.Touched.Before(q.Before)) && (q.Key == "" || r.Waits != nil && slices.Contains(r.Waits.Keys, q.Key)) &&
+		(q.Due.IsZero() || r.Waits != nil && !r.Waits.Until.IsZero() && !r.Waits.Until.After(q.Due))
 }
 
 // Store keeps journals. It is safe for concurrent use.
@@ -99,6 +108,8 @@ type Store interface {
 	// It returns the head with its new epoch, after which writes of an earlier one are fenced. ErrNotFound; a *Taken where somebody works on it,
 	// unless force takes it away; *Over where it has ended.
 	Claim(ctx context.Context, tenant, run string, force bool) (*Run, error)
+	// Wake is Claim of a run that is Suspended as it was in an epoch. ErrNotFound; ErrFenced where it has gone on since, or waits anew.
+	Wake(ctx context.Context, tenant, run string, epoch uint64) (*Run, error)
 	// Append adds chunks of any number of runs, all together. The error of a chunk that is fenced, follows a gap (ErrGap), or whose run is not
 	// there, is in errs at its index (nil: it is durable), and does not keep the others from being written; err is of all of them. One that is
 	// there already, with its status, stays as it is, so that whoever does not know how an Append has ended may ask again. A chunk
@@ -107,6 +118,8 @@ type Store interface {
 	// Chunks returns the chunks of a run in order. The iteration ends with an error as its last pair, or ErrNotFound as its only one; a chunk that cannot be
 	// read is one with ErrDamaged, and those after it follow where they can be.
 	Chunks(ctx context.Context, tenant, run string) iter.Seq2[Chunk, error]
+	// Last returns the last chunk of a run. ErrNotFound where there is none; ErrDamaged.
+	Last(ctx context.Context, tenant, run string) (Chunk, error)
 	// Truncate removes the chunks of a run that begin at entry first or later, by whoever has claimed it in this epoch. ErrFenced.
 	Truncate(ctx context.Context, tenant, run string, epoch, first uint64) error
 	// Rewrite puts chunks in the place of all those of a run that nobody works on, which then holds them or, after a crash, what

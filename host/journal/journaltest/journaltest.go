@@ -35,7 +35,7 @@ func (b Backend) Run(t *testing.T) {
 	}{
 		{"life", life}, {"claims", claims}, {"fencing", fencing}, {"again", again}, {"gaps", gaps}, {"together", together},
 		{"truncate", truncate}, {"rewrite", rewrite}, {"remove", remove}, {"blobs", blobs}, {"tenants", tenantsApart},
-		{"queries", queries}, {"large", large}, {"many", many}, {"canceled", canceled}, {"concurrent", concurrent},
+		{"queries", queries}, {"large", large}, {"many", many}, {"canceled", canceled}, {"concurrent", concurrent}, {"waits", waits}, {"last", last},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, b.New(t)) })
 	}
@@ -358,6 +358,8 @@ func canceled(t *testing.T, open Harness) {
 	cancel()
 	_, getErr := s.Get(ctx, "acme", "r")
 	_, claimErr := s.Claim(ctx, "acme", "r", false)
+	_, wakeErr := s.Wake(ctx, "acme", "r", 1)
+	_, lastErr := s.Last(ctx, "acme", "r")
 	_, runsErr := s.Runs(ctx, "acme", driver.Query{})
 	_, blobErr := s.Blob(ctx, "acme", "sha256:1")
 	_, sweepErr := s.Sweep(ctx, "acme", time.Now(), nil)
@@ -367,7 +369,7 @@ func canceled(t *testing.T, open Harness) {
 	for name, err := range map[string]error{
 		"Create": s.Create(ctx, run("acme", "other")), "Append": add(ctx, s, chunk(r, 2, 2, "two")), "Truncate": s.Truncate(ctx, "acme", "r", 1, 1),
 		"Delete": s.Delete(ctx, "acme", "r"), "PutBlob": s.PutBlob(ctx, "acme", "sha256:1", nil), "Compact": s.Compact(ctx),
-		"Get": getErr, "Claim": claimErr, "Runs": runsErr, "Blob": blobErr, "Sweep": sweepErr, "Chunks": chunksErr,
+		"Get": getErr, "Claim": claimErr, "Runs": runsErr, "Blob": blobErr, "Sweep": sweepErr, "Chunks": chunksErr, "Wake": wakeErr, "Last": lastErr,
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/journal/memjournal"
@@ -97,6 +98,15 @@ func (d *pair) step(host string, s both) {
 			}
 			return err
 		})
+	case n < 24:
+		epoch := d.epoch(run)
+		on(fmt.Sprint("wake ", epoch), func(s driver.Store) error {
+			head, err := s.Wake(ctx, "acme", run, epoch)
+			if err == nil {
+				d.heads[run] = head.Epoch
+			}
+			return err
+		})
 	case n < 74:
 		chunks := d.chunks(s.model)
 		on(fmt.Sprint("append ", chunks), func(s driver.Store) error {
@@ -157,9 +167,9 @@ func (d *pair) chunks(model driver.Store) []driver.Chunk {
 		case 1:
 			c.First -= min(c.Count, c.First-1) // which may be there already
 		case 2:
-			c.Count, c.Data, c.Status = 0, nil, driver.Suspended
+			c.Count, c.Data, c.Status, c.Waits = 0, nil, driver.Suspended, d.waits()
 		case 3:
-			c.Status = driver.Suspended
+			c.Status, c.Waits = driver.Suspended, d.waits()
 		case 4:
 			if d.rand.IntN(3) == 0 {
 				c.Status = "completed"
@@ -169,6 +179,18 @@ func (d *pair) chunks(model driver.Store) []driver.Chunk {
 		chunks = append(chunks, c)
 	}
 	return chunks
+}
+
+// waits are what a run may wait for that is suspended.
+func (d *pair) waits() *driver.Waits {
+	if d.rand.IntN(4) == 0 {
+		return nil
+	}
+	w := &driver.Waits{Keys: []string{"x", "y"}[:d.rand.IntN(3)]}
+	if d.rand.IntN(2) == 0 {
+		w.Until = time.Unix(int64(d.rand.IntN(4)), 0)
+	}
+	return w
 }
 
 // same compares what both say of a run, and of all.
@@ -185,7 +207,7 @@ func (d *pair) same(host string, s both, run string) {
 	if a, b := data(d.t, s.real, "acme", run), data(d.t, s.model, "acme", run); !slices.Equal(a, b) {
 		d.t.Errorf("%s of %s holds %q, not %q", run, host, a, b)
 	}
-	for _, q := range []driver.Query{{}, {Free: true}, {Status: driver.Suspended}} {
+	for _, q := range []driver.Query{{}, {Free: true}, {Status: driver.Suspended}, {Key: "x"}, {Key: "y"}, {Due: time.Unix(2, 0)}} {
 		a, err1 := s.real.Runs(d.t.Context(), "acme", q)
 		b, err2 := s.model.Runs(d.t.Context(), "acme", q)
 		if err := errors.Join(err1, err2); err != nil || !slices.EqualFunc(a, b, func(a, b *driver.Run) bool { return shortly(a) == shortly(b) }) {
@@ -196,7 +218,11 @@ func (d *pair) same(host string, s both, run string) {
 
 // shortly is what two stores say alike of a run.
 func shortly(r *driver.Run) string {
-	return fmt.Sprint(r.ID, " ", r.Status, " ", r.Epoch, " ", r.Entries, " ", r.Bytes, " ", r.Free)
+	text := fmt.Sprint(r.ID, " ", r.Status, " ", r.Epoch, " ", r.Entries, " ", r.Bytes, " ", r.Free)
+	if r.Waits != nil {
+		text += fmt.Sprint(" ", r.Waits.Keys, " ", r.Waits.Until.Unix())
+	}
+	return text
 }
 
 // kindOf is what two stores say alike of an error.

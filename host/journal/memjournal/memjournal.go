@@ -117,9 +117,30 @@ func (s *store) Claim(ctx context.Context, tenant, run string, force bool) (*dri
 	case j.head.Status == driver.Running && j.head.Owner != s.host && s.hosts[j.head.Owner] && !force:
 		return nil, &driver.Taken{Owner: j.head.Owner}
 	}
-	j.head.Status, j.head.Owner, j.head.Touched = driver.Running, s.host, time.Now()
+	return s.take(j), nil
+}
+
+// take makes a run this host's.
+func (s *store) take(j *journal) *driver.Run {
+	j.head.Status, j.head.Owner, j.head.Touched, j.head.Waits = driver.Running, s.host, time.Now(), nil
 	j.head.Epoch++
-	return s.shown(j), nil
+	return s.shown(j)
+}
+
+// Wake implements driver.Store.
+func (s *store) Wake(ctx context.Context, tenant, run string, epoch uint64) (*driver.Run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.runs[key{tenant, run}]
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case j == nil:
+		return nil, driver.ErrNotFound
+	case j.head.Status != driver.Suspended || j.head.Epoch != epoch:
+		return nil, driver.ErrFenced
+	}
+	return s.take(j), nil
 }
 
 // Append implements driver.Store.
@@ -158,6 +179,10 @@ func (s *Server) append(c *driver.Chunk) error {
 	j.head.Entries += c.Count
 	j.head.Bytes += int64(len(c.Data))
 	j.head.Status, j.head.Touched = cmp.Or(c.Status, j.head.Status), time.Now()
+	if j.head.Status == driver.Suspended && c.Waits != nil {
+		own := *c.Waits
+		j.head.Waits = &own
+	}
 	return nil
 }
 
@@ -197,6 +222,22 @@ func (s *store) Chunks(ctx context.Context, tenant, run string) iter.Seq2[driver
 			}
 		}
 	}
+}
+
+// Last implements driver.Store.
+func (s *store) Last(ctx context.Context, tenant, run string) (driver.Chunk, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.runs[key{tenant, run}]
+	switch {
+	case ctx.Err() != nil:
+		return driver.Chunk{}, ctx.Err()
+	case j == nil || len(j.chunks) == 0:
+		return driver.Chunk{}, driver.ErrNotFound
+	}
+	c := j.chunks[len(j.chunks)-1]
+	c.Data = bytes.Clone(c.Data)
+	return c, nil
 }
 
 // Truncate implements driver.Store.

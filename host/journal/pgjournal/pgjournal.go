@@ -22,7 +22,7 @@ import (
 )
 
 // schemaVersion is that of the tables, which their comment says.
-const schemaVersion = 1
+const schemaVersion = 2
 
 const (
 	defaultTTL  = 15 * time.Second
@@ -106,6 +106,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if there || err != nil {
 		return err
 	}
+	// Of an earlier version, too: what is missing is added.
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7305805136419)"); err != nil {
 			return err
@@ -120,7 +121,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	return err
 }
 
-// check reports whether the tables are there, and refuses those of another version.
+// check reports whether the tables are there as this version has them, and refuses those of a later one.
 func (s *Store) check(ctx context.Context) (there bool, err error) {
 	var comment *string
 	if err := s.pool.QueryRow(ctx, s.sql.version).Scan(&there, &comment); err != nil || !there {
@@ -139,7 +140,7 @@ func (s *Store) check(ctx context.Context) (there bool, err error) {
 			Fix: "use that version of hexdag",
 		}
 	}
-	return true, nil
+	return version == schemaVersion, nil
 }
 
 // keep says that this host is there, three times in each TTL.

@@ -172,13 +172,63 @@ func TestOtherTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	for comment, code := range map[string]kernel.Code{"hexdag journal, version 2": kernel.CodeJournal, "accounts": kernel.CodeConfig, "": kernel.CodeConfig} {
+	for comment, code := range map[string]kernel.Code{"hexdag journal, version 3": kernel.CodeJournal, "accounts": kernel.CodeConfig, "": kernel.CodeConfig} {
 		if _, err := conn.Exec(t.Context(), "COMMENT ON TABLE hexdag_journal_runs IS '"+comment+"'"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := pgjournal.Open(t.Context(), pgjournal.Config{URL: url}, "host"); kernel.CodeOf(err) != code {
 			t.Errorf("%q: %v", comment, err)
 		}
+	}
+}
+
+// Tables of the first version become those of this, whoever of several hosts is first, while an old one works on.
+func TestFirstVersion(t *testing.T) {
+	_, url := testserver.Postgres(t)
+	old := open(t, pgjournal.Config{URL: url}, "old")
+	defer old.Close()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if err := old.Create(t.Context(), &driver.Run{Tenant: "acme", ID: "r"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.Append(t.Context(), []driver.Chunk{{Tenant: "acme", Run: "r", Epoch: 1, First: 1, Count: 1, Data: []byte("one"), Status: driver.Suspended}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `ALTER TABLE hexdag_journal_runs DROP COLUMN waits, DROP COLUMN wait_keys, DROP COLUMN wait_until; DROP INDEX hexdag_journal_runs_suspended;
+		COMMENT ON TABLE hexdag_journal_runs IS 'hexdag journal, version 1'`); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			s, err := pgjournal.Open(t.Context(), pgjournal.Config{URL: url}, fmt.Sprint("new", i))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			list, err := s.Runs(t.Context(), "acme", driver.Query{Status: driver.Suspended})
+			if err != nil || len(list) != 1 || list[0].Entries != 1 || list[0].Waits != nil {
+				t.Errorf("%+v %v", list, err)
+			}
+		})
+	}
+	wg.Wait()
+	s := open(t, pgjournal.Config{URL: url}, "new")
+	defer s.Close()
+	if _, err := s.Wake(t.Context(), "acme", "r", 1); err != nil {
+		t.Fatal(err)
+	}
+	c := driver.Chunk{Tenant: "acme", Run: "r", Epoch: 2, First: 2, Status: driver.Suspended, Waits: &driver.Waits{Keys: []string{"k"}}}
+	if errs, err := s.Append(t.Context(), []driver.Chunk{c}); err != nil || errs[0] != nil {
+		t.Fatal(errs, err)
+	}
+	if list, err := s.Runs(t.Context(), "acme", driver.Query{Key: "k"}); err != nil || len(list) != 1 {
+		t.Errorf("%+v %v", list, err)
 	}
 }
 

@@ -15,14 +15,17 @@ import (
 // scan reads a row of a run, with what else there is in it.
 func scan(row pgx.Row, more ...any) (*driver.Run, error) {
 	r := &driver.Run{}
-	into := append([]any{&r.Tenant, &r.ID, &r.Parent, &r.Pipeline, &r.Version, &r.Status, &r.Owner, &r.Epoch, &r.Begun, &r.Touched, &r.Entries, &r.Bytes, &r.Free}, more...)
+	var waits []byte
+	into := append([]any{&r.Tenant, &r.ID, &r.Parent, &r.Pipeline, &r.Version, &r.Status, &r.Owner, &r.Epoch, &r.Begun, &r.Touched, &r.Entries, &r.Bytes, &waits, &r.Free}, more...)
 	if err := row.Scan(into...); err != nil {
 		return nil, err
 	}
 	for _, text := range []*string{&r.Tenant, &r.ID, &r.Parent, &r.Pipeline, &r.Version, &r.Owner} {
 		*text = unescape(*text)
 	}
-	return r, nil
+	var err error
+	r.Waits, err = driver.DecodeWaits(waits)
+	return r, err
 }
 
 // get returns a run's head, and until when its owner has said that it is there.
@@ -55,7 +58,14 @@ func (s *Store) Runs(ctx context.Context, tenant string, q driver.Query) ([]*dri
 		n := int64(q.Limit)
 		limit = &n
 	}
-	rows, err := s.pool.Query(ctx, s.sql.runs, escape(tenant), escape(q.Pipeline), string(q.Status), before, q.Free, limit)
+	query, args := s.sql.runs, []any{escape(tenant), escape(q.Pipeline), string(q.Status), before, q.Free, limit}
+	switch {
+	case !q.Due.IsZero():
+		query, args = s.sql.due, append(args, escape(q.Key), q.Due)
+	case q.Key != "":
+		query, args = s.sql.waiting, append(args, escape(q.Key))
+	}
+	rows, err := s.pool.Query(ctx, query, args...)
 	if err != nil {
 		return nil, failed(ctx, err)
 	}
@@ -103,6 +113,19 @@ func (s *Store) chunks(ctx context.Context, n int64, after uint64) ([]driver.Chu
 		chunks = append(chunks, c)
 	}
 	return chunks, rows.Err()
+}
+
+// Last implements driver.Store.
+func (s *Store) Last(ctx context.Context, tenant, run string) (driver.Chunk, error) {
+	c := driver.Chunk{Tenant: tenant, Run: run}
+	err := s.pool.QueryRow(ctx, s.sql.last, escape(tenant), escape(run)).Scan(&c.First, &c.Count, &c.Epoch, &c.Data)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return c, driver.ErrNotFound
+	case err != nil:
+		return c, failed(ctx, err)
+	}
+	return c, nil
 }
 
 // Blob implements driver.Store.

@@ -3,6 +3,7 @@ package pgjournal
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -50,6 +51,27 @@ func (s *Store) Claim(ctx context.Context, tenant, run string, force bool) (*dri
 		return nil, &driver.Over{Status: head.Status}
 	}
 	return nil, &driver.Taken{Owner: head.Owner, Until: until}
+}
+
+// Wake implements driver.Store.
+func (s *Store) Wake(ctx context.Context, tenant, run string, was uint64) (*driver.Run, error) {
+	if err := s.visiting(); err != nil {
+		return nil, err
+	}
+	var epoch uint64
+	err := s.pool.QueryRow(ctx, s.sql.wake, escape(tenant), escape(run), escape(s.owner), was).Scan(&epoch)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, failed(ctx, err)
+	}
+	head, _, getErr := s.get(ctx, tenant, run)
+	switch {
+	case getErr != nil:
+		return nil, getErr
+	case err != nil:
+		return nil, driver.ErrFenced
+	}
+	head.Epoch = epoch // another may have taken it since
+	return head, nil
 }
 
 // group is the chunks of one run in an Append.
@@ -124,7 +146,9 @@ func (s *Store) add(ctx context.Context, all []group) ([]bool, error) {
 	var tenants, runs, statuses []string
 	var epochs, firsts, counts, bytes []int64
 	var of, cFirsts, cCounts []int64
-	var data [][]byte
+	var data, waits [][]byte
+	var keys []*string
+	var untils []*time.Time
 	for i, g := range all {
 		var count, size int64
 		for _, c := range g.chunks {
@@ -137,8 +161,13 @@ func (s *Store) add(ctx context.Context, all []group) ([]bool, error) {
 		c, last := &g.chunks[0], &g.chunks[len(g.chunks)-1]
 		tenants, runs, statuses = append(tenants, escape(c.Tenant)), append(runs, escape(c.Run)), append(statuses, string(cmp.Or(last.Status, driver.Running)))
 		epochs, firsts, counts, bytes = append(epochs, int64(c.Epoch)), append(firsts, int64(c.First)), append(counts, count), append(bytes, size)
+		w, err := columnsOf(last)
+		if err != nil {
+			return nil, err
+		}
+		waits, keys, untils = append(waits, w.data), append(keys, w.json), append(untils, w.until)
 	}
-	rows, err := s.pool.Query(ctx, s.sql.add, tenants, runs, epochs, firsts, counts, bytes, statuses, of, cFirsts, cCounts, data)
+	rows, err := s.pool.Query(ctx, s.sql.add, tenants, runs, epochs, firsts, counts, bytes, statuses, of, cFirsts, cCounts, data, waits, keys, untils)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +180,33 @@ func (s *Store) add(ctx context.Context, all []group) ([]bool, error) {
 		done[i-1] = true
 	}
 	return done, nil
+}
+
+// waiting is what the row of a run has of what it waits for: nothing unless it is suspended.
+type waiting struct {
+	data  []byte
+	keys  []string
+	json  *string // the keys
+	until *time.Time
+}
+
+func columnsOf(c *driver.Chunk) (w waiting, err error) {
+	if c.Status != driver.Suspended || c.Waits == nil {
+		return w, nil
+	}
+	if w.data, err = c.Waits.Encode(); err != nil {
+		return w, err
+	}
+	w.keys = []string{}
+	for _, key := range c.Waits.Keys {
+		w.keys = append(w.keys, escape(key))
+	}
+	text, err := json.Marshal(w.keys)
+	w.json = new(string(text))
+	if !c.Waits.Until.IsZero() {
+		w.until = &c.Waits.Until
+	}
+	return w, err
 }
 
 func notNil(data []byte) []byte {
@@ -200,7 +256,11 @@ func (s *Store) addOne(ctx context.Context, c *driver.Chunk) (of, err error) {
 				return err
 			}
 		}
-		_, err = tx.Exec(ctx, s.sql.set, l.n, c.Count, len(c.Data), string(cmp.Or(c.Status, driver.Running)))
+		w, err := columnsOf(c)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, s.sql.set, l.n, c.Count, len(c.Data), string(cmp.Or(c.Status, driver.Running)), w.data, w.keys, w.until)
 		return err
 	})
 	return of, err

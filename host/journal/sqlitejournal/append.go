@@ -180,11 +180,37 @@ func (a *adding) add(ctx context.Context, c *driver.Chunk) (of, err error) {
 	h.entries += c.Count
 	h.bytes += int64(len(c.Data))
 	h.status, h.touched, h.dirty = cmp.Or(c.Status, h.status), a.now, true
+	if h.status == driver.Suspended && c.Waits != nil {
+		if err := a.waits(ctx, h.n, c.Waits); err != nil {
+			return nil, err
+		}
+	}
 	if c.Count == 0 {
 		return nil, nil
 	}
 	a.args = append(a.args, h.n, c.First, c.Count, c.Epoch, c.Data)
 	return nil, a.flush(ctx, a.Store.add.chunks, 5*together)
+}
+
+// waits notes what a run waits for that is suspended now. That of before went when it was claimed.
+func (a *adding) waits(ctx context.Context, n int64, w *driver.Waits) error {
+	data, err := w.Encode()
+	if err != nil {
+		return err
+	}
+	var until *int64
+	if !w.Until.IsZero() {
+		until = new(w.Until.UnixNano())
+	}
+	if _, err := a.conn.ExecContext(ctx, "UPDATE runs SET waits = ?, until = ? WHERE n = ?", data, until, n); err != nil {
+		return err
+	}
+	for _, key := range w.Keys {
+		if _, err := a.conn.ExecContext(ctx, "INSERT INTO waits (key, run) VALUES (?, ?) ON CONFLICT DO NOTHING", blob(key), n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // flush adds chunks as long as there are as many as a statement takes.

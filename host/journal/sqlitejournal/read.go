@@ -18,15 +18,15 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-const columns = "SELECT tenant, id, parent, pipeline, version, status, owner, epoch, begun, touched, entries, bytes FROM runs"
+const columns = "SELECT tenant, id, parent, pipeline, version, status, owner, epoch, begun, touched, entries, bytes, waits FROM runs"
 
 // scan reads a row of columns.
 func scan(row interface{ Scan(into ...any) error }) (*driver.Run, error) {
 	r := &driver.Run{}
-	var tenant, id, parent, pipeline, version, owner []byte
+	var tenant, id, parent, pipeline, version, owner, waits []byte
 	var status string
 	var begun, touched int64
-	if err := row.Scan(&tenant, &id, &parent, &pipeline, &version, &status, &owner, &r.Epoch, &begun, &touched, &r.Entries, &r.Bytes); err != nil {
+	if err := row.Scan(&tenant, &id, &parent, &pipeline, &version, &status, &owner, &r.Epoch, &begun, &touched, &r.Entries, &r.Bytes, &waits); err != nil {
 		return nil, err
 	}
 	r.Tenant, r.ID, r.Parent, r.Pipeline, r.Version, r.Owner, r.Status = string(tenant), string(id), string(parent), string(pipeline), string(version), string(owner), driver.Status(status)
@@ -34,7 +34,9 @@ func scan(row interface{ Scan(into ...any) error }) (*driver.Run, error) {
 		r.Begun = time.Unix(0, begun)
 	}
 	r.Touched = time.Unix(0, touched)
-	return r, nil
+	var err error
+	r.Waits, err = driver.DecodeWaits(waits)
+	return r, err
 }
 
 // free reports whether a run may be claimed: its owner is not the process that has the file's lock.
@@ -69,8 +71,17 @@ func (s *Store) Get(ctx context.Context, tenant, run string) (*driver.Run, error
 // Runs implements driver.Store.
 func (s *Store) Runs(ctx context.Context, tenant string, q driver.Query) ([]*driver.Run, error) {
 	query, args := columns+" WHERE tenant = ?", []any{blob(tenant)}
-	if q.Free {
-		query += " AND status = 'running'" // which its index has
+	switch { // each has an index
+	case q.Free:
+		query += " AND status = 'running'"
+	case q.Key != "":
+		query += " AND n IN (SELECT run FROM waits WHERE key = ?)"
+		args = append(args, blob(q.Key))
+	case !q.Due.IsZero():
+		query += " AND until IS NOT NULL AND until <= ?"
+		args = append(args, nanos(q.Due))
+	case q.Status == driver.Suspended:
+		query += " AND status = 'suspended'"
 	}
 	rows, err := s.reader.QueryContext(ctx, query+" ORDER BY begun DESC, id DESC", args...)
 	if err != nil {
@@ -132,6 +143,17 @@ func damaged(err error) error {
 		return errors.Join(driver.ErrDamaged, storeError(err))
 	}
 	return storeError(err)
+}
+
+// Last implements driver.Store.
+func (s *Store) Last(ctx context.Context, tenant, run string) (driver.Chunk, error) {
+	c := driver.Chunk{Tenant: tenant, Run: run}
+	err := s.reader.QueryRowContext(ctx, `SELECT first, count, epoch, data FROM chunks
+		WHERE run = (SELECT n FROM runs WHERE tenant = ? AND id = ?) ORDER BY first DESC LIMIT 1`, blob(tenant), blob(run)).Scan(&c.First, &c.Count, &c.Epoch, &c.Data)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = driver.ErrNotFound
+	}
+	return c, damaged(err)
 }
 
 // Blob implements driver.Store.

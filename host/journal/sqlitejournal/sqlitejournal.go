@@ -30,11 +30,14 @@ const readers = 4
 // applicationID marks a file as this package's: "hxj" and, as its last byte, the version of the schema.
 const (
 	applicationID = 0x68_78_6a_00 | schemaVersion
-	schemaVersion = 1
+	schemaVersion = 2
 )
 
 // schema has no foreign keys: what belongs together is written and removed together.
-const schema = `
+const schema = schema1 + schema2
+
+// schema1 is that of the first version.
+const schema1 = `
 CREATE TABLE runs (
 	n INTEGER PRIMARY KEY, tenant BLOB NOT NULL, id BLOB NOT NULL, parent BLOB NOT NULL, pipeline BLOB NOT NULL, version BLOB NOT NULL,
 	status TEXT NOT NULL, owner BLOB NOT NULL, epoch INTEGER NOT NULL,
@@ -49,6 +52,16 @@ CREATE TABLE chunks (
 	UNIQUE (run, first)
 );
 CREATE TABLE blobs (tenant BLOB NOT NULL, digest BLOB NOT NULL, put INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (tenant, digest));
+`
+
+// schema2 is what the second adds: what suspended runs wait for.
+const schema2 = `
+ALTER TABLE runs ADD COLUMN waits BLOB;
+ALTER TABLE runs ADD COLUMN until INTEGER; -- Unix nanoseconds
+CREATE INDEX runs_suspended ON runs (tenant, begun) WHERE status = 'suspended';
+CREATE INDEX runs_until ON runs (tenant, until) WHERE until IS NOT NULL;
+CREATE TABLE waits (key BLOB NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (key, run)) WITHOUT ROWID;
+CREATE INDEX waits_run ON waits (run);
 `
 
 // Config says where the journals are.
@@ -163,7 +176,7 @@ func lockFile(ctx context.Context, path string) (*os.File, error) {
 		}
 		return nil, &kernel.Error{
 			Code: kernel.CodeUnavailable, What: "another process has the journal open", Why: "a journal in a file is one host's at a time",
-			Fix: "stop the other host, give this one a state folder of its own, or use the adapter postgres, which hosts share", Err: err,
+			Fix: "stop the other host, give this one a state folder of its own, or use the adapter postgres, which hosts share", Err: errors.Join(driver.ErrInUse, err),
 		}
 	}
 	return f, nil
@@ -196,6 +209,8 @@ func prepare(ctx context.Context, conn *sql.Conn, path string) error {
 	switch {
 	case id == applicationID:
 		return nil
+	case id == applicationID-1: // the first version
+		return migrate(ctx, conn)
 	case id&^0xff == applicationID&^0xff:
 		return &kernel.Error{
 			Code: kernel.CodeJournal, What: "the journal was written by a newer version", Why: fmt.Sprintf("its tables are of version %d, and this version knows %d", id&0xff, schemaVersion),
@@ -220,6 +235,23 @@ func prepare(ctx context.Context, conn *sql.Conn, path string) error {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// migrate has a file of the first version be one of this.
+func migrate(ctx context.Context, conn *sql.Conn) error {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var id int // another may have been first
+	if err := tx.QueryRowContext(ctx, "SELECT application_id FROM pragma_application_id").Scan(&id); err != nil || id == applicationID {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, schema2+fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -163,7 +163,7 @@ func TestOverwritten(t *testing.T) {
 func TestNotAJournal(t *testing.T) {
 	dir := t.TempDir()
 	newer, other := filepath.Join(dir, "newer.db"), filepath.Join(dir, "other.db")
-	for path, statement := range map[string]string{newer: "PRAGMA application_id = 0x68786a02", other: "CREATE TABLE x (y)"} {
+	for path, statement := range map[string]string{newer: "PRAGMA application_id = 0x68786a03", other: "CREATE TABLE x (y)"} {
 		db, err := sql.Open("sqlite", path)
 		if err != nil {
 			t.Fatal(err)
@@ -342,5 +342,67 @@ func TestCompact(t *testing.T) {
 		if kernel.CodeOf(err) != kernel.CodeUnavailable || !strings.Contains(err.Error(), "is closed") {
 			t.Errorf("%s after Close: %v", name, err)
 		}
+	}
+}
+
+// A file of the first version becomes one of this, by whoever opens it, and has what it had.
+func TestFirstVersion(t *testing.T) {
+	for name, first := range map[string]func(path string) (*sqlitejournal.Store, error){
+		"host": func(path string) (*sqlitejournal.Store, error) {
+			return sqlitejournal.Open(t.Context(), sqlitejournal.Config{Path: path}, "new")
+		},
+		"visitor": func(path string) (*sqlitejournal.Store, error) {
+			return sqlitejournal.Visit(t.Context(), sqlitejournal.Config{Path: path})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "journal.db")
+			s, err := sqlitejournal.Open(t.Context(), sqlitejournal.Config{Path: path}, "old")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Create(t.Context(), &driver.Run{Tenant: "acme", ID: "r"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Append(t.Context(), []driver.Chunk{{Tenant: "acme", Run: "r", Epoch: 1, First: 1, Count: 1, Data: []byte("one"), Status: driver.Suspended}}); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			db, err := sql.Open("sqlite", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if _, err := db.Exec(`DROP TABLE waits; DROP INDEX runs_suspended; DROP INDEX runs_until; ALTER TABLE runs DROP COLUMN until; ALTER TABLE runs DROP COLUMN waits;
+				PRAGMA application_id = 0x68786a01`); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				s, err := first(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				list, err := s.Runs(t.Context(), "acme", driver.Query{Status: driver.Suspended})
+				if err != nil || len(list) != 1 || list[0].ID != "r" || list[0].Entries != 1 || list[0].Waits != nil {
+					t.Errorf("%+v %v", list, err)
+				}
+				s.Close()
+			}
+			s, err = sqlitejournal.Open(t.Context(), sqlitejournal.Config{Path: path}, "new")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.Wake(t.Context(), "acme", "r", 1); err != nil {
+				t.Fatal(err)
+			}
+			c := driver.Chunk{Tenant: "acme", Run: "r", Epoch: 2, First: 2, Status: driver.Suspended, Waits: &driver.Waits{Keys: []string{"k"}}}
+			if errs, err := s.Append(t.Context(), []driver.Chunk{c}); err != nil || errs[0] != nil {
+				t.Fatal(errs, err)
+			}
+			if list, err := s.Runs(t.Context(), "acme", driver.Query{Key: "k"}); err != nil || len(list) != 1 {
+				t.Errorf("%+v %v", list, err)
+			}
+		})
 	}
 }

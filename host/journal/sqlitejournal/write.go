@@ -3,7 +3,6 @@ package sqlitejournal
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -49,17 +48,6 @@ func (s *Store) visiting() error {
 	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the journal is open for reading alone", Fix: "have the host do it"}
 }
 
-// changed returns none where nothing was changed.
-func changed(done sql.Result, err, none error) error {
-	if err != nil {
-		return err
-	}
-	if n, err := done.RowsAffected(); err != nil || n == 0 {
-		return cmp.Or(err, none)
-	}
-	return nil
-}
-
 // blob is a text as bytes: an order and an equality without any rules of language.
 // An empty one is not NULL.
 func blob(text string) []byte { return append([]byte{}, text...) }
@@ -73,35 +61,54 @@ func nanos(t time.Time) int64 {
 
 // Claim implements driver.Store. Whatever another process has left is free: this one has the file's lock.
 func (s *Store) Claim(ctx context.Context, tenant, run string, _ bool) (*driver.Run, error) {
+	return s.take(ctx, tenant, run, func(was *driver.Run) error {
+		if was.Status != driver.Running && was.Status != driver.Suspended {
+			return &driver.Over{Status: was.Status}
+		}
+		return nil
+	})
+}
+
+// Wake implements driver.Store.
+func (s *Store) Wake(ctx context.Context, tenant, run string, epoch uint64) (*driver.Run, error) {
+	return s.take(ctx, tenant, run, func(was *driver.Run) error {
+		if was.Status != driver.Suspended || was.Epoch != epoch {
+			return driver.ErrFenced
+		}
+		return nil
+	})
+}
+
+// take makes a run this host's, unless may says why it must not be.
+func (s *Store) take(ctx context.Context, tenant, run string, may func(*driver.Run) error) (*driver.Run, error) {
 	if err := s.visiting(); err != nil {
 		return nil, err
 	}
 	var head *driver.Run
 	err := s.write(ctx, func() error {
-		s.forget(tenant, run)
-		now := time.Now()
-		done, err := s.conn.ExecContext(ctx, `UPDATE runs SET status = 'running', owner = ?, epoch = epoch + 1, touched = ?
-			WHERE tenant = ? AND id = ? AND status IN ('running', 'suspended')`, blob(s.owner), nanos(now), blob(tenant), blob(run))
-		none := errors.New("it has ended")
-		err = changed(done, err, none)
-		if err != nil && !errors.Is(err, none) {
+		was, err := s.get(ctx, s.conn, tenant, run)
+		if err == nil {
+			err = may(was)
+		}
+		if err != nil {
 			return err
 		}
-		if err == nil {
-			// Its heads were written a while ago.
-			if err := s.recount(ctx, "tenant = ? AND id = ?", blob(tenant), blob(run)); err != nil {
+		s.forget(tenant, run)
+		if _, err := s.conn.ExecContext(ctx, `UPDATE runs SET status = 'running', owner = ?, epoch = epoch + 1, touched = ?, waits = NULL, until = NULL
+			WHERE tenant = ? AND id = ?`, blob(s.owner), nanos(time.Now()), blob(tenant), blob(run)); err != nil {
+			return err
+		}
+		if was.Waits != nil {
+			if _, err := s.conn.ExecContext(ctx, "DELETE FROM waits WHERE run = (SELECT n FROM runs WHERE tenant = ? AND id = ?)", blob(tenant), blob(run)); err != nil {
 				return err
 			}
 		}
-		got, getErr := s.get(ctx, s.conn, tenant, run)
-		switch {
-		case getErr != nil:
-			return getErr
-		case err != nil:
-			return &driver.Over{Status: got.Status}
+		// Its heads were written a while ago.
+		if err := s.recount(ctx, "tenant = ? AND id = ?", blob(tenant), blob(run)); err != nil {
+			return err
 		}
-		head = got
-		return nil
+		head, err = s.get(ctx, s.conn, tenant, run)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -185,6 +192,9 @@ func (s *Store) Delete(ctx context.Context, tenant, run string) error {
 			return err
 		}
 		if _, err := s.conn.ExecContext(ctx, "DELETE FROM chunks WHERE run = ?", n); err != nil {
+			return err
+		}
+		if _, err := s.conn.ExecContext(ctx, "DELETE FROM waits WHERE run = ?", n); err != nil {
 			return err
 		}
 		_, err = s.conn.ExecContext(ctx, "DELETE FROM runs WHERE n = ?", n)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/server/httpapi"
 )
 
@@ -60,6 +61,7 @@ type options struct {
 	api    httpapi.Options
 	ports  []host.PortOp
 	tracer host.TracerProvider
+	shares driver.Store // the journals, which have every run
 }
 
 func open(t *testing.T, o options) *site {
@@ -73,7 +75,7 @@ func open(t *testing.T, o options) *site {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h, err := host.New(t.Context(), cfg, host.Options{KeyFile: filepath.Join(dir, "audit.key"), Ports: o.ports, TracerProvider: o.tracer})
+		h, err := host.New(t.Context(), cfg, host.Options{KeyFile: filepath.Join(dir, "audit.key"), Ports: o.ports, TracerProvider: o.tracer, Journal: o.shares, Durable: o.shares != nil})
 		if err != nil {
 			t.Fatal(err)
 		}

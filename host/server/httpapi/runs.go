@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/engine"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
@@ -196,29 +197,54 @@ func (r *run) waitFor(ctx context.Context, seconds int) {
 // stands returns how a run stands, as the tenant's registry knows it, or as this server does.
 func (s *Server) stands(ctx context.Context, t *tenant, id string) (Run, error) {
 	r := t.find(id)
+	waited := false
 	if r != nil {
 		select {
 		case <-r.done:
 			switch kernel.CodeOf(r.result.Err) {
 			case kernel.CodeRunExists, kernel.CodeFenced, kernel.CodeUnavailable: // it may go on, or have ended, elsewhere
 			default:
-				return ofResult(r), nil
+				if waited = r.result.Status == engine.Suspended; !waited { // else it may, too
+					return ofResult(r), nil
+				}
 			}
 		default:
 			return Run{RunID: id, Pipeline: r.pipeline, Status: string(processregistry.Running)}, nil
 		}
 	}
 	p, err := t.host.Process(ctx, id)
-	if err != nil {
-		if errors.Is(err, processregistry.ErrUnknown) {
-			if r != nil && kernel.CodeOf(r.result.Err) != kernel.CodeRunExists { // it did not begin
-				return ofResult(r), nil
-			}
-			err = &kernel.Error{Code: kernel.CodeNotFound, What: "there is no run " + kernel.Quote(id), Fix: "GET /v1/runs lists them"}
+	switch {
+	case waited && (errors.Is(err, processregistry.ErrUnknown) || err == nil && p.Status == processregistry.Suspended):
+		out := ofResult(r)
+		if waits := t.waits(ctx, id); waits != nil { // for something else by now, maybe
+			out.Waits = waits
 		}
+		return out, nil
+	case errors.Is(err, processregistry.ErrUnknown) && r != nil && kernel.CodeOf(r.result.Err) != kernel.CodeRunExists: // it did not begin
+		return ofResult(r), nil
+	case errors.Is(err, processregistry.ErrUnknown):
+		return Run{}, &kernel.Error{Code: kernel.CodeNotFound, What: "there is no run " + kernel.Quote(id), Fix: "GET /v1/runs lists them"}
+	case err != nil:
 		return Run{}, err
 	}
-	return ofProcess(p), nil
+	out := ofProcess(p)
+	if p.Status == processregistry.Suspended {
+		out.Waits = t.waits(ctx, id)
+	}
+	return out, nil
+}
+
+// waits are the events that a run waits for, whichever server it has waited at before; none where it does no longer.
+func (t *tenant) waits(ctx context.Context, id string) []string {
+	waits, err := t.host.WaitsOf(ctx, id)
+	if err != nil {
+		return nil
+	}
+	var keys []string
+	for _, w := range waits {
+		keys = append(keys, w.EventKey)
+	}
+	return keys
 }
 
 func ofResult(r *run) Run {
@@ -356,6 +382,9 @@ func (s *Server) signalRun(ctx context.Context, in *signalInput) (*runBody, erro
 // resume has a run go on that waited.
 func (t *tenant) resume(ctx context.Context, id, event string, data kernel.Value, opts host.RunOptions) *host.Result {
 	result, err := t.host.Resume(ctx, id, event, data, opts)
+	if errors.Is(err, host.ErrNotWaiting) { // how it stands is not what came of this
+		err = &kernel.Error{Code: kernel.CodeFenced, What: "the run does not go on for that here", Where: kernel.Where{Run: id}, Why: err.Error(), Fix: "see how it stands", Err: err}
+	}
 	if err != nil && result == nil {
 		return &host.Result{RunID: id, Status: "failed", Err: err}
 	}

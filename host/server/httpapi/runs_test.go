@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/journal/memjournal"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/server/httpapi"
 )
@@ -126,6 +127,33 @@ func TestSignal(t *testing.T) {
 		t.Error(a.text)
 	}
 	s.ask(t, adaToken, "POST", "/v1/runs/"+id+"/signal", `{"event": "go-7"}`).problem(t, 409, "run.fenced", "it is completed")
+}
+
+// A run that waits goes on at any server that shares its journal, and all know how it stands, although each has a registry of its own.
+func TestSignalAtAnotherServer(t *testing.T) {
+	journals := memjournal.NewServer()
+	one, two := open(t, options{shares: journals.Open("one")}), open(t, options{shares: journals.Open("two")})
+	a := one.ask(t, adaToken, "POST", "/v1/pipelines/pauses/runs?wait=10", `{"input": {"id": "7"}}`)
+	id, _ := a.body["run_id"].(string)
+	if a.status != 200 || a.body["status"] != "suspended" {
+		t.Fatal(a.status, a.text)
+	}
+	for _, s := range []*site{one, two} {
+		if a := s.ask(t, adaToken, "GET", "/v1/runs/"+id, ""); a.body["status"] != "suspended" || fmt.Sprint(a.body["waits"]) != "[go-7]" {
+			t.Error(a.text)
+		}
+	}
+	two.ask(t, evilToken, "GET", "/v1/runs/"+id, "").problem(t, 404, "port.not_found", "there is no run")
+	two.ask(t, adaToken, "POST", "/v1/runs/"+id+"/signal", `{"event": "go-8"}`).problem(t, 422, "port.arguments", "go-7")
+	if a := two.ask(t, adaToken, "POST", "/v1/runs/"+id+"/signal", `{"event": "go-7", "data": {"by": "ada"}}`); a.status != 202 {
+		t.Error(a.status, a.text)
+	}
+	for _, s := range []*site{two, one} {
+		if a := s.ask(t, adaToken, "GET", "/v1/runs/"+id+"?wait=10", ""); a.body["status"] != "completed" {
+			t.Error(a.text)
+		}
+	}
+	one.ask(t, adaToken, "POST", "/v1/runs/"+id+"/signal", `{"event": "go-7"}`).problem(t, 409, "run.fenced", "it is completed")
 }
 
 // sse reads a stream of events to its end: their ids and types.
