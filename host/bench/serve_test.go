@@ -67,8 +67,12 @@ spec:
 func BenchmarkServe(b *testing.B) {
 	b.Run("hexdag", func(b *testing.B) { served(b, hexdagServer(b)+"/v1/pipelines/three/runs?wait=30") })
 	b.Run("temporal", func(b *testing.B) { served(b, temporalServer(b, testserver.Temporal(b), workflow.ExecuteActivity)) })
-	b.Run("temporal-in-memory", func(b *testing.B) { served(b, temporalServer(b, testserver.TemporalInMemory(b), workflow.ExecuteActivity)) })
-	b.Run("temporal-in-memory-local", func(b *testing.B) { served(b, temporalServer(b, testserver.TemporalInMemory(b), workflow.ExecuteLocalActivity)) })
+	b.Run("temporal-in-memory", func(b *testing.B) {
+		served(b, temporalServer(b, testserver.TemporalInMemory(b), workflow.ExecuteActivity))
+	})
+	b.Run("temporal-in-memory-local", func(b *testing.B) {
+		served(b, temporalServer(b, testserver.TemporalInMemory(b), workflow.ExecuteLocalActivity))
+	})
 }
 
 // served measures the runs that a POST to url does.
