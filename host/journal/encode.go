@@ -7,7 +7,6 @@ import (
 	"errors"
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
@@ -19,112 +18,69 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) { return appendEntry(dst,
 // does it for all that all runs do.
 func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	before := len(dst)
-	o := object{dst: append(dst, '{')}
+	o := object{kernel.NewObject(dst)}
 	o.uint("seq", e.Seq)
-	o.text("kind", string(e.Kind))
-	o.time("time", e.Time)
-	o.some("lane", e.Lane)
+	o.String("kind", string(e.Kind))
+	o.Time("time", e.Time)
+	o.Some("lane", e.Lane)
 	if e.Head != nil {
 		o.marshal("head", e.Head)
 	}
-	o.some("host", e.Host)
+	o.Some("host", e.Host)
 	if len(e.InFlight) > 0 {
 		o.marshal("in_flight", e.InFlight)
 	}
-	o.some("op", e.Op)
-	o.some("key", e.Key)
-	o.some("digest", e.Digest)
+	o.Some("op", e.Op)
+	o.Some("key", e.Key)
+	o.Some("digest", e.Digest)
 	o.value("args", e.Args)
 	o.value("value", e.Value)
 	o.bytes("body", e.Body)
-	o.labels("labels", e.Labels)
+	o.Labels("labels", e.Labels)
 	o.failed("failed", e.Failed)
 	o.decision(e.Decided)
 	o.raw("asked", e.Asked)
-	o.some("module", e.Module)
-	o.some("point", e.Point)
+	o.Some("module", e.Module)
+	o.Some("point", e.Point)
 	o.int("fuel", e.Fuel)
-	o.some("verdict", e.Verdict)
+	o.Some("verdict", e.Verdict)
 	o.usage(e.Usage)
 	if len(e.Charges) > 0 {
 		o.marshal("charges", e.Charges)
 	}
-	o.texts("reads", e.Reads)
-	o.some("state", string(e.State))
+	o.Strings("reads", e.Reads)
+	o.Some("state", string(e.State))
 	o.raw("pause", e.Pause)
 	o.cached(e.Cached)
 	o.event(e.Event)
-	o.some("status", e.Status)
+	o.Some("status", e.Status)
 	o.flag("redacted", e.Redacted)
-	o.dst = append(o.dst, '}')
-	if o.err == nil && bytes.IndexByte(o.dst[before:], '\n') >= 0 {
-		o.err = errors.New("it holds a value that is no JSON") // such as a json.Number of anything
+	o.End()
+	if o.Err == nil && bytes.IndexByte(o.Text[before:], '\n') >= 0 {
+		o.Err = errors.New("it holds a value that is no JSON") // such as a json.Number of anything
 	}
-	return o.dst, o.err
+	return o.Text, o.Err
 }
 
-// object appends the members of a JSON object, behind its "{". The names need no escapes.
-type object struct {
-	dst []byte
-	err error // the first
-}
-
-// name appends a member's name, and what parts it from the one before.
-func (o *object) name(name string) {
-	if o.dst[len(o.dst)-1] != '{' {
-		o.dst = append(o.dst, ',')
-	}
-	o.dst = append(append(append(o.dst, '"'), name...), '"', ':')
-}
-
-func (o *object) text(name, text string) {
-	o.name(name)
-	o.dst = kernel.AppendString(o.dst, text)
-}
-
-// some, like the others below, leaves a member out that is empty.
-func (o *object) some(name, text string) {
-	if text != "" {
-		o.text(name, text)
-	}
-}
-
-func (o *object) texts(name string, texts []string) {
-	if len(texts) == 0 {
-		return
-	}
-	o.name(name)
-	o.dst = append(o.dst, '[')
-	for i, text := range texts {
-		if i > 0 {
-			o.dst = append(o.dst, ',')
-		}
-		o.dst = kernel.AppendString(o.dst, text)
-	}
-	o.dst = append(o.dst, ']')
-}
+// object writes an entry. What is empty it leaves out.
+type object struct{ kernel.Object }
 
 func (o *object) uint(name string, n uint64) {
-	o.name(name)
-	o.dst = strconv.AppendUint(o.dst, n, 10)
+	o.Name(name)
+	o.Text = strconv.AppendUint(o.Text, n, 10)
 }
 
 func (o *object) int(name string, n int64) {
 	if n != 0 {
-		o.always(name, n)
+		o.Int(name, n)
 	}
-}
-
-func (o *object) always(name string, n int64) {
-	o.name(name)
-	o.dst = strconv.AppendInt(o.dst, n, 10)
 }
 
 func (o *object) float(name string, f float64) {
 	switch {
 	case f == 0:
 	case f == math.Trunc(f) && math.Abs(f) < 1e15:
-		o.always(name, int64(f))
+		o.Int(name, int64(f))
 	default:
 		o.value(name, f)
 	}
@@ -132,30 +88,21 @@ func (o *object) float(name string, f float64) {
 
 func (o *object) flag(name string, set bool) {
 	if set {
-		o.name(name)
-		o.dst = append(o.dst, "true"...)
+		o.Name(name)
+		o.Text = append(o.Text, "true"...)
 	}
-}
-
-func (o *object) time(name string, t time.Time) {
-	o.name(name)
-	o.dst = append(t.UTC().AppendFormat(append(o.dst, '"'), time.RFC3339Nano), '"')
 }
 
 func (o *object) value(name string, v kernel.Value) {
-	if v == nil {
-		return
+	if v != nil {
+		o.Value(name, v)
 	}
-	o.name(name)
-	var err error
-	o.dst, err = kernel.AppendJSON(o.dst, v)
-	o.err = errors.Join(o.err, err)
 }
 
 func (o *object) bytes(name string, data []byte) {
 	if len(data) > 0 {
-		o.name(name)
-		o.dst = append(base64.StdEncoding.AppendEncode(append(o.dst, '"'), data), '"')
+		o.Name(name)
+		o.Text = append(base64.StdEncoding.AppendEncode(append(o.Text, '"'), data), '"')
 	}
 }
 
@@ -163,34 +110,16 @@ func (o *object) raw(name string, text json.RawMessage) {
 	if len(text) == 0 {
 		return
 	}
-	o.name(name)
-	b := bytes.NewBuffer(o.dst)
-	o.err = errors.Join(o.err, json.Compact(b, text))
-	o.dst = b.Bytes()
+	o.Name(name)
+	b := bytes.NewBuffer(o.Text)
+	o.Err = errors.Join(o.Err, json.Compact(b, text))
+	o.Text = b.Bytes()
 }
 
 func (o *object) marshal(name string, v any) {
-	o.name(name)
+	o.Name(name)
 	text, err := json.Marshal(v)
-	o.dst, o.err = append(o.dst, text...), errors.Join(o.err, err)
-}
-
-func (o *object) open(name string) {
-	o.name(name)
-	o.dst = append(o.dst, '{')
-}
-
-func (o *object) close() { o.dst = append(o.dst, '}') }
-
-func (o *object) labels(name string, l *kernel.Labels) {
-	if l == nil {
-		return
-	}
-	o.open(name)
-	o.text("integrity", string(l.Integrity()))
-	o.text("confidentiality", string(l.Confidentiality()))
-	o.texts("sources", l.Sources())
-	o.close()
+	o.Text, o.Err = append(o.Text, text...), errors.Join(o.Err, err)
 }
 
 func (o *object) failed(name string, e *kernel.Error) {
@@ -203,101 +132,74 @@ func (o *object) decision(d *kernel.Decision) {
 	if d == nil {
 		return
 	}
-	o.open("decided")
-	o.text("effect", string(d.Effect))
-	o.reasons(d.Reasons)
+	o.Open("decided")
+	o.String("effect", string(d.Effect))
+	o.Reasons(d.Reasons)
 	if len(d.Obligations) > 0 {
 		o.marshal("obligations", d.Obligations)
 	}
 	o.int("ttl_s", int64(d.TTLSeconds))
-	o.some("revision", d.Revision)
-	o.close()
-}
-
-// reasons are never left out: there are none, or nobody said.
-func (o *object) reasons(reasons []kernel.Reason) {
-	o.name("reasons")
-	if reasons == nil {
-		o.dst = append(o.dst, "null"...)
-		return
-	}
-	o.dst = append(o.dst, '[')
-	for i, r := range reasons {
-		if i > 0 {
-			o.dst = append(o.dst, ',')
-		}
-		o.dst = append(o.dst, '{')
-		o.text("id", r.ID)
-		o.text("msg", r.Msg)
-		o.close()
-	}
-	o.dst = append(o.dst, ']')
+	o.Some("revision", d.Revision)
+	o.End()
 }
 
 func (o *object) usage(u *kernel.UsageSnapshot) {
-	if u == nil {
-		return
+	if u != nil {
+		o.Usage(u)
 	}
-	o.open("usage")
-	o.always("llm_calls", u.LLMCalls)
-	o.always("input_tokens", u.InputTokens)
-	o.always("output_tokens", u.OutputTokens)
-	o.always("tool_calls", u.ToolCalls)
-	o.always("port_calls", u.PortCalls)
-	o.close()
 }
 
 func (o *object) cached(c *kernel.Cached) {
 	if c == nil {
 		return
 	}
-	o.open("cached")
-	o.text("run_id", c.RunID)
-	o.text("artifact", c.Artifact)
-	o.time("stored", c.Stored)
-	o.close()
+	o.Open("cached")
+	o.String("run_id", c.RunID)
+	o.String("artifact", c.Artifact)
+	o.Time("stored", c.Stored)
+	o.End()
 }
 
 func (o *object) event(e *kernel.Event) {
 	if e == nil {
 		return
 	}
-	o.open("event")
-	o.text("type", string(e.Type))
-	o.time("time", e.Time)
-	o.text("run_id", e.RunID)
-	o.some("parent_run_id", e.ParentRunID)
-	o.text("pipeline", e.Pipeline)
-	o.text("tenant", e.Tenant)
-	o.some("node", e.Node)
-	o.some("kind", e.Kind)
+	o.Open("event")
+	o.String("type", string(e.Type))
+	o.Time("time", e.Time)
+	o.String("run_id", e.RunID)
+	o.Some("parent_run_id", e.ParentRunID)
+	o.String("pipeline", e.Pipeline)
+	o.String("tenant", e.Tenant)
+	o.Some("node", e.Node)
+	o.Some("kind", e.Kind)
 	o.int("wave", int64(e.Wave))
-	o.texts("dependencies", e.Dependencies)
+	o.Strings("dependencies", e.Dependencies)
 	o.int("nodes", int64(e.Nodes))
 	o.int("waves", int64(e.Waves))
 	o.int("attempt", int64(e.Attempt))
-	o.some("op", e.Op)
-	o.some("module", e.Module)
-	o.some("action", e.Action)
-	o.some("status", e.Status)
-	o.some("reason", e.Reason)
-	o.texts("rules", e.Rules)
+	o.Some("op", e.Op)
+	o.Some("module", e.Module)
+	o.Some("action", e.Action)
+	o.Some("status", e.Status)
+	o.Some("reason", e.Reason)
+	o.Strings("rules", e.Rules)
 	o.float("duration_ms", e.DurationMS)
 	o.value("result", e.Result)
 	o.failed("error", e.Error)
-	o.labels("labels", e.Labels)
+	o.Labels("labels", e.Labels)
 	o.cached(e.Cached)
-	o.some("body", e.Body)
-	o.some("event_key", e.EventKey)
-	o.some("resource", e.Resource)
+	o.Some("body", e.Body)
+	o.Some("event_key", e.EventKey)
+	o.Some("resource", e.Resource)
 	o.float("used", e.Used)
 	o.float("limit", e.Limit)
-	o.some("entity", e.Entity)
-	o.some("entity_id", e.EntityID)
-	o.some("from_state", e.FromState)
-	o.some("to_state", e.ToState)
-	o.some("system", e.System)
-	o.some("process", e.Process)
+	o.Some("entity", e.Entity)
+	o.Some("entity_id", e.EntityID)
+	o.Some("from_state", e.FromState)
+	o.Some("to_state", e.ToState)
+	o.Some("system", e.System)
+	o.Some("process", e.Process)
 	o.int("dropped", e.Dropped)
-	o.close()
+	o.End()
 }

@@ -3,7 +3,6 @@ package kernel
 import (
 	"maps"
 	"slices"
-	"strconv"
 )
 
 // Appender is a value that writes itself as compact JSON: what json.Marshal makes of it, but for the order of members.
@@ -13,70 +12,58 @@ type Appender interface {
 
 // AppendJSON implements Appender: by hand, because a policy is asked with the text about all that all runs do.
 func (r *AccessRequest) AppendJSON(dst []byte) ([]byte, error) {
-	dst = appendMember(append(dst, `{"subject":{`...), "type", r.Subject.Type)
-	dst = appendMember(append(dst, ','), "id", r.Subject.ID)
-	dst = appendMember(append(dst, ','), "tenant", r.Subject.Tenant)
-	dst = appendTexts(dst, "on_behalf_of", r.Subject.Chain)
-	dst = appendMember(append(dst, `},"action":{`...), "name", r.Action.Name)
+	o := NewObject(dst)
+	o.Open("subject")
+	o.String("type", r.Subject.Type)
+	o.String("id", r.Subject.ID)
+	o.String("tenant", r.Subject.Tenant)
+	o.Strings("on_behalf_of", r.Subject.Chain)
+	o.End()
+	o.Open("action")
+	o.String("name", r.Action.Name)
 	if len(r.Action.Args) > 0 {
 		args, err := r.Action.Text.For(r.Action.Args).JSON()
 		if err != nil {
-			return dst, err
+			return o.Text, err
 		}
-		dst = append(append(dst, `,"args":`...), args...)
+		o.Name("args")
+		o.Text = append(o.Text, args...)
 	}
-	dst = appendMember(append(dst, `},"resource":{`...), "type", r.Resource.Type)
-	dst = appendMember(append(dst, ','), "id", r.Resource.ID)
-	dst = r.Context.append(append(dst, `},"context":`...))
-	return append(dst, '}'), nil
+	o.End()
+	o.Open("resource")
+	o.String("type", r.Resource.Type)
+	o.String("id", r.Resource.ID)
+	o.End()
+	o.Open("context")
+	o.scope(&r.Context)
+	o.End()
+	o.End()
+	return o.Text, o.Err
 }
 
-func (s *Scope) append(dst []byte) []byte {
-	dst = append(dst, '{')
-	for _, m := range [...]struct{ name, text string }{{"run_id", s.RunID}, {"pipeline", s.Pipeline}, {"node", s.Node}} {
-		if m.text != "" {
-			dst = append(appendMember(dst, m.name, m.text), ',')
-		}
-	}
+// AppendJSON implements Appender.
+func (s *Scope) AppendJSON(dst []byte) ([]byte, error) {
+	o := NewObject(dst)
+	o.scope(s)
+	o.End()
+	return o.Text, o.Err
+}
+
+func (o *Object) scope(s *Scope) {
+	o.Some("run_id", s.RunID)
+	o.Some("pipeline", s.Pipeline)
+	o.Some("node", s.Node)
 	if len(s.Labels) > 0 {
-		dst = append(dst, `"labels":{`...)
+		o.Name("labels")
+		o.Text = append(o.Text, '{')
 		for i, name := range slices.Sorted(maps.Keys(s.Labels)) {
 			if i > 0 {
-				dst = append(dst, ',')
+				o.Text = append(o.Text, ',')
 			}
-			dst = AppendString(append(AppendString(dst, name), ':'), s.Labels[name])
+			o.Text = AppendString(append(AppendString(o.Text, name), ':'), s.Labels[name]) // which may be any text
 		}
-		dst = append(dst, `},`...)
+		o.End()
 	}
-	u := &s.Usage
-	dst = append(dst, `"usage":{`...)
-	for i, m := range [...]struct {
-		name string
-		n    int64
-	}{{"llm_calls", u.LLMCalls}, {"input_tokens", u.InputTokens}, {"output_tokens", u.OutputTokens}, {"tool_calls", u.ToolCalls}, {"port_calls", u.PortCalls}} {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = strconv.AppendInt(append(AppendString(dst, m.name), ':'), m.n, 10)
-	}
-	return append(appendTexts(append(dst, '}'), "sources", s.Sources), '}')
-}
-
-func appendMember(dst []byte, name, text string) []byte {
-	return AppendString(append(AppendString(dst, name), ':'), text)
-}
-
-// appendTexts appends a member behind another, unless there are none.
-func appendTexts(dst []byte, name string, texts []string) []byte {
-	if len(texts) == 0 {
-		return dst
-	}
-	dst = append(AppendString(append(dst, ','), name), `:[`...)
-	for i, text := range texts {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = AppendString(dst, text)
-	}
-	return append(dst, ']')
+	o.Strings("sources", s.Sources)
+	o.Usage(&s.Usage)
 }

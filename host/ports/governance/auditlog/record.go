@@ -20,16 +20,16 @@ const (
 
 // encode returns the line of a record, with its line break.
 func encode(record *kernel.AuditRecord, now time.Time) ([]byte, error) {
-	r := *record
-	if r.Time == "" {
-		r.Time = now.UTC().Format(timeLayout)
-	} else if err := validateTime(r.Time); err != nil {
+	at := record.Time
+	if at == "" {
+		at = now.UTC().Format(timeLayout)
+	} else if err := validateTime(at); err != nil {
 		return nil, err
 	}
-	if err := validate(&r); err != nil {
+	if err := validate(record); err != nil {
 		return nil, err
 	}
-	line, err := json.Marshal(&r)
+	line, err := appendRecord(make([]byte, 0, 512), record, at)
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +37,51 @@ func encode(record *kernel.AuditRecord, now time.Time) ([]byte, error) {
 		return nil, fmt.Errorf("the record has %d bytes, the limit is %d", len(line), maxRecord-1)
 	}
 	return append(line, '\n'), nil
+}
+
+// appendRecord appends what json.Marshal makes of a record at a time: by hand, because every decision has one, and every call.
+func appendRecord(dst []byte, r *kernel.AuditRecord, at string) ([]byte, error) {
+	o := kernel.NewObject(dst)
+	o.String("time", at)
+	o.String("kind", r.Kind)
+	o.Some("run_id", r.RunID)
+	o.Some("tenant", r.Tenant)
+	o.Some("principal", r.Principal)
+	o.Strings("chain", r.Chain)
+	o.Some("node", r.Node)
+	o.String("action", r.Action)
+	o.Some("resource", r.Resource)
+	o.Some("effect", string(r.Effect))
+	if len(r.Reasons) > 0 {
+		o.Reasons(r.Reasons)
+	}
+	o.Some("result", r.Result)
+	o.Some("digest", r.Digest)
+	o.Some("detail", r.Detail)
+	o.Some("revision", r.Revision)
+	o.Labels("labels", r.Labels)
+	o.Strings("masked", r.Masked)
+	o.Some("subject_type", r.SubjectType)
+	if r.Context != nil {
+		o.Value("context", r.Context)
+	}
+	if r.Args != nil {
+		text, err := json.Marshal(*r.Args) // which sees to it that numbers are some
+		if err != nil {
+			return o.Text, err
+		}
+		o.Name("args")
+		o.Text = append(o.Text, text...)
+	}
+	if len(r.Commitments) > 0 {
+		commitments := make(map[string]any, len(r.Commitments))
+		for pointer, commitment := range r.Commitments {
+			commitments[pointer] = commitment
+		}
+		o.Value("commitments", commitments)
+	}
+	o.End()
+	return o.Text, o.Err
 }
 
 // decode reads a line that encode wrote, and nothing else.
