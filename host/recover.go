@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/engine"
@@ -351,6 +352,7 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 		return nil, errors.Join(kernel.At(err, kernel.Where{Run: rc.RunID}), r.w.Close(context.WithoutCancel(ctx), driver.Running))
 	}
 	rc.Journal = journal.Resume(rc, r.w, r.entries).Named(partName(rc.RunID, r.began.Seq))
+	opts.took = r.took()
 	opts.recovered = &recording{id: rc.RunID, w: r.w, tells: h.remembered(), left: opts.left, head: r.head}
 	from := r.from.resumption()
 	if from == nil { // it goes on, wherever that is
@@ -358,6 +360,20 @@ func (h *Host) goOnFrom(ctx context.Context, r *recovery, opts RunOptions) (*Rec
 	}
 	result := r.pipeline.run(ctx, rc, r.head.Input, from, opts)
 	return &Recovered{RunID: rc.RunID, Pipeline: r.head.Pipeline, InFlight: r.inFlight, Result: result}, nil
+}
+
+// took is for how long the run's hosts have worked on it, as far as that is known.
+func (r *recovery) took() time.Duration {
+	var took time.Duration
+	from, last := r.began.Time, r.began.Time
+	for _, e := range r.entries {
+		if e.Kind == journal.Recover { // nobody worked on it before
+			took += last.Sub(from)
+			from = e.Time
+		}
+		last = e.Time
+	}
+	return took + last.Sub(from)
 }
 
 // held is the error of a run of which a node that is done had acquired a lock for those after it, or subscribed: that went with the
@@ -418,7 +434,9 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 	ctx = kernel.WithRun(ctx, rc)
 	type limited struct{ lane, op string }
 	limits := map[limited]int64{}
+	within := map[string]int{} // how many modules, or functions, are being called in a lane
 	for call := range over {
+		p.recallBudgets(rc, call, within)
 		switch {
 		case (call.Kind == journal.Enter || call.Kind == journal.Ran) && call.Point == string(abi.ToolCall):
 			rc.Usage.ToolCalls.Add(1)
@@ -448,6 +466,25 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 		}
 	}
 	return nil
+}
+
+// recallBudgets counts what modules took. Log lines and bytes are in no journal.
+func (p *Pipeline) recallBudgets(rc *kernel.RunContext, e *journal.Entry, within map[string]int) {
+	switch e.Kind {
+	case journal.Enter:
+		within[e.Lane]++
+	case journal.Local:
+		within[e.Lane]--
+	case journal.Leave:
+		within[e.Lane]--
+		rc.Fuel.Recall(e.Fuel)
+	case journal.Ran:
+		rc.Fuel.Recall(e.Fuel)
+	case journal.Decision, journal.Draw:
+		if within[e.Lane] > 0 {
+			rc.HostCalls.Recall(1)
+		}
+	}
 }
 
 // keptNowhere is the error of a run that goes on without what it had kept.

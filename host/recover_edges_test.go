@@ -131,6 +131,55 @@ func TestRecoverLimits(t *testing.T) {
 	}
 }
 
+// TestRecoverBudgets: what modules took of a run's limits of fuel and calls, and how long it has worked, holds over the death of its host.
+func TestRecoverBudgets(t *testing.T) {
+	spec := func(limits string) string {
+		return `  run_limits: {` + limits + `}
+  modules:
+    box: {path: ` + toolbox(t) + `, grants: ` + grantsOfBox + `, config: {tools: {node: {calls: [{op: metrics.count, head: {name: a, delta: 1}}, {op: metrics.count, head: {name: b, delta: 1}}]}}}}
+`
+	}
+	box := func(name, deps string) string {
+		return `{kind: function_node, metadata: {name: ` + name + `}, dependencies: [` + deps + `], spec: {fn: box}}`
+	}
+	d := newDurable(t, spec("fuel: 1000000000"))
+	p := d.load(t, d.host(t, "first", &ledger{}, d.journals), box("one", ""), box("two", "one"))
+	whole := p.Run(t.Context(), nil, host.RunOptions{Durable: true})
+	if whole.Status != engine.Completed {
+		t.Fatal(whole.Err)
+	}
+	fuel := journal.Ends(d.entries(t, whole.RunID)).Fuel
+	all := fuel["one"] + fuel["two"]
+	known := d.until(t, whole.RunID, isDone("one"))
+	late := slices.Clone(known) // its host had worked on it for an hour
+	last := *late[len(late)-1]
+	last.Time = last.Time.Add(time.Hour)
+	late[len(late)-1] = &last
+	for name, test := range map[string]struct {
+		limits  string
+		entries []*journal.Entry
+		code    kernel.Code
+		words   string
+	}{
+		"enough":          {fmt.Sprint("fuel: ", all, ", host_calls: 4, deadline: 2h"), late, "", ""},
+		"too little fuel": {fmt.Sprint("fuel: ", all-1), known, kernel.CodeLimit, "fuel"},
+		"too few calls":   {"host_calls: 3", known, kernel.CodeFailed, "the run has used up its calls of the host"},
+		"too little time": {"deadline: 1h", late, kernel.CodeTimeout, "run_limits.deadline is 1h0m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := readFile(t, d.path("hexdag.yaml"))
+			d.write(t, "hexdag.yaml", text[:strings.Index(text, "spec:\n")]+"spec:\n"+spec(test.limits))
+			r, err := d.host(t, "second", &ledger{}, died(t, headOf(test.entries), test.entries)).RecoverRun(t.Context(), whole.RunID, host.RunOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kernel.CodeOf(r.Result.Err) != test.code || test.words != "" && !strings.Contains(r.Result.Err.Error(), test.words) {
+				t.Errorf("%s %v", r.Result.Status, r.Result.Err)
+			}
+		})
+	}
+}
+
 // TestRecoverMasked: a run whose journal does not have what it kept, as a policy masks it, does not go on with something else.
 func TestRecoverMasked(t *testing.T) {
 	d := newDurable(t, `  ports:

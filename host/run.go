@@ -45,6 +45,7 @@ type RunOptions struct {
 	recovered *recording // of a run that goes on after its host has died
 	spawned   *pipelinespawner.Request
 	goal      *Goal           // that the run is for
+	took      time.Duration   // of a run that goes on after its host has died: how long it had
 	waking    uint64          // the epoch of the journal in which the run waits that goes on
 	left      <-chan struct{} // a durable run stops where it is once this is closed: another host goes on with it
 	// Durable keeps a journal of the run: if its host dies, Recover has it finish, and Replay can do it again.
@@ -155,7 +156,7 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 	}
 	if deadline := p.host.config.RunLimits.Deadline; deadline > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, deadline, fmt.Errorf("run_limits.deadline is %s", deadline))
+		ctx, cancel = context.WithTimeoutCause(ctx, max(deadline-opts.took, 0), fmt.Errorf("run_limits.deadline is %s", deadline))
 		defer cancel()
 	}
 	observer, stop := observe(opts)

@@ -1,15 +1,19 @@
 package journal_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
@@ -57,6 +61,77 @@ func node(ctx context.Context, r *journal.RunWriter, wait bool, usage *kernel.Us
 	return nil
 }
 
+func sqliteStore(b *testing.B) driver.Store {
+	b.Helper()
+	s, err := sqlitejournal.Open(b.Context(), sqlitejournal.Config{Path: filepath.Join(b.TempDir(), "journal.db")}, "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func postgresStore(b *testing.B) driver.Store {
+	b.Helper()
+	_, url := testserver.Postgres(b, "fsync=on")
+	s, err := pgjournal.Open(b.Context(), pgjournal.Config{URL: url}, "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+// BenchmarkWaits measures how long it takes to find one run of 20,000 that wait, among as many that are over: by its event, by its time, and, which is what each second costs,
+// that none is due. "list" is all of them, as one would have to look through them otherwise.
+func BenchmarkWaits(b *testing.B) {
+	for name, open := range map[string]func(*testing.B) driver.Store{"sqlite": sqliteStore, "postgres": postgresStore, "memory": func(*testing.B) driver.Store { return memjournal.New() }} {
+		b.Run(name, func(b *testing.B) {
+			store := open(b)
+			defer store.Close()
+			const runs = 20_000
+			begun := time.Unix(1_700_000_000, 0)
+			var chunks []driver.Chunk
+			var wg sync.WaitGroup
+			for i := range 2 * runs {
+				c := driver.Chunk{Tenant: "acme", Run: fmt.Sprint(i), Epoch: 1, First: 1, Count: 1, Data: []byte("x"), Status: "completed"}
+				if i%2 == 0 {
+					c.Status, c.Waits = driver.Suspended, &driver.Waits{Keys: []string{fmt.Sprint("approval:", i)}, Until: begun.Add(time.Duration(i) * time.Second), Data: bytes.Repeat([]byte("x"), 300)}
+				}
+				chunks = append(chunks, c)
+			}
+			for w := range 64 {
+				wg.Go(func() {
+					for i := w; i < len(chunks); i += 64 {
+						if err := store.Create(b.Context(), &driver.Run{ID: chunks[i].Run, Tenant: "acme", Begun: begun}); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			for some := range slices.Chunk(chunks, 1000) {
+				if errs, err := store.Append(b.Context(), some); errors.Join(append(errs, err)...) != nil {
+					b.Fatal(errs, err)
+				}
+			}
+			for _, q := range []struct {
+				name  string
+				query driver.Query
+				found int
+			}{
+				{"event", driver.Query{Key: "approval:12000"}, 1}, {"due", driver.Query{Due: begun}, 1}, {"none due", driver.Query{Due: begun.Add(-time.Second)}, 0}, {"list", driver.Query{Status: driver.Suspended}, runs},
+			} {
+				b.Run(q.name, func(b *testing.B) {
+					for b.Loop() {
+						if found, err := store.Runs(b.Context(), "acme", q.query); err != nil || len(found) != q.found {
+							b.Fatal(len(found), err)
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
 // BenchmarkStores measures what a node's four entries cost, 64 runs at a time: the time that passes, divided by all nodes. In "calls" each node
 // waits for its call to be on the disk before it would be made; in "nodes" nobody waits.
 func BenchmarkStores(b *testing.B) {
@@ -64,21 +139,8 @@ func BenchmarkStores(b *testing.B) {
 		name string
 		open func(b *testing.B) driver.Store
 	}{
-		{"sqlite", func(b *testing.B) driver.Store {
-			s, err := sqlitejournal.Open(b.Context(), sqlitejournal.Config{Path: filepath.Join(b.TempDir(), "journal.db")}, "bench")
-			if err != nil {
-				b.Fatal(err)
-			}
-			return s
-		}},
-		{"postgres", func(b *testing.B) driver.Store {
-			_, url := testserver.Postgres(b, "fsync=on")
-			s, err := pgjournal.Open(b.Context(), pgjournal.Config{URL: url}, "bench")
-			if err != nil {
-				b.Fatal(err)
-			}
-			return s
-		}},
+		{"sqlite", sqliteStore},
+		{"postgres", postgresStore},
 		{"log", func(b *testing.B) driver.Store {
 			f, err := os.Create(filepath.Join(b.TempDir(), "journal.log"))
 			if err != nil {

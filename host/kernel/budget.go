@@ -43,6 +43,13 @@ func (b *Budget) Return(n int64) {
 	}
 }
 
+// Recall counts n units of the budget alone as taken: they were when another process had the run.
+func (b *Budget) Recall(n int64) {
+	if b != nil && n > 0 {
+		b.spent.Add(n)
+	}
+}
+
 // Spent returns how much has been taken and not given back.
 func (b *Budget) Spent() int64 {
 	if b == nil {

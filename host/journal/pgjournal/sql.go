@@ -45,7 +45,7 @@ func statementsFor(table string) statements {
 			ALTER TABLE PREFIX_runs ADD COLUMN IF NOT EXISTS waits bytea, ADD COLUMN IF NOT EXISTS wait_keys text[] COLLATE "C", ADD COLUMN IF NOT EXISTS wait_until timestamptz;
 			CREATE INDEX IF NOT EXISTS PREFIX_runs_suspended ON PREFIX_runs (tenant) WHERE status = 'suspended';
 			CREATE INDEX IF NOT EXISTS PREFIX_runs_until ON PREFIX_runs (tenant, wait_until) WHERE wait_until IS NOT NULL;
-			CREATE INDEX IF NOT EXISTS PREFIX_runs_keys ON PREFIX_runs USING gin (wait_keys) WHERE wait_keys IS NOT NULL;
+			CREATE INDEX IF NOT EXISTS PREFIX_runs_keys ON PREFIX_runs USING gin (wait_keys) WITH (fastupdate = off) WHERE wait_keys IS NOT NULL; -- or who looks goes through what was added lately
 			CREATE TABLE IF NOT EXISTS PREFIX_chunks (
 				run bigint NOT NULL, first bigint NOT NULL, count bigint NOT NULL, epoch bigint NOT NULL, data bytea NOT NULL,
 				PRIMARY KEY (run, first));
@@ -80,11 +80,12 @@ func statementsFor(table string) statements {
 			WHERE r.tenant = $1::text AND r.id = $2::text AND r.status = 'suspended' AND r.epoch = $4::bigint RETURNING r.epoch`),
 		head: in(`SELECT ` + columns + `, coalesce((SELECT h.expires FROM PREFIX_hosts AS h WHERE h.host = r.owner), '-infinity')
 			FROM PREFIX_runs AS r WHERE r.tenant = $1::text AND r.id = $2::text`),
-		lock:    in(`SELECT n, epoch, status, entries, ` + free + `, owner FROM PREFIX_runs AS r WHERE r.tenant = $1::text AND r.id = $2::text FOR UPDATE`),
-		find:    in(`SELECT n FROM PREFIX_runs WHERE tenant = $1::text AND id = $2::text`),
-		runs:    in(list + order),
-		due:     in(list + ` AND ($7::text = '' OR r.wait_keys @> ARRAY[$7::text]) AND r.wait_until IS NOT NULL AND r.wait_until <= $8::timestamptz` + order),
-		waiting: in(list + ` AND r.wait_keys IS NOT NULL AND r.wait_keys @> ARRAY[$7::text]` + order),
+		lock: in(`SELECT n, epoch, status, entries, ` + free + `, owner FROM PREFIX_runs AS r WHERE r.tenant = $1::text AND r.id = $2::text FOR UPDATE`),
+		find: in(`SELECT n FROM PREFIX_runs WHERE tenant = $1::text AND id = $2::text`),
+		runs: in(list + order),
+		due:  in(list + ` AND ($7::text = '' OR r.wait_keys @> ARRAY[$7::text]) AND r.status = 'suspended' AND r.wait_until IS NOT NULL AND r.wait_until <= $8::timestamptz` + order),
+		// By the key alone: of tables that were not analyzed lately PostgreSQL would look through the tenant's runs.
+		waiting: in(strings.Replace(list, `r.tenant = $1::text`, `r.tenant || '' = $1::text`, 1) + ` AND r.status = 'suspended' AND r.wait_keys IS NOT NULL AND r.wait_keys @> ARRAY[$7::text]` + order),
 		// All chunks of all runs at once: the rows of the runs that may be written are locked in one order, so that two hosts do not
 		// wait for each other, and what they say is looked at again once they are. It returns which runs were.
 		add: in(`

@@ -75,7 +75,7 @@ func (s *Store) Runs(ctx context.Context, tenant string, q driver.Query) ([]*dri
 	case q.Free:
 		query += " AND status = 'running'"
 	case q.Key != "":
-		query += " AND n IN (SELECT run FROM waits WHERE key = ?)"
+		query = columns + " WHERE +tenant = ? AND n IN (SELECT run FROM waits WHERE key = ?)" // or SQLite would go through the tenant's runs, for their order
 		args = append(args, blob(q.Key))
 	case !q.Due.IsZero():
 		query += " AND until IS NOT NULL AND until <= ?"
