@@ -223,10 +223,7 @@ type movingKey struct{}
 func (s *System) follow() {
 	for _, m := range s.Machines {
 		s.states.Handle(m.Entity, func(ctx context.Context, c *entitystate.Change) error {
-			name, ok := s.OnEdge[c.From+" -> "+c.To]
-			if !ok {
-				name = s.OnEnter[c.To]
-			}
+			name := s.ProcessOf(c.Entity, c.From, c.To)
 			if name == "" {
 				return nil
 			}

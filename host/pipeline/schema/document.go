@@ -139,10 +139,10 @@ func systemDocument() object {
 			"pipes": listOf("What of a process goes into another.", closed("A pipe.", object{"from": text("A process."), "to": text("A process."), "mapping": mapping("Fields of its input: {{ process.node }}.", anything("A field."))}, "from", "to")),
 			"ports": ports("Ports of the processes that have none of their own."), "services": mapping("Services of the processes.", ref("service")),
 			"state_machines": mapping("The states of entities, by their type. With them, transitions start the processes.", ref("machine")),
-			"states": mapping("What a state asks for.", closed("A state.", object{
+			"states": mapping("What a state asks for, by STATE, of all types of entities that have it, or by TYPE.STATE.", closed("A state.", object{
 				"on_enter": text("The process that runs."), "requires": texts("Fields of a transition's payload that must not be null."), "terminal": flag("Entities in it are forgotten."),
 			})),
-			"on_transition": mapping(`The process that runs, by "FROM -> TO"; it wins over on_enter.`, closed("A transition.", object{"process": text("The process that runs.")}, "process")),
+			"on_transition": mapping(`The process that runs, by "FROM -> TO", or "TYPE.FROM -> TO"; it wins over on_enter.`, closed("A transition.", object{"process": text("The process that runs.")}, "process")),
 			"transaction":   text("unified: a process that fails leaves the entity in its old state."), "gc": anything("Has no effect."), "memory": anything("Has no effect."),
 		}, "processes"),
 	}, "kind", "metadata", "spec")
