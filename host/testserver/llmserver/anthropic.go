@@ -39,7 +39,7 @@ func (claude) question(r *http.Request, body map[string]any) (*Question, *refusa
 	}
 	for i, item := range list(body["tools"]) {
 		t := object(item)
-		if !plain(text(t["name"])) || object(t["input_schema"])["type"] != "object" {
+		if !plain(text(t["name"])) || !parameters(object(t["input_schema"])) {
 			return nil, refuse(Invalid, "tools.%d: name should match '^[a-zA-Z0-9_-]{1,64}$', input_schema.type: Input should be 'object'", i)
 		}
 		q.Tools = append(q.Tools, text(t["name"]))

@@ -145,7 +145,7 @@ func (m *model) params(req *driver.Request) (anthropic.MessageNewParams, *endpoi
 
 func addTools(p *anthropic.MessageNewParams, req *driver.Request, names *endpoint.Names) {
 	for _, t := range req.Tools {
-		tool := anthropic.ToolParam{Name: names.Out(t.Name), InputSchema: inputSchema(t.Parameters)}
+		tool := anthropic.ToolParam{Name: names.Out(t.Name), InputSchema: inputSchema(endpoint.Parameters(t.Parameters))}
 		if t.Description != "" {
 			tool.Description = param.NewOpt(t.Description)
 		}
