@@ -104,7 +104,7 @@ func TestCallsThatCannotBeMade(t *testing.T) {
 
 // One tool whose parameters nobody can read takes none of the others with it.
 func TestToolsThatNobodyCanCall(t *testing.T) {
-	ops := mockOps(t, `{"default": {"tool_calls": [{"name": "odd", "arguments": {}}, {"name": "look", "arguments": {"at": "x"}}]}}`)
+	ops := mockOps(t, `{"default": {"tool_calls": [{"name": "odd", "arguments": {}}, {"name": "look", "arguments": "null"}]}}`)
 	v, err := do(t.Context(), t, ops, "llm.complete", `{"messages": [{"role": "user", "content": "x"}], "tools": [{"name": "odd", "parameters": {"$ref": "http://127.0.0.1:1/x"}}, {"name": "look"}]}`)
 	if err != nil {
 		t.Fatal(err)
