@@ -221,7 +221,7 @@ func (e Endpoint) testForeignCalls(t *testing.T) {
 	for _, signature := range []string{"", `[{"type":"thinking","thinking":"hm","signature":"x"}]`, "\xff"} {
 		calls := []driver.ToolCall{{ID: "functions.now:0", Name: weather.Name, Arguments: `{}`, Signature: signature}, {ID: strings.Repeat("x", 100), Name: weather.Name, Arguments: `no JSON`}}
 		_, err := p.Complete(t.Context(), &llm.Request{Model: e.Foreign, Tools: []driver.ToolSpec{weather}, Messages: []llm.Message{
-			{Role: driver.User, Content: "weather?"}, {Role: driver.Assistant, ToolCalls: calls}, {Role: driver.Tool, CallID: calls[0].ID, Content: "rain"}, {Role: driver.Tool, CallID: calls[1].ID, Content: "what?"},
+			{Role: driver.System, Content: " "}, {Role: driver.User, Content: "weather?"}, {Role: driver.Assistant, Content: "\n", ToolCalls: calls}, {Role: driver.Tool, CallID: calls[0].ID, Content: "rain"}, {Role: driver.Tool, CallID: calls[1].ID, Content: ""},
 		}})
 		if err != nil {
 			t.Fatalf("with the signature %q: %v", signature, err)
