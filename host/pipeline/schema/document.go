@@ -177,6 +177,7 @@ func configDocument() object {
 				"process_registry": closed("Which runs are known.", object{"keep": seconds("For how long those that have ended are; 720h if it is left out."), "max_runs": positive("How many of those; 100000 if it is left out.")}),
 				"pipeline_spawner": closed("Bounds of the runs that runs start.", object{"max_depth": positive("Of runs that start each other; 8 if it is left out."), "max_runs": positive("That a run and all that comes of it start; 1000 if it is left out."), "max_running": positive("At once; 64 if it is left out.")}),
 				"scheduler":        closed("Bounds of schedules.", object{"max_tasks": positive("That a tenant has; 10000 if it is left out."), "concurrency": positive("Runs of schedules at once; 64 if it is left out.")}),
+				"entity_state":     closed("Bounds of entities.", object{"max_entities": positive("That a tenant has; 100000 if it is left out.")}),
 				"central_agent": closed("What central agents may do.", object{
 					"pipelines": mapping("The pipelines that they may start, by their names or patterns of them, of which the first that matches counts; nothing else.", closed("A pipeline.", object{
 						"untrusted": choice("What becomes of a start that untrusted values have led to: approve, if it is left out.", "approve", "allow", "deny"), "trusted": flag("What it answers is not made untrusted."),

@@ -414,7 +414,7 @@ func groups() []group {
 		{functions: []string{"readConfig spec", "Config.readLimits spec"}, more: []string{"static_limits"}, paths: []string{"Config.spec"}},
 		{functions: []string{"readConfig audit"}, paths: []string{"Config.spec.audit"}},
 		{functions: []string{"readLibraries s"}, paths: []string{"Config.spec.libraries"}},
-		{functions: []string{"readLibraries p"}, paths: []string{"Config.spec.libraries.process_registry", "Config.spec.libraries.pipeline_spawner", "Config.spec.libraries.scheduler"}},
+		{functions: []string{"readLibraries p"}, paths: []string{"Config.spec.libraries.process_registry", "Config.spec.libraries.pipeline_spawner", "Config.spec.libraries.scheduler", "Config.spec.libraries.entity_state"}},
 		{functions: []string{"readBackend s"}, paths: []string{"Config.spec.approvals", "Config.spec.libraries.store", "Config.spec.libraries.database_tools"}},
 		{functions: []string{"readTelemetry s"}, paths: []string{"Config.spec.telemetry"}},
 		{functions: []string{"readCentralAgents s"}, paths: []string{"Config.spec.libraries.central_agent"}},
