@@ -39,6 +39,11 @@ func entityOps(states *entitystate.States) []ports.Op {
 	}))
 }
 
+// entityKeeper keeps what is known of entities in the libraries' store.
+func (h *Host) entityKeeper() entitystate.Keeper {
+	return entitystate.Documents(h.dataStore, int64(h.config.Libraries.Entities))
+}
+
 // newStates returns the tenant's entities under state machines, with their guards
 // and what their states require.
 func (h *Host) newStates(machines []*pipeline.Machine) (*entitystate.States, error) {
@@ -55,7 +60,7 @@ func (h *Host) newStates(machines []*pipeline.Machine) (*entitystate.States, err
 			}
 		}
 	}
-	states, err := entitystate.New(entitystate.Documents(h.dataStore), list, entitystate.Options{Guard: guard, Begins: true, Changed: h.entityChanged})
+	states, err := entitystate.New(h.entityKeeper(), list, entitystate.Options{Guard: guard, Begins: true, Changed: h.entityChanged})
 	if err != nil {
 		return nil, err
 	}

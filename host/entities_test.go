@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -211,5 +212,42 @@ func TestAgentsMoveEntities(t *testing.T) {
 	res = run(t, loadText(t, h, "kind: Pipeline\nmetadata: {name: t}\nspec:\n"+machine+"  ports: {llm: {adapter: mock, config: "+rules+"}}\n  nodes:\n    - {kind: agent_node, metadata: {name: a}, dependencies: [], spec: {main_prompt: do it, max_steps: 1, entities: [order], tool_call_style: mixed}}\n"), "{}")
 	if got := jsonText(t, res.NodeResults["a"]); got != `{"output":"told"}` {
 		t.Errorf("%s, %v", got, res.Err)
+	}
+}
+
+// TestEntitiesAreObserved: whoever watches a transition is told of the process, of the change and of the end, in this order.
+func TestEntitiesAreObserved(t *testing.T) {
+	k := newTickets(t, "{adapter: memory}")
+	k.Machines[0].Terminal = []string{"CLOSED"}
+	for name, watch := range map[string]func(*[]*host.Event) host.RunOptions{
+		"observer": func(seen *[]*host.Event) host.RunOptions {
+			return host.RunOptions{Observer: func(e *host.Event) { *seen = append(*seen, e) }}
+		},
+		"recorder": func(seen *[]*host.Event) host.RunOptions {
+			return host.RunOptions{Recorder: host.Tell(func(e *host.Event) { *seen = append(*seen, e) })}
+		},
+	} {
+		var seen []*host.Event
+		for _, to := range []string{"DONE", "CLOSED"} {
+			if _, err := k.Transition(t.Context(), host.Move{Entity: "ticket", ID: name, To: to, Reason: "because"}, watch(&seen)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var told []string
+		for _, e := range seen {
+			switch e.Type {
+			case kernel.PipelineCompleted:
+				told = append(told, "process "+e.Pipeline)
+			case kernel.StateTransitioned:
+				told = append(told, e.Entity+" "+e.EntityID+" "+e.FromState+" "+e.ToState+" "+e.Reason)
+			case kernel.EntityCollected:
+				result, _ := e.Result.(map[string]any)
+				told = append(told, "end "+e.EntityID+" "+jsonText(t, result["final_state"])+jsonText(t, result["transition_count"])+" of "+e.System)
+			}
+		}
+		want := []string{"process done", "ticket " + name + " OPEN DONE because", "ticket " + name + " DONE CLOSED because", "end " + name + ` "CLOSED"2 of tickets`}
+		if !slices.Equal(told, want) {
+			t.Errorf("%s: %q, want %q", name, told, want)
+		}
 	}
 }

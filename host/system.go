@@ -223,10 +223,7 @@ type movingKey struct{}
 func (s *System) follow() {
 	for _, m := range s.Machines {
 		s.states.Handle(m.Entity, func(ctx context.Context, c *entitystate.Change) error {
-			name, ok := s.OnEdge[c.From+" -> "+c.To]
-			if !ok {
-				name = s.OnEnter[c.To]
-			}
+			name := s.ProcessOf(c.Entity, c.From, c.To)
 			if name == "" {
 				return nil
 			}
@@ -267,15 +264,20 @@ func (s *System) Transition(ctx context.Context, move Move, opts RunOptions) (*R
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the system has no entities of type " + kernel.Quote(move.Entity), Where: kernel.Where{File: s.File}, Fix: kernel.DidYouMean(move.Entity, names)}
 	}
 	tenant := s.host.tenant()
-	m := &moving{opts: opts}
 	run := s.host.newRun(s.Name, opts)
+	observer, stop := observe(opts)
+	defer stop()
+	if run.Observer = observer; observer != nil {
+		opts.Observer, opts.Recorder = nil, Tell(observer)
+	}
+	m := &moving{opts: opts}
 	ctx = kernel.WithRun(context.WithValue(ctx, movingKey{}, m), run)
 	c := &entitystate.Change{Tenant: tenant, Entity: move.Entity, ID: move.ID, To: move.To, Reason: move.Reason, Payload: move.Payload}
 	if err := s.states.Transition(ctx, c); err != nil {
 		return m.result, kernel.At(err, kernel.Where{File: s.File})
 	}
 	if slices.Contains(s.Machines[i].Terminal, move.To) {
-		if err := s.forget(ctx, c, opts); err != nil {
+		if err := s.forget(ctx, c); err != nil {
 			return m.result, err
 		}
 	}
@@ -283,13 +285,13 @@ func (s *System) Transition(ctx context.Context, move Move, opts RunOptions) (*R
 }
 
 // forget ends what is kept of an entity in a terminal state.
-func (s *System) forget(ctx context.Context, c *entitystate.Change, opts RunOptions) error {
+func (s *System) forget(ctx context.Context, c *entitystate.Change) error {
 	summary, err := s.states.Cleanup(ctx, c.Tenant, c.Entity, c.ID)
 	if err != nil {
 		return err
 	}
-	if opts.Recorder != nil {
-		opts.Recorder.Observe(&Event{Type: kernel.EntityCollected, Time: time.Now(), Tenant: c.Tenant, System: s.Name, Entity: c.Entity, EntityID: c.ID, ToState: c.To, Reason: fmt.Sprintf("after %d transitions", summary.Transitions)})
-	}
+	kernel.Emit(ctx, &kernel.Event{Type: kernel.EntityCollected, System: s.Name, Entity: c.Entity, EntityID: c.ID, ToState: c.To, Reason: fmt.Sprintf("after %d transitions", summary.Transitions), Result: map[string]any{
+		"final_state": summary.FinalState, "lifetime_ms": kernel.Number(summary.Lifetime.Milliseconds()), "transition_count": kernel.Number(summary.Transitions),
+	}})
 	return nil
 }

@@ -113,7 +113,7 @@ func (h *Host) openDoor(ctx context.Context) error {
 	if h.opts.Memory != nil {
 		ops = append(ops, o.keepMemory(h.opts.Memory, &memoryConfig{})...)
 	}
-	entities, err := entitystate.New(entitystate.Documents(h.dataStore), nil, entitystate.Options{Changed: h.entityChanged})
+	entities, err := entitystate.New(h.entityKeeper(), nil, entitystate.Options{Changed: h.entityChanged})
 	if err != nil {
 		return err
 	}

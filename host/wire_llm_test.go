@@ -138,6 +138,30 @@ func TestPoolsOfModels(t *testing.T) {
 	}
 }
 
+// A batch goes to another member of a pool as a whole, where the first took nothing of it; what it took, it is not asked again.
+func TestPoolsOfBatches(t *testing.T) {
+	t.Setenv("TEST_MODEL_KEY", llmserver.Key)
+	for name, fails := range map[string]bool{"all": true, "some": false} {
+		first := llmserver.New(t, func(q *llmserver.Question) llmserver.Answer {
+			if fails || strings.Contains(q.Prompt(), "b") {
+				return llmserver.Answer{Fault: &llmserver.Fault{Kind: llmserver.Overloaded, Message: "full"}}
+			}
+			return llmserver.Answer{Text: "first"}
+		})
+		second := llmserver.New(t, modelSays("second"))
+		s := newSite(t, "  ports: {llm: {strategy: failover, adapters: ["+providerPort("openai", first.URL)+", "+providerPort("anthropic", second.URL)+"]}}\n")
+		got, err := s.result(t, s.open(t), nil, service("last", "llm.batch", "{requests: \"[{'messages': [{'role': 'user', 'content': 'a'}]}, {'messages': [{'role': 'user', 'content': 'b'}]}]\"}", ""))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		items, _ := got["items"].([]any)
+		one, two := items[0].(map[string]any), items[1].(map[string]any)
+		if fails && (one["content"] != "second" || two["content"] != "second") || !fails && (one["content"] != "first" || two["status"] != "error") {
+			t.Errorf("%s: %v", name, items)
+		}
+	}
+}
+
 // An answer that breaks off midway is told again by whoever answers in its place: as another attempt, so that nobody shows a text twice. What
 // was kept of the budget for the first is free for the second, and what came of it is charged.
 func TestStreamsThatFailOver(t *testing.T) {

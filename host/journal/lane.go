@@ -324,11 +324,3 @@ func failure(err error) *kernel.Error {
 	}
 	return &kernel.Error{Code: kernel.CodeOf(err), What: err.Error()}
 }
-
-// asError is failure's counterpart: nil stays nil.
-func asError(e *kernel.Error) error {
-	if e == nil {
-		return nil
-	}
-	return e
-}

@@ -22,6 +22,7 @@ type LibrariesSpec struct {
 	CentralAgent  CentralAgentSpec
 	Tasks         int // that are scheduled, of one tenant
 	Concurrency   int // of the runs of schedules, at once
+	Entities      int // whose states are kept, of one tenant
 	DatabaseTools *PortSpec
 }
 
@@ -43,6 +44,10 @@ func (r *reader) readLibraries(c *Config, s *source.Section) LibrariesSpec {
 	}
 	if p := s.Member("scheduler"); p != nil {
 		l.Tasks, l.Concurrency = p.Amount("max_tasks"), p.Amount("concurrency")
+		p.Rest()
+	}
+	if p := s.Member("entity_state"); p != nil {
+		l.Entities = p.Amount("max_entities")
 		p.Rest()
 	}
 	if p := s.Member("central_agent"); p != nil {

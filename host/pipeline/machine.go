@@ -113,7 +113,7 @@ type System struct {
 	Processes   []*Process // of a graph, in the order in which they run
 	Machines    []*Machine // not empty: the system follows entities
 	OnEnter     map[string]string
-	OnEdge      map[string]string // "A -> B" to a process
+	OnEdge      map[string]string // "A -> B" to a process; both maps also by "TYPE.A"
 	Ports       map[string]PortSpec
 	Services    map[string]ServiceSpec
 	Warnings    []*kernel.Error

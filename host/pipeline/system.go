@@ -174,55 +174,90 @@ func (r *reader) order(sys *System, edges map[string][]string) {
 	sys.Processes = sorted
 }
 
-// readStates reads what happens to an entity that enters a state.
+// readStates reads what happens to an entity that enters a state, or goes from one to another: by the names of states, of all types that
+// have them, or by TYPE.STATE.
 func (r *reader) readStates(sys *System, spec *source.Section) {
-	known := map[string]bool{}
-	for _, m := range sys.Machines {
-		for _, state := range m.States {
-			known[state] = true
-		}
-	}
 	if states := spec.Member("states"); states != nil {
 		for _, name := range states.M.Names {
-			s := states.Member(name)
-			if s == nil {
-				continue
-			}
-			if !known[name] {
-				r.Add(s.At.Errorf(kernel.CodePipeline, "name a state of one of the state_machines", "there is no state %s", kernel.Quote(name)))
-			}
-			if s.Get("on_enter") != nil {
-				if p := r.process(sys, s, "on_enter"); p != nil {
-					sys.OnEnter[name] = p.Name
-				}
-			}
-			requires, terminal := s.Texts("requires"), s.Flag("terminal")
-			s.Rest("on_exit")
-			for _, m := range sys.Machines {
-				if !slices.Contains(m.States, name) {
-					continue
-				}
-				m.Requires[name] = append(m.Requires[name], requires...)
-				if terminal {
-					m.Terminal = append(m.Terminal, name)
-				}
+			if s := states.Member(name); s != nil {
+				r.readState(sys, name, s)
 			}
 		}
 	}
 	if edges := spec.Member("on_transition"); edges != nil {
 		for _, name := range edges.M.Names {
-			s := edges.Member(name)
-			if s == nil {
-				continue
+			if s := edges.Member(name); s != nil {
+				r.readEdgeProcess(sys, name, s)
 			}
-			from, to, ok := strings.Cut(name, "->")
-			if from, to = strings.TrimSpace(from), strings.TrimSpace(to); !ok || !known[from] || !known[to] {
-				r.Add(s.At.Errorf(kernel.CodePipeline, `write "FROM -> TO" with states of the state_machines`, "on_transition %s is no transition", kernel.Quote(name)))
-			}
-			if p := r.process(sys, s, "process"); p != nil {
-				sys.OnEdge[from+" -> "+to] = p.Name
-			}
-			s.Rest()
 		}
 	}
+}
+
+func (r *reader) readState(sys *System, name string, s *source.Section) {
+	of, state := sys.having(name)
+	switch {
+	case len(of) == 0:
+		r.Add(s.At.Errorf(kernel.CodePipeline, "name a state of one of the state_machines", "there is no state %s", kernel.Quote(name)))
+	case len(of) > 1:
+		r.warnAt(s.At, "write "+kernel.Quote(of[0].Entity+"."+state)+" for one of them", "state %s is of %d types of entities, and what is said of it of all of them", kernel.Quote(name), len(of))
+	}
+	if s.Get("on_enter") != nil {
+		if p := r.process(sys, s, "on_enter"); p != nil {
+			sys.OnEnter[name] = p.Name
+		}
+	}
+	requires, terminal := s.Texts("requires"), s.Flag("terminal")
+	s.Rest("on_exit")
+	for _, m := range of {
+		m.Requires[state] = append(m.Requires[state], requires...)
+		if terminal {
+			m.Terminal = append(m.Terminal, state)
+		}
+	}
+}
+
+func (r *reader) readEdgeProcess(sys *System, name string, s *source.Section) {
+	from, to, ok := strings.Cut(name, "->")
+	from, to = strings.TrimSpace(from), strings.TrimSpace(to)
+	of, state := sys.having(from)
+	of = slices.DeleteFunc(of, func(m *Machine) bool { return !slices.Contains(m.States, to) })
+	if !ok || len(of) == 0 {
+		r.Add(s.At.Errorf(kernel.CodePipeline, `write "FROM -> TO" with states of the state_machines`, "on_transition %s is no transition", kernel.Quote(name)))
+	}
+	if len(of) > 1 {
+		r.warnAt(s.At, "write "+kernel.Quote(of[0].Entity+"."+state+" -> "+to)+" for one of them", "on_transition %s is of %d types of entities, and its process of all of them", kernel.Quote(name), len(of))
+	}
+	if p := r.process(sys, s, "process"); p != nil {
+		sys.OnEdge[from+" -> "+to] = p.Name
+	}
+	s.Rest()
+}
+
+// having returns the machines that have a state, and the state's name without that of its type.
+func (s *System) having(name string) (of []*Machine, state string) {
+	for _, m := range s.Machines {
+		if slices.Contains(m.States, name) {
+			of = append(of, m)
+		}
+	}
+	if of != nil {
+		return of, name
+	}
+	for _, m := range s.Machines {
+		if own, ok := strings.CutPrefix(name, m.Entity+"."); ok && slices.Contains(m.States, own) {
+			return []*Machine{m}, own
+		}
+	}
+	return nil, name
+}
+
+// ProcessOf returns the process that a transition asks for; "" is none. What is said of the one type wins over what is said of all, and a
+// transition over the state that it leads to.
+func (s *System) ProcessOf(entity, from, to string) string {
+	for _, name := range []string{s.OnEdge[entity+"."+from+" -> "+to], s.OnEdge[from+" -> "+to], s.OnEnter[entity+"."+to], s.OnEnter[to]} {
+		if name != "" {
+			return name
+		}
+	}
+	return ""
 }

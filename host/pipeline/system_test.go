@@ -224,3 +224,34 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("on_enter %v, on_transition %v", s.OnEnter, s.OnEdge)
 	}
 }
+
+// TestStatesOfTypes: two types may have states of one name; what is said by TYPE.STATE is said of the one alone.
+func TestStatesOfTypes(t *testing.T) {
+	const machines = `  state_machines:
+    ticket: {initial: OPEN, transitions: {OPEN: [SEEN, DONE], SEEN: DONE}}
+    order: {initial: OPEN, transitions: {OPEN: [SEEN, DONE]}}
+`
+	s, err := readSystem(t, processes("one", "two")+machines+`  states: {ticket.SEEN: {on_enter: one, requires: by}, SEEN: {on_enter: two}, order.DONE: {terminal: true}}
+  on_transition: {"order.OPEN -> DONE": {process: two}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][4]string{{"ticket", "OPEN", "SEEN", "one"}, {"order", "OPEN", "SEEN", "two"}, {"ticket", "OPEN", "DONE", ""}, {"order", "OPEN", "DONE", "two"}, {"ticket", "SEEN", "DONE", ""}} {
+		if got := s.ProcessOf(c[0], c[1], c[2]); got != c[3] {
+			t.Errorf("%v starts %q", c, got)
+		}
+	}
+	ticket, order := s.Machines[0], s.Machines[1]
+	if len(ticket.Terminal) > 0 || len(order.Terminal) != 1 || len(order.Requires["SEEN"]) > 0 || len(ticket.Requires["SEEN"]) != 1 {
+		t.Errorf("%+v\n%+v", ticket, order)
+	}
+	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Error(), "state SEEN is of 2 types") {
+		t.Errorf("it warns of %v", s.Warnings)
+	}
+	for _, wrong := range []string{"  states: {tickets.SEEN: {on_enter: one}}\n", "  states: {ticket.NONE: {on_enter: one}}\n", "  on_transition: {\"order.SEEN -> LOST\": {process: two}}\n"} {
+		if _, err := readSystem(t, processes("one", "two")+machines+wrong); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
+	}
+}

@@ -2,8 +2,10 @@ package entitystate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -21,11 +23,18 @@ type Keeper interface {
 	CompareAndSwap(ctx context.Context, scope, key string, expected, value kernel.Value, ttl time.Duration) (bool, error)
 }
 
-// Documents returns a keeper that keeps records in what open opens.
-func Documents(open func(context.Context) (*datastore.Store, error)) Keeper { return documents{open} }
+// DefaultEntities is how many entities a tenant has at most, where nobody says it.
+const DefaultEntities = 100_000
+
+// Documents returns a keeper that keeps records in what open opens, and at most that many of a scope; 0 is DefaultEntities. One more is
+// CodeLimit.
+func Documents(open func(context.Context) (*datastore.Store, error), most int64) Keeper {
+	return documents{open, cmp.Or(most, DefaultEntities)}
+}
 
 type documents struct {
 	open func(context.Context) (*datastore.Store, error)
+	most int64
 }
 
 // collection is that of the records. Those that end are found by endsTerm, ordered by when.
@@ -83,7 +92,26 @@ func (k documents) Create(ctx context.Context, scope, key string, value kernel.V
 	if err != nil || d.there {
 		return false, err
 	}
+	if d.revision == driver.Absent {
+		if err := k.room(ctx, store, scope); err != nil {
+			return false, err
+		}
+	}
 	return k.put(ctx, store, scope, key, value, ttl, d.revision)
+}
+
+// room refuses one record more than there may be. Those that have ended, and are still there, are removed before.
+func (k documents) room(ctx context.Context, store *datastore.Store, scope string) error {
+	n, err := store.Count(ctx, scope, collection)
+	if err == nil && n >= k.most {
+		if err = prune(ctx, store, scope); err == nil {
+			n, err = store.Count(ctx, scope, collection)
+		}
+	}
+	if err == nil && n >= k.most {
+		err = &kernel.Error{Code: kernel.CodeLimit, What: "there are too many entities", Why: fmt.Sprintf("%d are known, and max_entities is %d", n, k.most), Fix: "have states that end them (terminal: true), or have the operator raise libraries.entity_state.max_entities"}
+	}
+	return err
 }
 
 // CompareAndSwap implements Keeper.

@@ -30,7 +30,7 @@ func everyKeeper(t *testing.T, test func(t *testing.T, two func(*testing.T) [2]e
 		}
 		store := datastore.New(d)
 		t.Cleanup(func() { _ = store.Close() })
-		return entitystate.Documents(func(context.Context) (*datastore.Store, error) { return store, nil })
+		return entitystate.Documents(func(context.Context) (*datastore.Store, error) { return store, nil }, 0)
 	}
 	t.Run("memory", func(t *testing.T) {
 		test(t, func(*testing.T) [2]entitystate.Keeper {
@@ -113,7 +113,7 @@ func TestKeepers(t *testing.T) {
 // TestDocumentsEnd: a value with an end is there until then, and does not stay behind in the store.
 func TestDocumentsEnd(t *testing.T) {
 	store := datastore.New(memdocs.New())
-	k := entitystate.Documents(func(context.Context) (*datastore.Store, error) { return store, nil })
+	k := entitystate.Documents(func(context.Context) (*datastore.Store, error) { return store, nil }, 0)
 	create := func(key string, ttl time.Duration) bool {
 		t.Helper()
 		done, err := k.Create(t.Context(), "s", key, "v", ttl)
@@ -139,4 +139,28 @@ func TestDocumentsEnd(t *testing.T) {
 	if n, err := store.Count(t.Context(), "s", "entity_states"); err != nil || n > 5 {
 		t.Errorf("%d are in the store, %v", n, err)
 	}
+}
+
+// TestEntitiesAreBounded: whoever may register entities fills no disk with them; one that ends makes room.
+func TestEntitiesAreBounded(t *testing.T) {
+	store := datastore.New(memdocs.New())
+	s := keptIn(t, entitystate.Documents(func(context.Context) (*datastore.Store, error) { return store, nil }, 3), entitystate.Options{})
+	for _, id := range []string{"1", "2", "3", "3"} {
+		register(t, s, "acme", "order", id)
+	}
+	_, err := s.Register(t.Context(), "acme", "order", "4", "")
+	wantError(t, err, nil, kernel.CodeLimit, "there are too many entities", "3 are known, and max_entities is 3")
+	register(t, s, "bob", "order", "4") // who has entities of its own
+	if err := s.Transition(t.Context(), change("3", "paid")); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Cleanup(t.Context(), "acme", "order", "2"); err != nil {
+		t.Fatal(err)
+	}
+	register(t, s, "acme", "order", "2") // in its own place
+	if _, err := s.Cleanup(t.Context(), "acme", "order", "1"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1100 * time.Millisecond) // what is left of it is there for a second
+	register(t, s, "acme", "order", "4")
 }

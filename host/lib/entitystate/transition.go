@@ -47,7 +47,7 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 	if s.opts.Changed != nil {
 		s.opts.Changed(ctx, c)
 	}
-	kernel.Emit(ctx, &kernel.Event{Type: Transitioned, Node: c.Node, Reason: kernel.Quote(c.Reason), Result: c.value()})
+	kernel.Emit(ctx, &kernel.Event{Type: Transitioned, Node: c.Node, Entity: c.Entity, EntityID: c.ID, FromState: c.From, ToState: c.To, Reason: kernel.Quote(c.Reason), Result: c.value()})
 	return nil
 }
 

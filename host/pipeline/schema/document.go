@@ -139,10 +139,10 @@ func systemDocument() object {
 			"pipes": listOf("What of a process goes into another.", closed("A pipe.", object{"from": text("A process."), "to": text("A process."), "mapping": mapping("Fields of its input: {{ process.node }}.", anything("A field."))}, "from", "to")),
 			"ports": ports("Ports of the processes that have none of their own."), "services": mapping("Services of the processes.", ref("service")),
 			"state_machines": mapping("The states of entities, by their type. With them, transitions start the processes.", ref("machine")),
-			"states": mapping("What a state asks for.", closed("A state.", object{
+			"states": mapping("What a state asks for, by STATE, of all types of entities that have it, or by TYPE.STATE.", closed("A state.", object{
 				"on_enter": text("The process that runs."), "requires": texts("Fields of a transition's payload that must not be null."), "terminal": flag("Entities in it are forgotten."),
 			})),
-			"on_transition": mapping(`The process that runs, by "FROM -> TO"; it wins over on_enter.`, closed("A transition.", object{"process": text("The process that runs.")}, "process")),
+			"on_transition": mapping(`The process that runs, by "FROM -> TO", or "TYPE.FROM -> TO"; it wins over on_enter.`, closed("A transition.", object{"process": text("The process that runs.")}, "process")),
 			"transaction":   text("unified: a process that fails leaves the entity in its old state."), "gc": anything("Has no effect."), "memory": anything("Has no effect."),
 		}, "processes"),
 	}, "kind", "metadata", "spec")
@@ -177,6 +177,7 @@ func configDocument() object {
 				"process_registry": closed("Which runs are known.", object{"keep": seconds("For how long those that have ended are; 720h if it is left out."), "max_runs": positive("How many of those; 100000 if it is left out.")}),
 				"pipeline_spawner": closed("Bounds of the runs that runs start.", object{"max_depth": positive("Of runs that start each other; 8 if it is left out."), "max_runs": positive("That a run and all that comes of it start; 1000 if it is left out."), "max_running": positive("At once; 64 if it is left out.")}),
 				"scheduler":        closed("Bounds of schedules.", object{"max_tasks": positive("That a tenant has; 10000 if it is left out."), "concurrency": positive("Runs of schedules at once; 64 if it is left out.")}),
+				"entity_state":     closed("Bounds of entities.", object{"max_entities": positive("That a tenant has; 100000 if it is left out.")}),
 				"central_agent": closed("What central agents may do.", object{
 					"pipelines": mapping("The pipelines that they may start, by their names or patterns of them, of which the first that matches counts; nothing else.", closed("A pipeline.", object{
 						"untrusted": choice("What becomes of a start that untrusted values have led to: approve, if it is left out.", "approve", "allow", "deny"), "trusted": flag("What it answers is not made untrusted."),

@@ -71,6 +71,9 @@ func (p *Port) batchOp(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 	if err != nil {
 		return nil, err
 	}
+	if err := unreachable(items); err != nil {
+		return nil, err
+	}
 	var total Usage
 	values := make([]any, len(items))
 	for i, item := range items {
@@ -92,6 +95,17 @@ func (p *Port) batchOp(ctx context.Context, call *kernel.PortCall) (*kernel.Port
 		values[i] = v
 	}
 	return &kernel.PortReply{Value: map[string]any{"items": values, "usage": usageValue(total)}}, nil
+}
+
+// unreachable returns the error of a batch of which the model took nothing, being out of reach or asking for fewer requests: another of a
+// pool, or a retry, can have it.
+func unreachable(items []BatchItem) error {
+	for _, item := range items {
+		if code := kernel.CodeOf(item.Err); code != kernel.CodeUnavailable && code != kernel.CodeRetry {
+			return nil
+		}
+	}
+	return items[0].Err
 }
 
 func errorValue(err error) map[string]any {

@@ -23,9 +23,10 @@ func charge(ctx context.Context, call kernel.LLMCall, do func(ctx context.Contex
 	if err != nil {
 		return err
 	}
+	defer admission.Release() // of one that panics nothing may stay reserved: its tenant's other runs would miss it
 	inner := &charged{admission: admission}
 	model, used, err := do(context.WithValue(ctx, chargedKey{}, inner), admission.Output)
-	if kernel.CodeOf(err) == kernel.CodeUnsupported && used == (Usage{}) {
+	if used == (Usage{}) && undone(err) && inner.input.Load()+inner.output.Load() == 0 {
 		admission.Withdraw()
 		return err
 	}
@@ -35,6 +36,16 @@ func charge(ctx context.Context, call kernel.LLMCall, do func(ctx context.Contex
 		err = serr
 	}
 	return err
+}
+
+// undone reports whether an error says that no model has worked: such a call is none of those that a run may make, so that another member
+// of a pool, or a retry, can make it.
+func undone(err error) bool {
+	switch kernel.CodeOf(err) {
+	case kernel.CodeUnsupported, kernel.CodeRetry, kernel.CodeUnavailable, kernel.CodeNotFound, kernel.CodeArguments:
+		return true
+	}
+	return false
 }
 
 // charged is what the calls of a model have been charged for that were made in the

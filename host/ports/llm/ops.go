@@ -17,7 +17,7 @@ import (
 //	llm.batch {requests: [what llm.complete takes, without a model], model?}
 //	  -> {items: [{index, status: ok | error, error?: {code, message}, what llm.complete answers}], usage}
 //
-// A capability can restrict model. usage.estimated is there, and true, if the
+// A batch fails as a whole where the model cannot be reached for any of it. A capability can restrict model. usage.estimated is there, and true, if the
 // model did not count; parsed is there if a schema was given. A call of a tool whose error is
 // there cannot be made: the model is to be told of it. Every answer is
 // charged to the run, also one that the schema refuses.

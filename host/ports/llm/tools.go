@@ -131,6 +131,9 @@ func readArguments(text string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if value == nil { // as some write that there are none
+		return map[string]any{}, nil
+	}
 	args, ok := value.(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("they are another value")

@@ -104,7 +104,7 @@ func TestCallsThatCannotBeMade(t *testing.T) {
 
 // One tool whose parameters nobody can read takes none of the others with it.
 func TestToolsThatNobodyCanCall(t *testing.T) {
-	ops := mockOps(t, `{"default": {"tool_calls": [{"name": "odd", "arguments": {}}, {"name": "look", "arguments": {"at": "x"}}]}}`)
+	ops := mockOps(t, `{"default": {"tool_calls": [{"name": "odd", "arguments": {}}, {"name": "look", "arguments": "null"}]}}`)
 	v, err := do(t.Context(), t, ops, "llm.complete", `{"messages": [{"role": "user", "content": "x"}], "tools": [{"name": "odd", "parameters": {"$ref": "http://127.0.0.1:1/x"}}, {"name": "look"}]}`)
 	if err != nil {
 		t.Fatal(err)
@@ -311,5 +311,57 @@ func TestWhatIsUnsupportedIsNotCharged(t *testing.T) {
 	}
 	if f.last.MaxTokens != 0 {
 		t.Errorf("a limit of calls bounds no answer: %d", f.last.MaxTokens)
+	}
+}
+
+// failing is a model that fails, or panics, at first.
+type failing struct {
+	errs []error
+	next int
+}
+
+func (f *failing) Complete(_ context.Context, req *driver.Request) (*driver.Response, error) {
+	if f.next++; f.next <= len(f.errs) {
+		if f.errs[f.next-1] == nil {
+			panic("a bug")
+		}
+		return nil, f.errs[f.next-1]
+	}
+	return &driver.Response{Content: "yes", Usage: driver.Estimate(req.Messages, "yes")}, nil
+}
+func (*failing) Close() error { return nil }
+
+// A call that no model has answered takes nothing of what a run may spend: whoever makes it again, or asks another, can.
+func TestFailedCallsTakeNothing(t *testing.T) {
+	coded := func(code kernel.Code) error { return &kernel.Error{Code: code, What: "no"} }
+	for name, c := range map[string]struct {
+		err    error // nil panics
+		counts bool
+	}{
+		"later": {coded(kernel.CodeRetry), false}, "out of reach": {coded(kernel.CodeUnavailable), false}, "no such model": {coded(kernel.CodeNotFound), false},
+		"garbage": {coded(kernel.CodeFailed), true}, "too late": {coded(kernel.CodeTimeout), true}, "a bug": {nil, true},
+	} {
+		tenant := &kernel.Spending{}
+		most, calls := 100.0, 1.0
+		tenant.Limits.Tokens = &most
+		run := &kernel.RunContext{}
+		run.Spending.Limits.LLMCalls, run.Spending.Within = &calls, tenant
+		p := llm.New(&failing{errs: []error{c.err}})
+		req := &llm.Request{Messages: []llm.Message{{Role: driver.User, Content: "hi"}}, MaxTokens: 60}
+		ask := func(run *kernel.RunContext) error {
+			_, err := kernel.Guarded(func() (*llm.Response, error) { return p.Complete(kernel.WithRun(t.Context(), run), req) })
+			return err
+		}
+		if err := ask(run); err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if err := ask(run); (kernel.CodeOf(err) == kernel.CodeLimit) != c.counts || err != nil && !strings.Contains(err.Error(), "max_llm_calls") {
+			t.Errorf("%s: the second call: %v", name, err)
+		}
+		other := &kernel.RunContext{}
+		other.Spending.Within = tenant
+		if err := ask(other); err != nil {
+			t.Errorf("%s: of another run, the tenant's budget is kept from it: %v", name, err)
+		}
 	}
 }

@@ -39,7 +39,7 @@ func (claude) question(r *http.Request, body map[string]any) (*Question, *refusa
 	}
 	for i, item := range list(body["tools"]) {
 		t := object(item)
-		if !plain(text(t["name"])) || object(t["input_schema"])["type"] != "object" {
+		if !plain(text(t["name"])) || !parameters(object(t["input_schema"])) {
 			return nil, refuse(Invalid, "tools.%d: name should match '^[a-zA-Z0-9_-]{1,64}$', input_schema.type: Input should be 'object'", i)
 		}
 		q.Tools = append(q.Tools, text(t["name"]))
@@ -73,8 +73,8 @@ func (q *Question) claudeMessage(i int, m map[string]any) *refusal {
 	for j, item := range list(m["content"]) {
 		b := object(item)
 		switch kind := text(b["type"]); {
-		case kind == "text" && text(b["text"]) == "":
-			return refuse(Invalid, "messages.%d.content.%d: text content blocks must be non-empty", i, j)
+		case kind == "text" && strings.TrimSpace(text(b["text"])) == "":
+			return refuse(Invalid, "messages.%d.content.%d: text content blocks must contain non-whitespace text", i, j)
 		case kind == "text":
 			said.Text += text(b["text"])
 		case kind == "thinking" && role == "assistant" && j == 0:
@@ -94,6 +94,9 @@ func (q *Question) claudeMessage(i int, m map[string]any) *refusal {
 		case kind == "tool_result" && role == "user":
 			result := text(b["content"])
 			for _, part := range list(b["content"]) {
+				if strings.TrimSpace(text(object(part)["text"])) == "" {
+					return refuse(Invalid, "messages.%d.content.%d.tool_result: text content blocks must be non-empty", i, j)
+				}
 				result += text(object(part)["text"])
 			}
 			q.Messages = append(q.Messages, Message{Role: "tool", Text: result, Answers: text(b["tool_use_id"])})

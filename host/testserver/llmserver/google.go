@@ -56,6 +56,9 @@ func (gemini) question(r *http.Request, body map[string]any) (*Question, *refusa
 			if !plain(text(f["name"])) || strings.Trim(text(f["name"])[:1], "0123456789-") == "" {
 				return nil, refuse(Invalid, "Invalid function name. Must start with a letter or an underscore.")
 			}
+			if schema, given := f["parametersJsonSchema"]; given && object(schema)["type"] != "object" {
+				return nil, refuse(Invalid, "functionDeclaration parameters schema should be of type OBJECT.")
+			}
 			q.Tools = append(q.Tools, text(f["name"]))
 		}
 	}

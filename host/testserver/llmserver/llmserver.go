@@ -338,6 +338,16 @@ func plain(name string) bool {
 	return name != "" && len(name) <= 64 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
 }
 
+// parameters reports whether the schema of a tool's arguments is that of an object, and combines no others at its top.
+func parameters(schema map[string]any) bool {
+	for _, name := range []string{"anyOf", "oneOf", "allOf", "not", "enum"} {
+		if _, there := schema[name]; there {
+			return false
+		}
+	}
+	return schema["type"] == "object"
+}
+
 // answered refuses a conversation in which a call of a tool is not followed by its result, or the reverse.
 func answered(messages []Message) *refusal {
 	due := map[string]bool{}

@@ -57,6 +57,9 @@ func (openAI) question(r *http.Request, body map[string]any) (*Question, *refusa
 		if object(item)["type"] != "function" || !plain(text(f["name"])) {
 			return nil, refuse(Invalid, "tools[%d].function.name does not match ^[a-zA-Z0-9_-]+$", i)
 		}
+		if schema, given := f["parameters"]; given && !parameters(object(schema)) {
+			return nil, refuse(Invalid, "Invalid schema for function '%s': schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.", text(f["name"]))
+		}
 		q.Tools = append(q.Tools, text(f["name"]))
 	}
 	switch c := body["tool_choice"].(type) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/option"
@@ -145,7 +146,7 @@ func (m *model) params(req *driver.Request) (anthropic.MessageNewParams, *endpoi
 
 func addTools(p *anthropic.MessageNewParams, req *driver.Request, names *endpoint.Names) {
 	for _, t := range req.Tools {
-		tool := anthropic.ToolParam{Name: names.Out(t.Name), InputSchema: inputSchema(t.Parameters)}
+		tool := anthropic.ToolParam{Name: names.Out(t.Name), InputSchema: inputSchema(endpoint.Parameters(t.Parameters))}
 		if t.Description != "" {
 			tool.Description = param.NewOpt(t.Description)
 		}
@@ -183,24 +184,28 @@ func inputSchema(parameters map[string]any) anthropic.ToolInputSchemaParam {
 }
 
 // conversation returns the messages as the endpoint takes them: the system's beside the others, results of tools
-// together in one of the user's, and none that is empty.
+// together in one of the user's, and none that is blank.
 func conversation(messages []driver.Message, names *endpoint.Names) (system []anthropic.TextBlockParam, out []anthropic.MessageParam) {
 	for _, msg := range messages {
 		var blocks []anthropic.ContentBlockParamUnion
 		role := anthropic.MessageParamRoleUser
 		switch msg.Role {
 		case driver.System:
-			if msg.Content != "" {
+			if !blank(msg.Content) {
 				system = append(system, anthropic.TextBlockParam{Text: msg.Content})
 			}
 			continue
 		case driver.Tool:
-			blocks = append(blocks, anthropic.NewToolResultBlock(endpoint.CallID(msg.CallID, maxCallID), msg.Content, false))
+			result := anthropic.ToolResultBlockParam{ToolUseID: endpoint.CallID(msg.CallID, maxCallID)}
+			if !blank(msg.Content) {
+				result.Content = []anthropic.ToolResultBlockParamContentUnion{{OfText: &anthropic.TextBlockParam{Text: msg.Content}}}
+			}
+			blocks = append(blocks, anthropic.ContentBlockParamUnion{OfToolResult: &result})
 		case driver.Assistant:
 			role = anthropic.MessageParamRoleAssistant
 			fallthrough
 		default:
-			if msg.Content != "" {
+			if !blank(msg.Content) {
 				blocks = append(blocks, anthropic.NewTextBlock(msg.Content))
 			}
 			for i, c := range msg.ToolCalls {
@@ -221,6 +226,9 @@ func conversation(messages []driver.Message, names *endpoint.Names) (system []an
 	}
 	return system, out
 }
+
+// blank reports whether a text is one that the endpoint refuses.
+func blank(text string) bool { return strings.TrimSpace(text) == "" }
 
 // input returns the arguments of a call that was made. Those that were no JSON object are an empty one: the endpoint
 // takes nothing else, and the call's result says what was wrong.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/hexdag/hexdag/host/ports/llm/driver"
@@ -80,4 +81,21 @@ func CallID(id string, longest int) string {
 	}
 	sum := sha256.Sum256([]byte(id))
 	return "call_" + hex.EncodeToString(sum[:16])
+}
+
+// combined are the keywords that endpoints refuse in the schema of a tool's arguments, but inside of it.
+var combined = []string{"anyOf", "oneOf", "allOf", "not", "enum", "const"}
+
+// Parameters returns the schema of a tool's arguments as endpoints take it, of an object that says no more of itself than its members; nil stays
+// nil. Package llm holds calls to the whole schema, and tells the model.
+func Parameters(schema map[string]any) map[string]any {
+	if schema == nil {
+		return nil
+	}
+	out := maps.Clone(schema)
+	for _, name := range combined {
+		delete(out, name)
+	}
+	out["type"] = "object"
+	return out
 }

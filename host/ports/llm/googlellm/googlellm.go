@@ -141,7 +141,7 @@ func (q *question) addTools(req *driver.Request) {
 	for _, t := range req.Tools {
 		f := &genai.FunctionDeclaration{Name: q.names.Out(t.Name), Description: t.Description}
 		if t.Parameters != nil {
-			f.ParametersJsonSchema = t.Parameters
+			f.ParametersJsonSchema = endpoint.Parameters(t.Parameters)
 		}
 		tool.FunctionDeclarations = append(tool.FunctionDeclarations, f)
 	}

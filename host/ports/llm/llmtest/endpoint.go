@@ -76,6 +76,7 @@ func RunEndpoint(t *testing.T, e Endpoint) {
 	t.Run("Question", e.testQuestion)
 	t.Run("ToolLoop", e.testToolLoop)
 	t.Run("ForeignCalls", e.testForeignCalls)
+	t.Run("OddTools", e.testOddTools)
 	t.Run("ToolChoice", e.testToolChoice)
 	t.Run("BadCalls", e.testBadCalls)
 	t.Run("Length", e.testLength)
@@ -184,6 +185,32 @@ func (e Endpoint) toolLoop(t *testing.T, streamed bool) {
 	}
 }
 
+// A tool whose schema an endpoint would refuse, and with it all others, is offered in a form that it takes; calls are held to the schema.
+func (e Endpoint) testOddTools(t *testing.T) {
+	object := func(members ...any) map[string]any {
+		m := map[string]any{}
+		for i := 0; i < len(members); i += 2 {
+			m[members[i].(string)] = members[i+1]
+		}
+		return m
+	}
+	either := object("anyOf", []any{object("required", []any{"a"}), object("required", []any{"b"})}, "properties", object("a", object("type", "string"), "b", object("type", "string")))
+	tools := []driver.ToolSpec{{Name: "any", Parameters: object()}, {Name: "either", Parameters: either}, {Name: "text", Parameters: object("type", "string")}, {Name: "one", Parameters: object("oneOf", []any{object("type", "object")})}, {Name: "none"}}
+	p, _ := e.asks(t, func(q *llmserver.Question) llmserver.Answer {
+		return llmserver.Answer{Calls: []llmserver.Call{{ID: "1", Name: "either", Arguments: `{}`}, {ID: "2", Name: "either", Arguments: `{"b": "x"}`}, {ID: "3", Name: "any", Arguments: `{"x": 1}`}}}
+	})
+	resp, err := p.Complete(t.Context(), &llm.Request{Messages: ask("hi").Messages, Tools: tools})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := resp.ToolCalls; len(c) != 3 || c[0].Invalid == "" || c[1].Invalid != "" || c[2].Invalid != "" {
+		t.Errorf("%+v", c)
+	}
+	if len(either) != 2 || either["type"] != nil {
+		t.Error("the request was changed")
+	}
+}
+
 // A conversation that another provider's model began is taken up: a pool goes on with whoever answers.
 func (e Endpoint) testForeignCalls(t *testing.T) {
 	var got *llmserver.Question
@@ -194,7 +221,7 @@ func (e Endpoint) testForeignCalls(t *testing.T) {
 	for _, signature := range []string{"", `[{"type":"thinking","thinking":"hm","signature":"x"}]`, "\xff"} {
 		calls := []driver.ToolCall{{ID: "functions.now:0", Name: weather.Name, Arguments: `{}`, Signature: signature}, {ID: strings.Repeat("x", 100), Name: weather.Name, Arguments: `no JSON`}}
 		_, err := p.Complete(t.Context(), &llm.Request{Model: e.Foreign, Tools: []driver.ToolSpec{weather}, Messages: []llm.Message{
-			{Role: driver.User, Content: "weather?"}, {Role: driver.Assistant, ToolCalls: calls}, {Role: driver.Tool, CallID: calls[0].ID, Content: "rain"}, {Role: driver.Tool, CallID: calls[1].ID, Content: "what?"},
+			{Role: driver.System, Content: " "}, {Role: driver.User, Content: "weather?"}, {Role: driver.Assistant, Content: "\n", ToolCalls: calls}, {Role: driver.Tool, CallID: calls[0].ID, Content: "rain"}, {Role: driver.Tool, CallID: calls[1].ID, Content: ""},
 		}})
 		if err != nil {
 			t.Fatalf("with the signature %q: %v", signature, err)

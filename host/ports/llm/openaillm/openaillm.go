@@ -99,7 +99,7 @@ func (m *model) params(req *driver.Request) (openai.ChatCompletionNewParams, *en
 		p.Messages = append(p.Messages, message(msg, names, m.callID))
 	}
 	for _, t := range req.Tools {
-		f := shared.FunctionDefinitionParam{Name: names.Out(t.Name), Parameters: t.Parameters}
+		f := shared.FunctionDefinitionParam{Name: names.Out(t.Name), Parameters: endpoint.Parameters(t.Parameters)}
 		if t.Description != "" {
 			f.Description = param.NewOpt(t.Description)
 		}
