@@ -135,6 +135,7 @@ type Host struct {
 	governing  *governing
 	fuel       *kernel.Budget  // of the tenant; nil has no limit
 	spending   kernel.Spending // of the tenant
+	payers     sync.Map        // *kernel.Spending of the durable runs that are under way, by their ids
 	tracer     *tracing.Tracer // nil makes no spans
 	memory     *memory.Memory  // the operator's
 	locks      *Locks

@@ -89,7 +89,7 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 		RunID: orElse(opts.RunID, newRunID()), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable || h.opts.Durable,
 		Budgets: h.budgets(), Client: opts.Client,
 	}
-	run.Spending.Price, run.Spending.Within = h.price, &h.spending
+	run.Spending.Price, run.Spending.Of, run.Spending.Within = h.price, pipeline, &h.spending
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
 		run.Fresh, run.Durable = run.Fresh || opts.Parent.Fresh, run.Durable || opts.Parent.Durable
@@ -103,7 +103,7 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	if s := opts.spawned; s != nil {
 		run.RunID, run.Origin, run.Caps = s.RunID, s.Origin, run.Caps.Intersect(s.Caps)
 		if opts.Parent != nil {
-			run.Budgets = h.within(&opts.Parent.Budgets)
+			run.Budgets, run.Spending.Within = h.within(&opts.Parent.Budgets), opts.Parent.Paying()
 		}
 	}
 	return run
@@ -131,6 +131,12 @@ func (h *Host) price(model string) (kernel.Price, bool) {
 // run runs or resumes in a span of its own.
 func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
 	run.PipelineVersion = p.Version
+	defer p.host.paying(run)()
+	if from != nil {
+		if err := p.host.recallStarted(ctx, run, &p.Limits); err != nil {
+			return refused(ctx, run, errors.Join(err, opts.recovered.leave(ctx)))
+		}
+	}
 	ctx, span := p.host.tracer.Run(ctx, run)
 	result := p.onRecord(ctx, run, input, from, opts)
 	span.EndRun(string(result.Status), result.Usage, result.Err)
