@@ -12,6 +12,7 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/executor"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/ports/llm/prices"
@@ -185,6 +186,9 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 		goesOn = code == kernel.CodeFenced || code == kernel.CodeUnavailable
 	}
 	ended := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.end", Resource: run.PipelineName, Result: string(result.Status)}
+	if goesOn || errors.Is(result.Err, executor.ErrLeft) {
+		ended.Result, ended.Detail = endLeft, kernel.Quote(result.Err.Error())
+	}
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
 		fail(result, err)
 	}
@@ -196,6 +200,9 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 	}
 	return result
 }
+
+// endLeft is what is on record of a run's end where it goes on elsewhere, or later: it has not ended.
+const endLeft = "left"
 
 // fail turns a result into that of a failed run.
 func fail(result *Result, err error) {
