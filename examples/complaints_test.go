@@ -185,7 +185,7 @@ func TestComplaints(t *testing.T) {
 	if err := d.host.Close(t.Context()); err != nil { // which signs what is there
 		t.Fatal(err)
 	}
-	if _, err := host.VerifyAudit(dir, host.AuditOptions{}); err != nil {
+	if _, err := host.VerifyAudit(t.Context(), dir, host.AuditOptions{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -132,7 +132,7 @@ func (x triage) checkArtifacts(t *testing.T, o outcome) {
 
 // checkAudit verifies the log, and that a changed byte anywhere is found.
 func (x triage) checkAudit(t *testing.T, o outcome) {
-	report, err := host.VerifyAudit(o.AuditDir, host.AuditOptions{})
+	report, err := host.VerifyAudit(t.Context(), o.AuditDir, host.AuditOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,13 +152,13 @@ func (x triage) checkAudit(t *testing.T, o outcome) {
 	}
 	for _, at := range []int{20, len(records) / 2, len(records) - 20} {
 		x.write(t, "out/audit/records.jsonl", records[:at]+string(records[at]^1)+records[at+1:])
-		_, err := host.VerifyAudit(o.AuditDir, host.AuditOptions{})
+		_, err := host.VerifyAudit(t.Context(), o.AuditDir, host.AuditOptions{})
 		if kernel.CodeOf(err) != kernel.CodeAuditTampered || !strings.Contains(err.Error(), "records.jsonl:") {
 			t.Errorf("byte %d changed: %v", at, err)
 		}
 	}
 	x.write(t, "out/audit/records.jsonl", records)
-	if _, err := host.VerifyAudit(o.AuditDir, host.AuditOptions{}); err != nil {
+	if _, err := host.VerifyAudit(t.Context(), o.AuditDir, host.AuditOptions{}); err != nil {
 		t.Error("as it was: ", err)
 	}
 }

@@ -32,13 +32,13 @@ func (h *Host) AuditCheckpoint() (signed, key string, err error) {
 }
 
 // VerifyAudit recomputes the host's audit log as far as its checkpoint covers it, and compares it with the host's key.
-func (h *Host) VerifyAudit(known []byte) (*AuditReport, error) {
-	return auditlog.Verify(h.AuditDir(), AuditOptions{VerifierKey: h.audit.VerifierKey(), Known: known, Live: true})
+func (h *Host) VerifyAudit(ctx context.Context, known []byte) (*AuditReport, error) {
+	return auditlog.Verify(ctx, h.AuditDir(), AuditOptions{VerifierKey: h.audit.VerifierKey(), Known: known, Live: true})
 }
 
 // ProveAudit proves that a record is in the host's audit log, or, with 0, that this has only grown since known.
-func (h *Host) ProveAudit(record int64, known []byte) (*AuditProof, error) {
-	return auditlog.Prove(h.AuditDir(), record, AuditOptions{VerifierKey: h.audit.VerifierKey(), Known: known, Live: true})
+func (h *Host) ProveAudit(ctx context.Context, record int64, known []byte) (*AuditProof, error) {
+	return auditlog.Prove(ctx, h.AuditDir(), record, AuditOptions{VerifierKey: h.audit.VerifierKey(), Known: known, Live: true})
 }
 
 // ConfigurationRead puts on record that the configuration was read again, or, with why, that it was not. The principal is who asked for it; "" is

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -50,9 +51,14 @@ func (h *Host) runElsewhere(ctx context.Context, p *Pipeline, run *kernel.RunCon
 	started := time.Now()
 	emit := func(e kernel.Event) { kernel.Emit(kernel.WithRun(ctx, run), &e) }
 	emit(kernel.Event{Type: kernel.PipelineStarted, Nodes: len(p.Nodes), Waves: len(p.Waves)})
-	result, err := h.start(ctx, p, run, input)
+	waiting, cancel := h.untilLeft(ctx, run.RunID)
+	defer cancel()
+	result, err := h.start(waiting, p, run, input)
 	if err != nil {
 		result = refused(ctx, run, err)
+	}
+	if errors.Is(err, executor.ErrLeft) { // it has not ended
+		return result
 	}
 	emit(kernel.Event{Type: kernel.PipelineCompleted, Status: string(result.Status), Nodes: len(result.NodeResults), DurationMS: float64(time.Since(started).Microseconds()) / 1000, Error: result.Error})
 	return result
@@ -361,8 +367,10 @@ func (h *Host) deliver(ctx context.Context, id, key string, data kernel.Value, o
 	if err != nil {
 		return nil, err
 	}
+	waiting, cancel := h.untilLeft(ctx, id)
+	defer cancel()
 	return h.goesOn(ctx, id, before, labels, opts, func() (*executor.Ended, error) {
-		return h.executor.Deliver(ctx, id, &executor.Event{Key: key, Data: ref, Labels: labels, Labelled: true})
+		return h.executor.Deliver(waiting, id, &executor.Event{Key: key, Data: ref, Labels: labels, Labelled: true})
 	})
 }
 

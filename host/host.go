@@ -135,6 +135,9 @@ type Host struct {
 	governing  *governing
 	fuel       *kernel.Budget  // of the tenant; nil has no limit
 	spending   kernel.Spending // of the tenant
+	payers     sync.Map        // *kernel.Spending of the durable runs that are under way, by their ids
+	left       context.Context // ends when runs are left to who goes on with them
+	leave      context.CancelFunc
 	tracer     *tracing.Tracer // nil makes no spans
 	memory     *memory.Memory  // the operator's
 	locks      *Locks
@@ -168,6 +171,7 @@ type Host struct {
 // New opens everything that the configuration names. The caller closes the host.
 func New(ctx context.Context, cfg *Config, opts Options) (*Host, error) {
 	h := &Host{config: cfg, log: opts.Log, cache: opts.CacheDir, opts: opts, stores: map[string]string{}, byName: map[string]*extension.Module{}}
+	h.left, h.leave = context.WithCancel(context.WithoutCancel(ctx))
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/executor"
 	"github.com/hexdag/hexdag/host/extension"
 	"github.com/hexdag/hexdag/host/journal"
 	"github.com/hexdag/hexdag/host/journal/driver"
@@ -97,8 +98,9 @@ func goesOn(run string) error {
 }
 
 // Leave stops the durable runs that are under way, and lets none begin any more: whoever opens their journals next goes on with them, as
-// after a crash, but that all they had done is on the disk. Until ctx ends, it waits for that.
+// after a crash, but that all they had done is on the disk. Until ctx ends, it waits for that. Runs of an executor go on with its workers.
 func (h *Host) Leave(ctx context.Context) {
+	h.leave()
 	j := &h.journals
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -110,7 +112,16 @@ func (h *Host) Leave(ctx context.Context) {
 }
 
 func hostEnds(run string) error {
-	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the run does not go on here", Where: kernel.Where{Run: run}, Why: "the host ends", Fix: "it goes on when the host is back, or on another that shares the journal"}
+	return &kernel.Error{Code: kernel.CodeUnavailable, What: "the run does not go on here", Where: kernel.Where{Run: run}, Why: "the host ends", Fix: "it goes on when the host is back, or on another that shares the journal", Err: executor.ErrLeft}
+}
+
+// untilLeft returns a context that ends with ctx, and once the run is left to an executor's workers.
+func (h *Host) untilLeft(ctx context.Context, run string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(h.left, func() {
+		cancel(&kernel.Error{Code: kernel.CodeUnavailable, What: "the run goes on, and nobody waits for it here", Where: kernel.Where{Run: run}, Why: "the host ends", Fix: "the executor's workers go on with it", Err: executor.ErrLeft})
+	})
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // watch has a run be left with the others.

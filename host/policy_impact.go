@@ -42,7 +42,7 @@ func ImpactOfPolicy(ctx context.Context, file, entrypoint, log string, opts Audi
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: "the decisions cannot be read", Where: kernel.Where{File: log}, Why: err.Error(), Fix: "name an audit log's folder, or what 'hexdag audit export' printed", Err: err}
 	}
 	if info.IsDir() {
-		_, err = auditlog.Read(log, opts, func(n int64, _ []byte, r *kernel.AuditRecord) error { return replay.Add(ctx, n, r) })
+		_, err = auditlog.Read(ctx, log, opts, func(n int64, _ []byte, r *kernel.AuditRecord) error { return replay.Add(ctx, n, r) })
 	} else {
 		err = readExported(log, func(n int64, r *kernel.AuditRecord) error { return replay.Add(ctx, n, r) })
 	}

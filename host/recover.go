@@ -439,7 +439,7 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 		p.recallBudgets(rc, call, within)
 		switch {
 		case (call.Kind == journal.Enter || call.Kind == journal.Ran) && call.Point == string(abi.ToolCall):
-			rc.Usage.ToolCalls.Add(1)
+			rc.RecountTool()
 		case call.Kind == journal.Decision:
 			rc.CountPort()
 			if call.Decided == nil {

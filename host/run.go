@@ -12,6 +12,7 @@ import (
 
 	"github.com/hexdag/hexdag/abi"
 	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/executor"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/ports/llm/prices"
@@ -91,7 +92,7 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 		RunID: orElse(opts.RunID, newRunID()), PipelineName: pipeline, Tenant: h.tenant(), Principal: orElse(opts.Principal, h.principal()), Labels: opts.Labels, Started: time.Now(), Fresh: opts.Fresh, Durable: opts.Durable || h.opts.Durable,
 		Budgets: h.budgets(), Client: opts.Client,
 	}
-	run.Spending.Price, run.Spending.Within = h.price, &h.spending
+	run.Spending.Price, run.Spending.Of, run.Spending.Within = h.price, pipeline, &h.spending
 	if opts.Parent != nil {
 		run.ParentRunID, run.Caps = opts.Parent.RunID, opts.Parent.Caps
 		run.Fresh, run.Durable = run.Fresh || opts.Parent.Fresh, run.Durable || opts.Parent.Durable
@@ -105,7 +106,7 @@ func (h *Host) newRun(pipeline string, opts RunOptions) *kernel.RunContext {
 	if s := opts.spawned; s != nil {
 		run.RunID, run.Origin, run.Caps = s.RunID, s.Origin, run.Caps.Intersect(s.Caps)
 		if opts.Parent != nil {
-			run.Budgets = h.within(&opts.Parent.Budgets)
+			run.Budgets, run.Spending.Within = h.within(&opts.Parent.Budgets), opts.Parent.Paying()
 		}
 	}
 	return run
@@ -135,6 +136,12 @@ func (h *Host) price(model string) (kernel.Price, bool) {
 // run runs or resumes in a span of its own.
 func (p *Pipeline) run(ctx context.Context, run *kernel.RunContext, input kernel.Value, from *engine.Resumption, opts RunOptions) *Result {
 	run.PipelineVersion = p.Version
+	defer p.host.paying(run)()
+	if from != nil {
+		if err := p.host.recallStarted(ctx, run, &p.Limits); err != nil {
+			return refused(ctx, run, errors.Join(err, opts.recovered.leave(ctx)))
+		}
+	}
 	ctx, span := p.host.tracer.Run(ctx, run)
 	result := p.onRecord(ctx, run, input, from, opts)
 	span.EndRun(string(result.Status), result.Usage, result.Err)
@@ -183,6 +190,9 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 		goesOn = code == kernel.CodeFenced || code == kernel.CodeUnavailable
 	}
 	ended := kernel.AuditRecord{Kind: "run", RunID: run.RunID, Tenant: run.Tenant, Principal: run.Principal, Action: "pipeline.end", Resource: run.PipelineName, Result: string(result.Status)}
+	if goesOn || errors.Is(result.Err, executor.ErrLeft) {
+		ended.Result, ended.Detail = endLeft, kernel.Quote(result.Err.Error())
+	}
 	if err := p.host.audit.Audit(context.WithoutCancel(ctx), &ended); err != nil && result.Err == nil {
 		fail(result, err)
 	}
@@ -194,6 +204,9 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 	}
 	return result
 }
+
+// endLeft is what is on record of a run's end where it goes on elsewhere, or later: it has not ended.
+const endLeft = "left"
 
 // fail turns a result into that of a failed run.
 func fail(result *Result, err error) {

@@ -98,13 +98,13 @@ func TestVerifyAudit(t *testing.T) {
 	if err := h.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	report, err := host.VerifyAudit(h.AuditDir(), host.AuditOptions{})
+	report, err := host.VerifyAudit(t.Context(), h.AuditDir(), host.AuditOptions{})
 	if err != nil || report.Records != 5 || report.Effects[kernel.Allow] != 4 {
 		t.Errorf("report %+v, %v", report, err)
 	}
 	records := strings.Replace(readFile(t, s.path(".hexdag/audit/records.jsonl")), "acme", "acne", 1)
 	s.write(t, ".hexdag/audit/records.jsonl", records)
-	_, err = host.VerifyAudit(h.AuditDir(), host.AuditOptions{})
+	_, err = host.VerifyAudit(t.Context(), h.AuditDir(), host.AuditOptions{})
 	wantError(t, err, kernel.CodeAuditTampered, "records.jsonl:1")
 	_, err = s.new(t)
 	wantError(t, err, kernel.CodeAuditTampered, "records.jsonl:1")

@@ -20,8 +20,8 @@ type AuditOptions = auditlog.VerifyOptions
 type AuditReport = auditlog.Report
 
 // VerifyAudit recomputes an audit log and compares it with its signed checkpoint.
-func VerifyAudit(dir string, opts AuditOptions) (*AuditReport, error) {
-	return auditlog.Verify(dir, opts)
+func VerifyAudit(ctx context.Context, dir string, opts AuditOptions) (*AuditReport, error) {
+	return auditlog.Verify(ctx, dir, opts)
 }
 
 // AuditProof shows, without an audit log, that a record is in it.
@@ -32,13 +32,13 @@ type AuditRecord = kernel.AuditRecord
 
 // ProveAudit returns a proof for a record of an audit log, from 1, or, with 0, for
 // opts.Known alone: that the log has only grown since.
-func ProveAudit(dir string, record int64, opts AuditOptions) (*AuditProof, error) {
-	return auditlog.Prove(dir, record, opts)
+func ProveAudit(ctx context.Context, dir string, record int64, opts AuditOptions) (*AuditProof, error) {
+	return auditlog.Prove(ctx, dir, record, opts)
 }
 
 // ReadAudit verifies an audit log and shows its records, from 1, with their lines.
-func ReadAudit(dir string, opts AuditOptions, visit func(n int64, line []byte, r *AuditRecord) error) (*AuditReport, error) {
-	return auditlog.Read(dir, opts, visit)
+func ReadAudit(ctx context.Context, dir string, opts AuditOptions, visit func(n int64, line []byte, r *AuditRecord) error) (*AuditReport, error) {
+	return auditlog.Read(ctx, dir, opts, visit)
 }
 
 // TailAudit shows the last records of an audit log as they stand, and with follow

@@ -1,6 +1,9 @@
 package agent
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Outcomes are what a central agent can end with.
 func Outcomes() []string { return []string{"done", "escalated", "failed"} }
@@ -11,6 +14,8 @@ type Bounds struct {
 	Pipelines []string // that it may start; nil is all
 	Starts    int      // in all; 0 is no bound
 	Retries   int      // of a pipeline that has failed; below 0 there is no bound
+	// Until is when what it has started is stopped, and itself; zero is never.
+	Until time.Time
 }
 
 type boundsKey struct{}

@@ -41,7 +41,8 @@ func (w *worker) central(ctx context.Context, b *pipeline.Agent, spec *agent.Spe
 		t.add(Turn{Tool: opNote})
 		return err
 	}
-	return agent.WithBounds(ctx, &agent.Bounds{Pipelines: b.Central.Pipelines, Starts: b.Central.Starts, Retries: b.Central.Retries})
+	until, _ := ctx.Deadline()
+	return agent.WithBounds(ctx, &agent.Bounds{Pipelines: b.Central.Pipelines, Starts: b.Central.Starts, Retries: b.Central.Retries, Until: until})
 }
 
 // maxNoted is how much is noted of a call that was not made.

@@ -9,6 +9,7 @@ package executor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/hexdag/hexdag/host/engine"
@@ -19,7 +20,7 @@ import (
 // goroutines. Errors are *kernel.Error.
 type Executor interface {
 	// Run starts a run and returns when it has ended, or waits for events with nothing under way. When ctx
-	// ends, so does the run: it is cancelled, and waited for. The watcher, which may be nil, is told how it goes, by the caller's goroutine.
+	// ends, so does the run: it is cancelled, and waited for; but where the cause is ErrLeft the run begins, and goes on, and that cause is returned. The watcher, which may be nil, is told how it goes, by the caller's goroutine.
 	Run(ctx context.Context, start *Start, w Watcher) (*Ended, error)
 	// Deliver gives an event to a run that waits for it, and returns as Run does.
 	Deliver(ctx context.Context, run string, event *Event) (*Ended, error)
@@ -35,6 +36,9 @@ type Executor interface {
 	// Close gives up the connection.
 	Close()
 }
+
+// ErrLeft is the cause of the end of a context whose run goes on elsewhere.
+var ErrLeft = errors.New("the run is left to others")
 
 // Watcher is told how a run goes.
 type Watcher interface {

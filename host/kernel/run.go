@@ -112,6 +112,9 @@ func (r *RunContext) paying() *RunContext {
 	return r
 }
 
+// Paying returns what the run's models and tools are charged to.
+func (r *RunContext) Paying() *Spending { return &r.paying().Spending }
+
 // CountPort counts a call of a port.
 func (r *RunContext) CountPort() { r.paying().Usage.PortCalls.Add(1) }
 

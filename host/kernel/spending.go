@@ -26,25 +26,21 @@ type Admission struct {
 	run      *RunContext
 	ctx      context.Context
 	mu       sync.Mutex
-	tokens   float64
-	cost     float64
+	kept     sums
 	released bool
 }
 
-// StartLLM admits a call of a model, and keeps for it what it may take at most, of the run's limits and
-// of those of its tenant, until it is settled: calls at once do not get past a limit together. The error is
+// StartLLM admits a call of a model, and keeps for it what it may take at most, of the limits of the run, of those of the runs
+// that led to it and of those of its tenant, until it is settled: calls at once do not get past a limit together. The error is
 // of CodeLimit.
 func (r *RunContext) StartLLM(ctx context.Context, call LLMCall) (*Admission, error) {
 	r = r.paying()
 	s := &r.Spending
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := s.Within; w != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-	}
-	if err := s.admit(ctx, "max_llm_calls", s.Limits.LLMCalls, s.calls, 1); err != nil {
-		return nil, err
+	defer s.lock()()
+	for w := s; w != nil; w = w.Within {
+		if err := w.admit(ctx, w == s, "max_llm_calls", w.Limits.LLMCalls, w.used().calls, 1); err != nil {
+			return nil, err
+		}
 	}
 	price, known := s.priceOf(call.Model)
 	if call.Model != "" && !known && s.costs() {
@@ -52,23 +48,25 @@ func (r *RunContext) StartLLM(ctx context.Context, call LLMCall) (*Admission, er
 	}
 	a := &Admission{Output: call.Output, run: r, ctx: ctx}
 	if a.Output == 0 && s.bounded() {
-		a.Output = max(1, min(DefaultOutput, s.room(call.Input, price), s.Within.room(call.Input, price)))
+		most := int64(DefaultOutput)
+		for w := s; w != nil; w = w.Within {
+			most = min(most, w.room(call.Input, price))
+		}
+		a.Output = max(1, most)
 	}
 	a.Output = max(a.Output, 0)
-	a.tokens, a.cost = float64(call.Input+a.Output), price.of(call.Input, a.Output)
-	if err := s.fits(ctx, a, ""); err != nil {
-		return nil, err
+	a.kept = sums{tokens: float64(call.Input + a.Output), cost: price.of(call.Input, a.Output)}
+	for w := s; w != nil; w = w.Within {
+		if err := w.fits(ctx, w == s, a.kept); err != nil {
+			return nil, err
+		}
 	}
-	if err := s.Within.fits(ctx, a, "tenant"); err != nil {
-		return nil, err
-	}
-	s.calls++
-	s.keep(a.tokens, a.cost)
-	s.Within.keep(a.tokens, a.cost)
+	s.spend(sums{calls: 1})
+	s.keep(a.kept, 1)
 	return a, nil
 }
 
-// Bounded reports whether tokens or money of the run, or of its tenant, have a limit.
+// Bounded reports whether tokens or money of the run, or of what it is within, have a limit.
 func (r *RunContext) Bounded() bool { return r.paying().Spending.bounded() }
 
 func (s *Spending) priceOf(model string) (Price, bool) {
@@ -94,32 +92,27 @@ func (s *Spending) bounded() bool {
 
 // room is how many tokens of an answer there is room for after such a prompt. It is called with the lock.
 func (s *Spending) room(input int64, price Price) int64 {
-	room := float64(math.MaxInt64 / 2)
-	if s == nil {
-		return int64(room)
-	}
+	room, used := float64(math.MaxInt64/2), s.used()
 	if l := s.Limits.Tokens; l != nil {
-		room = math.Min(room, *l-s.tokens-s.reservedTokens-float64(input))
+		room = math.Min(room, *l-used.tokens-s.reserved.tokens-float64(input))
 	}
 	if _, out := price.perMillion(input); s.Limits.CostUSD != nil && out > 0 {
-		room = math.Min(room, (*s.Limits.CostUSD-s.cost-s.reservedCost-price.of(input, 0))*1e6/out)
+		room = math.Min(room, (*s.Limits.CostUSD-used.cost-s.reserved.cost-price.of(input, 0))*1e6/out)
 	}
 	return int64(math.Max(room, 0))
 }
 
-// fits refuses a call that may go past a limit. It is called with the lock.
-func (s *Spending) fits(ctx context.Context, a *Admission, whose string) error {
-	if s == nil {
-		return nil
-	}
+// fits refuses a call that may go past a limit; own says that it is the limit of the run that makes it. It is called with the lock.
+func (s *Spending) fits(ctx context.Context, own bool, wants sums) error {
+	used := s.used()
 	for _, c := range []struct {
 		name                        string
 		limit                       *float64
 		used, reserved, wants, most float64
 		unit                        string
 	}{
-		{"max_total_tokens", s.Limits.Tokens, s.tokens, s.reservedTokens, a.tokens, 1, "tokens"},
-		{"max_cost_usd", s.Limits.CostUSD, s.cost, s.reservedCost, a.cost, math.SmallestNonzeroFloat64, "dollars"},
+		{"max_total_tokens", s.Limits.Tokens, used.tokens, s.reserved.tokens, wants.tokens, 1, "tokens"},
+		{"max_cost_usd", s.Limits.CostUSD, used.cost, s.reserved.cost, wants.cost, math.SmallestNonzeroFloat64, "dollars"},
 	} {
 		if c.limit == nil || c.used+c.reserved+math.Max(c.wants, c.most) <= *c.limit {
 			continue
@@ -128,12 +121,7 @@ func (s *Spending) fits(ctx context.Context, a *Admission, whose string) error {
 		if c.reserved > 0 {
 			more += fmt.Sprintf(", and those under way %s", amount(c.reserved))
 		}
-		if whose == "" {
-			return exceeded(ctx, c.name, *c.limit, c.used, more)
-		}
-		name := "tenant_limits." + map[string]string{"tokens": "tokens", "dollars": "cost_usd"}[c.unit]
-		Emit(ctx, &Event{Type: ResourceLimitExceeded, Resource: name, Used: c.used, Limit: *c.limit})
-		return &Error{Code: CodeLimit, What: "the tenant has spent what it may", Why: fmt.Sprintf("%s is %v, and %v of it is used", name, *c.limit, c.used) + more, Fix: "have the operator raise it"}
+		return s.exceeded(ctx, own, c.name, *c.limit, c.used, more)
 	}
 	return nil
 }
@@ -141,36 +129,28 @@ func (s *Spending) fits(ctx context.Context, a *Admission, whose string) error {
 // amount is a number as a person reads it.
 func amount(v float64) string { return fmt.Sprintf("%.6g", v) }
 
-// keep adds to what is kept for calls under way. It is called with the lock.
-func (s *Spending) keep(tokens, cost float64) {
-	if s != nil {
-		s.reservedTokens += tokens
-		s.reservedCost += cost
+// keep adds to what is kept for calls under way, or, with sign -1, takes it from that. It is called with the locks.
+func (s *Spending) keep(o sums, sign float64) {
+	for w := s; w != nil; w = w.Within {
+		w.reserved.tokens += sign * o.tokens
+		w.reserved.cost += sign * o.cost
 	}
 }
 
 // Release gives up what is kept for the call: others that are made in its course are admitted for themselves.
 func (a *Admission) Release() {
-	s := &a.run.Spending
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := s.Within; w != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-	}
+	defer a.run.Spending.lock()()
 	a.release()
 }
 
 // Withdraw ends a call that was not made after all.
 func (a *Admission) Withdraw() {
-	a.Release()
-	s := &a.run.Spending
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls--
+	defer a.run.Spending.lock()()
+	a.release()
+	a.run.Spending.spend(sums{calls: -1})
 }
 
-// release is called with the locks of both.
+// release is called with the locks of all.
 func (a *Admission) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -178,8 +158,7 @@ func (a *Admission) release() {
 		return
 	}
 	a.released = true
-	a.run.Spending.keep(-a.tokens, -a.cost)
-	a.run.Spending.Within.keep(-a.tokens, -a.cost)
+	a.run.Spending.keep(a.kept, -1)
 }
 
 // Settle ends the call with what it took. One that took nothing got no answer. The error is of CodeLimit,
@@ -198,35 +177,25 @@ func (r *RunContext) endLLM(ctx context.Context, a *Admission, model string, inp
 		run.Journal.Charged(ctx, Charge{Model: model, Input: input, Output: output})
 	}
 	s := &r.Spending
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := s.Within; w != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-	}
+	defer s.lock()()
+	price, known := s.priceOf(model)
+	took := sums{tokens: float64(input + output), cost: price.of(input, output)}
 	if a != nil {
 		a.release()
+		s.spend(took)
+	} else { // a call of another process, or of a time before: what this is within has counted it then
+		s.own.add(took)
 	}
-	price, known := s.priceOf(model)
-	s.spend(input+output, price.of(input, output))
-	if a != nil { // else it is a call of another process, or of a time before
-		s.Within.spend(input+output, price.of(input, output))
+	for w := s; w != nil; w = w.Within {
+		used := w.used()
+		w.warn(ctx, w == s, "max_llm_calls", w.Limits.LLMCalls, used.calls)
+		w.warn(ctx, w == s, "max_total_tokens", w.Limits.Tokens, used.tokens)
+		w.warn(ctx, w == s, "max_cost_usd", w.Limits.CostUSD, used.cost)
 	}
-	s.warn(ctx, "max_llm_calls", s.Limits.LLMCalls, s.calls)
-	s.warn(ctx, "max_total_tokens", s.Limits.Tokens, s.tokens)
-	s.warn(ctx, "max_cost_usd", s.Limits.CostUSD, s.cost)
 	if s.costs() && !known && input+output > 0 {
 		return unpriced(model)
 	}
 	return nil
-}
-
-// spend is called with the lock.
-func (s *Spending) spend(tokens int64, cost float64) {
-	if s != nil {
-		s.tokens += float64(tokens)
-		s.cost += cost
-	}
 }
 
 func unpriced(model string) error {
@@ -236,8 +205,6 @@ func unpriced(model string) error {
 // Recharge counts what a call cost that was done before, and is not done again.
 func (r *RunContext) Recharge(c Charge) {
 	r = r.paying()
-	r.Spending.mu.Lock()
-	r.Spending.calls++
-	r.Spending.mu.Unlock()
+	r.Spending.recall(sums{calls: 1})
 	_ = r.endLLM(context.Background(), nil, c.Model, c.Input, c.Output) // it was admitted then; nobody is warned again
 }

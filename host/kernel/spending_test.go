@@ -138,11 +138,104 @@ func TestBudgetsUnderConcurrency(t *testing.T) {
 	}
 	all.Wait()
 	for i, r := range runs {
-		if s := &r.Spending; s.tokens > 2000 || s.reservedTokens != 0 {
-			t.Errorf("run %d took %v, and %v is kept", i, s.tokens, s.reservedTokens)
+		if s := &r.Spending; s.own.tokens > 2000 || s.reserved.tokens != 0 {
+			t.Errorf("run %d took %v, and %v is kept", i, s.own.tokens, s.reserved.tokens)
 		}
 	}
-	if tenant.tokens > 5000 || tenant.cost > 0.5+1e-9 || tenant.reservedTokens != 0 || tenant.tokens < 2000 {
-		t.Errorf("the tenant took %v for %v dollars, and %v is kept", tenant.tokens, tenant.cost, tenant.reservedTokens)
+	if tenant.parts.tokens > 5000 || tenant.parts.cost > 0.5+1e-9 || tenant.reserved.tokens != 0 || tenant.parts.tokens < 2000 {
+		t.Errorf("the tenant took %v for %v dollars, and %v is kept", tenant.parts.tokens, tenant.parts.cost, tenant.reserved.tokens)
+	}
+}
+
+// family is a run, one that it has started, and one that that has, of a tenant.
+func family(tenant *Spending) (top, middle, last *RunContext) {
+	top, middle, last = &RunContext{}, &RunContext{}, &RunContext{}
+	top.Spending.Of, middle.Spending.Of, last.Spending.Of = "goal", "step", "detail"
+	top.Spending.Within, middle.Spending.Within, last.Spending.Within = tenant, &top.Spending, &middle.Spending
+	return top, middle, last
+}
+
+// What a run starts, and what that starts, spends of its limits: what calls may take is kept there while they are under way, and what they took is
+// charged there after them.
+func TestWhatIsStartedIsCounted(t *testing.T) {
+	tenant := &Spending{Limits: Limits{Tokens: amountOf(1000)}}
+	top, middle, last := family(tenant)
+	top.Spending.Limits = Limits{Tokens: amountOf(100), LLMCalls: amountOf(4), ToolCalls: amountOf(2)}
+	a := start(t, last, LLMCall{Input: 20, Output: 40})
+	refused(t, top, LLMCall{Input: 20, Output: 40}, "the run has spent what it may", "those under way 60")
+	refused(t, middle, LLMCall{Input: 20, Output: 40}, "a run of goal and those that it has started have spent what they may", "limits.max_total_tokens is 100, and 0 of it is used", "those under way 60", "of the pipeline goal")
+	if b := start(t, middle, LLMCall{Input: 10}); b.Output != 30 {
+		t.Errorf("an answer may have %d tokens, want the 30 that are left of the first run's", b.Output)
+	} else if err := b.Settle("m", 10, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Settle("m", 20, 20); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, last, LLMCall{Input: 20, Output: 40}, "50 of it is used")
+	start(t, last, LLMCall{Input: 1, Output: 1}).Withdraw()
+	c := start(t, top, LLMCall{Input: 20, Output: 30})
+	if err := c.Settle("m", 20, 0); err != nil {
+		t.Fatal(err)
+	}
+	start(t, middle, LLMCall{Input: 1, Output: 1}).Release()
+	refused(t, last, LLMCall{Input: 1, Output: 1}, "limits.max_llm_calls is 4, and 4 of it is used")
+	for i, r := range []*RunContext{last, middle, last} {
+		if err := r.StartTool(t.Context()); (err == nil) != (i < 2) {
+			t.Error(i, err)
+		}
+	}
+	if got := [3]int64{top.Usage.InputTokens.Load(), middle.Usage.InputTokens.Load(), last.Usage.InputTokens.Load()}; got != [3]int64{20, 10, 20} || tenant.parts.tokens != 70 || tenant.reserved != (sums{}) {
+		t.Error("each is to say what it took itself, and the tenant is to be charged once:", got, tenant.parts, tenant.reserved)
+	}
+	if s := last.Spent(); s.LLMCalls != 1 || s.Usage.OutputTokens != 20 {
+		t.Error(s)
+	}
+}
+
+// A run that goes on in another process begins with what those that it had started have spent; one of these that goes on is not counted twice.
+func TestWhatWasStartedIsRecalled(t *testing.T) {
+	top, middle, _ := family(&Spending{})
+	price := func(string) (Price, bool) { return Price{InputPerMillion: 1e6, OutputPerMillion: 1e6}, true }
+	top.Spending.Limits, top.Spending.Price, middle.Spending.Price = Limits{Tokens: amountOf(100), CostUSD: amountOf(100), ToolCalls: amountOf(3)}, price, price
+	top.RecallStarted(Started{LLMCalls: 1, ToolCalls: 2, Charges: []Charge{{Model: "m", Input: 50, Output: 20}}})
+	middle.Recharge(Charge{Model: "m", Input: 50, Output: 20})
+	middle.RecountTool()
+	middle.RecountTool()
+	refused(t, middle, LLMCall{Model: "m", Input: 20, Output: 20}, "max_total_tokens is 100, and 70 of it is used")
+	if a := start(t, middle, LLMCall{Model: "m", Input: 20, Output: 10}); a.Settle("m", 20, 10) != nil {
+		t.Error("it cannot be settled")
+	}
+	refused(t, top, LLMCall{Model: "m"}, "100 of it is used")
+	if err := middle.StartTool(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := middle.StartTool(t.Context()); CodeOf(err) != CodeLimit {
+		t.Error(err)
+	}
+	if top.Spending.Cost() != 0 || middle.Spending.Cost() != 100 {
+		t.Error(top.Spending.Cost(), middle.Spending.Cost())
+	}
+}
+
+// However many runs ask at once, at whatever depth, what they take together is within the limit of the first.
+func TestFamiliesUnderConcurrency(t *testing.T) {
+	top, middle, last := family(&Spending{})
+	top.Spending.Limits, middle.Spending.Limits = Limits{Tokens: amountOf(5000)}, Limits{Tokens: amountOf(3000)}
+	var all sync.WaitGroup
+	for i := range 300 {
+		all.Go(func() {
+			a, err := []*RunContext{top, middle, last}[i%3].StartLLM(t.Context(), LLMCall{Model: "m", Input: 10, Output: 90})
+			if err == nil {
+				err = a.Settle("m", 10, 90)
+			}
+			if err != nil && CodeOf(err) != CodeLimit {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if u := top.Spending.used(); u.tokens > 5000 || u.tokens < 3000 || middle.Spending.used().tokens > 3000 || top.Spending.reserved != (sums{}) || middle.Spending.reserved != (sums{}) {
+		t.Error(u, middle.Spending.used(), top.Spending.reserved)
 	}
 }

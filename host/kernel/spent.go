@@ -23,7 +23,7 @@ func (r *RunContext) Spent() Spent {
 	calls := maps.Clone(r.calls.value)
 	r.calls.mu.Unlock()
 	r.Spending.mu.Lock()
-	tries, cost := r.Spending.calls, r.Spending.cost
+	tries, cost := r.Spending.own.calls, r.Spending.own.cost
 	r.Spending.mu.Unlock()
 	return Spent{
 		Usage: r.Usage.Snapshot(), Counters: r.Counters(), Calls: calls, LLMCalls: tries, CostUSD: cost,
@@ -39,7 +39,7 @@ func (r *RunContext) Charge(s Spent) {
 	r.Usage.ToolCalls.Add(s.Usage.ToolCalls)
 	r.Usage.PortCalls.Add(s.Usage.PortCalls)
 	r.counters.value, r.calls.value = maps.Clone(s.Counters), maps.Clone(s.Calls)
-	r.Spending.calls, r.Spending.cost, r.Spending.tokens = s.LLMCalls, s.CostUSD, float64(s.Usage.InputTokens+s.Usage.OutputTokens)
+	r.Spending.recall(sums{calls: s.LLMCalls, tools: float64(s.Usage.ToolCalls), tokens: float64(s.Usage.InputTokens + s.Usage.OutputTokens), cost: s.CostUSD})
 	for b, n := range map[*Budget]int64{r.Fuel: s.Fuel, r.HostCalls: s.Host, r.LogLines: s.Lines, r.BytesIn: s.BytesIn, r.BytesOut: s.BytesOut} {
 		if b != nil {
 			b.spent.Add(n)

@@ -286,4 +286,16 @@ func TestLeft(t *testing.T) {
 	if g.calls.Load() != n || again.calls.Load() != n {
 		t.Error(g.calls.Load(), again.calls.Load())
 	}
+	for _, id := range ids {
+		var ends []string
+		_, v := s.ask(t, "ada-token", "GET", "/v1/audit?action=pipeline.end&run_id="+id, "")
+		records, _ := v["records"].([]any)
+		for _, one := range records {
+			record, _ := one.(map[string]any)["record"].(map[string]any)
+			ends = append(ends, fmt.Sprint(record["result"], " ", record["detail"]))
+		}
+		if len(ends) != 2 || !strings.HasPrefix(ends[0], "left ") || !strings.Contains(ends[0], "the host ends") || ends[1] != "completed <nil>" {
+			t.Errorf("on record are the ends %q", ends)
+		}
+	}
 }

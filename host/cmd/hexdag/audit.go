@@ -49,7 +49,7 @@ a log that was rolled back as a whole, checkpoint included, is not found.`,
 			if err != nil {
 				return err
 			}
-			report, err := host.VerifyAudit(args[0], opts)
+			report, err := host.VerifyAudit(cmd.Context(), args[0], opts)
 			if err != nil {
 				return err
 			}

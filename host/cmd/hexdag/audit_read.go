@@ -56,7 +56,7 @@ func prove(cmd *cobra.Command, args []string, key, known string) error {
 	if err != nil {
 		return err
 	}
-	proof, err := host.ProveAudit(args[0], record, opts)
+	proof, err := host.ProveAudit(cmd.Context(), args[0], record, opts)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ line: {"n": the record's number, "record": {...}}. Of a log that was changed not
 			if err := s.parse(); err != nil {
 				return err
 			}
-			_, err = host.ReadAudit(args[0], opts, func(n int64, line []byte, r *host.AuditRecord) error {
+			_, err = host.ReadAudit(cmd.Context(), args[0], opts, func(n int64, line []byte, r *host.AuditRecord) error {
 				if !s.covers(n, r) {
 					return nil
 				}

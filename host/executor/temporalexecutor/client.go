@@ -196,10 +196,12 @@ func (x *Executor) Run(ctx context.Context, start *executor.Start, w executor.Wa
 		return nil, &kernel.Error{Code: kernel.CodeLimit, What: "pipeline " + kernel.Quote(start.Pipeline) + " is too large to be run on Temporal", Where: kernel.Where{Run: start.RunID},
 			Why: fmt.Sprintf("its %d nodes and their edges take %d bytes, the limit of a message is %d", len(start.Graph.Nodes), len(text), maxStart), Fix: "split the pipeline, or run it on the local executor"}
 	}
-	if err := x.check(ctx); err != nil {
+	beginning, cancel := unlessLeft(ctx) // what was accepted begins, whoever waits for it then
+	defer cancel()
+	if err := x.check(beginning); err != nil {
 		return nil, err
 	}
-	_, err = x.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+	_, err = x.client.ExecuteWorkflow(beginning, client.StartWorkflowOptions{
 		ID: start.RunID, TaskQueue: x.config.TaskQueue, WorkflowExecutionErrorWhenAlreadyStarted: true,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		Memo:                  map[string]any{memoPipeline: start.Pipeline, memoVersion: start.Version, memoWaits: []engine.Wait{}},
@@ -215,7 +217,18 @@ func (x *Executor) Run(ctx context.Context, start *executor.Start, w executor.Wa
 	return x.await(ctx, start.RunID, 0, w)
 }
 
-// await returns when the run has ended, or has waited more often than round says. It cancels the run when ctx ends.
+// unlessLeft returns a context that ends as ctx does, but not where that is because the run is left to others.
+func unlessLeft(ctx context.Context) (context.Context, context.CancelFunc) {
+	on, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); !errors.Is(cause, executor.ErrLeft) {
+			cancel(cause)
+		}
+	})
+	return on, func() { stop(); cancel(nil) }
+}
+
+// await returns when the run has ended, or has waited more often than round says. It cancels the run when ctx ends, unless it is left to others.
 func (x *Executor) await(ctx context.Context, run string, round int, w executor.Watcher) (*executor.Ended, error) {
 	waiting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -241,6 +254,9 @@ func (x *Executor) await(ctx context.Context, run string, round int, w executor.
 		case a := <-answers:
 			return take(a)
 		case <-ctx.Done():
+			if cause := context.Cause(ctx); errors.Is(cause, executor.ErrLeft) {
+				return nil, cause
+			}
 			stop, done := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 			defer done()
 			if err := x.client.CancelWorkflow(stop, run, ""); err != nil {
@@ -425,10 +441,12 @@ func (x *Executor) State(ctx context.Context, run string) (*executor.Ended, erro
 
 // Deliver implements executor.Executor.
 func (x *Executor) Deliver(ctx context.Context, run string, event *executor.Event) (*executor.Ended, error) {
-	if err := x.check(ctx); err != nil {
+	delivering, cancel := unlessLeft(ctx)
+	defer cancel()
+	if err := x.check(delivering); err != nil {
 		return nil, err
 	}
-	now, err := x.State(ctx, run)
+	now, err := x.State(delivering, run)
 	if err != nil {
 		return nil, err
 	}
@@ -447,7 +465,7 @@ func (x *Executor) Deliver(ctx context.Context, run string, event *executor.Even
 	if !waits {
 		return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "run " + kernel.Quote(run) + " does not wait for that event", Why: "it waits for " + names, Fix: "name one of them"}
 	}
-	err = x.client.SignalWorkflow(ctx, run, "", eventSignal, event)
+	err = x.client.SignalWorkflow(delivering, run, "", eventSignal, event)
 	var absent *serviceerror.NotFound
 	if errors.As(err, &absent) {
 		return nil, noSuchRun(run)

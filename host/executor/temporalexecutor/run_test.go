@@ -2,6 +2,7 @@ package temporalexecutor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/executor"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -294,6 +296,75 @@ func TestCancel(t *testing.T) {
 	d, err := cl.DescribeWorkflowExecution(t.Context(), r.RunID, "")
 	if err != nil || d.WorkflowExecutionInfo.Status != enums.WORKFLOW_EXECUTION_STATUS_CANCELED {
 		t.Errorf("in Temporal it is %v, %v", d.GetWorkflowExecutionInfo().GetStatus(), err)
+	}
+}
+
+// held is a run that waits for an event, and comes to a gate after it.
+const held = `
+nodes:
+  - {kind: wait_node, metadata: {name: w}, spec: {event_key: go}}
+  - {kind: function_node, metadata: {name: b}, dependencies: [w], spec: {fn: test.effect, input_mapping: {gate: "'held'"}}}
+`
+
+// TestLeft: a host that ends, as a server does whose time to end is up, leaves its runs to the workers: they end as they would have. On record is
+// that they were left.
+func TestLeft(t *testing.T) {
+	c := newCluster(t, 1, "")
+	waits := c.suspend(c.load("held", held), map[string]any{})
+	p := c.load("effects", effects)
+	done := make(chan *host.Result, 1)
+	go func() { done <- p.Run(t.Context(), map[string]any{}, host.RunOptions{}) }()
+	c.begun("b", 1)
+	resumed := make(chan error, 1)
+	go func() {
+		_, err := c.host.Resume(t.Context(), waits.RunID, "go", nil, host.RunOptions{})
+		resumed <- err
+	}()
+	c.begun("b", 2)
+	c.host.Leave(t.Context())
+	r := <-done
+	if !errors.Is(r.Err, executor.ErrLeft) || kernel.CodeOf(r.Err) != kernel.CodeUnavailable || !strings.Contains(r.Err.Error(), "the executor's workers go on with it") {
+		t.Errorf("%s: %v", r.Status, r.Err)
+	}
+	if err := <-resumed; !errors.Is(err, executor.ErrLeft) {
+		t.Error(err)
+	}
+	late := p.Run(t.Context(), map[string]any{}, host.RunOptions{}) // it was accepted: it begins
+	if !errors.Is(late.Err, executor.ErrLeft) {
+		t.Error(late.Err)
+	}
+	ended := ""
+	err := host.TailAudit(t.Context(), c.host.AuditDir(), 100, false, func(record *host.AuditRecord) error {
+		if record.Action == "pipeline.end" && record.RunID == r.RunID && len(record.Detail) > 0 {
+			ended = record.Result + " " + record.Detail
+		}
+		return nil
+	})
+	if err != nil || !strings.HasPrefix(ended, "left ") {
+		t.Errorf("on record is %q, %v", ended, err)
+	}
+	cl := c.client()
+	defer cl.Close()
+	runs := []string{r.RunID, waits.RunID, late.RunID}
+	for _, run := range runs {
+		d, err := cl.DescribeWorkflowExecution(t.Context(), run, "")
+		if err != nil || d.WorkflowExecutionInfo.Status != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
+			t.Errorf("in Temporal it is %v, %v", d.GetWorkflowExecutionInfo().GetStatus(), err)
+		}
+	}
+	c.open("b")
+	c.open("held")
+	for _, run := range runs {
+		c.until(func() string {
+			d, err := cl.DescribeWorkflowExecution(t.Context(), run, "")
+			if status := d.GetWorkflowExecutionInfo().GetStatus(); err != nil || status != enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+				return fmt.Sprint("the run is ", status, " ", err)
+			}
+			return ""
+		})
+	}
+	if stopped := c.lines("stopped"); len(stopped) > 0 {
+		t.Error("nodes were stopped:", stopped)
 	}
 }
 

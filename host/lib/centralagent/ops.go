@@ -141,7 +141,7 @@ func (l *Library) opStart(ctx context.Context, call *kernel.PortCall) (*kernel.P
 	if err := l.admit(ctx, run, t, name); err != nil {
 		return nil, l.refused(ctx, call, name, err)
 	}
-	id, err := l.opts.Spawner.Start(ctx, run, &pipelinespawner.Spawn{Pipeline: name, Input: given(input), Labels: call.Labels, RefID: run.RunID, RefType: refType, Key: l.key(ctx)}, false)
+	id, err := l.opts.Spawner.Start(ctx, run, &pipelinespawner.Spawn{Pipeline: name, Input: given(input), Labels: call.Labels, RefID: run.RunID, RefType: refType, Key: l.key(ctx), Until: until(ctx)}, false)
 	if err != nil {
 		return nil, l.refused(ctx, call, name, err)
 	}
@@ -150,6 +150,15 @@ func (l *Library) opStart(ctx context.Context, call *kernel.PortCall) (*kernel.P
 		return nil, err
 	}
 	return &kernel.PortReply{Value: map[string]any{"run_id": id, "pipeline": name, "status": "running"}}, nil
+}
+
+// until is when the time of a goal is up: what was started for it goes on no longer.
+func until(ctx context.Context) pipelinespawner.Until {
+	b := agent.BoundsFrom(ctx)
+	if b == nil || b.Until.IsZero() {
+		return pipelinespawner.Until{}
+	}
+	return pipelinespawner.Until{Time: b.Until, Why: fmt.Errorf("the goal that it was started for has until %s", b.Until.UTC().Format(time.RFC3339))}
 }
 
 // key stands for the run that a call starts: what is keyed is known before it begins.

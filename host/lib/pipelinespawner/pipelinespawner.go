@@ -43,8 +43,15 @@ type Request struct {
 	Caps     kernel.CapSet // with those of the parent, what it may do
 	Origin   kernel.Origin
 	Within   bool // it ends before its parent does, which waits for it
+	Until    Until
 	// Began, if set, is called once whoever goes on with the run's parent finds that the run has begun.
 	Began func()
+}
+
+// Until is when a run is stopped, whatever its parent does. The zero value is never.
+type Until struct {
+	Time time.Time
+	Why  error
 }
 
 // Outcome is what came of a run.
@@ -155,6 +162,7 @@ type Spawn struct {
 	RefType  string
 	Caps     kernel.CapSet // narrows what the child may do
 	Key      string        // with the same key, the same run is meant: it begins once
+	Until    Until
 }
 
 // Start starts a run of a pipeline, and returns its id. wait is how long it goes on: with ctx, or by itself.
@@ -186,7 +194,7 @@ func (s *Spawner) start(ctx context.Context, parent *kernel.RunContext, spawns [
 	}
 	ids, begins := make([]string, len(spawns)), make([]<-chan struct{}, len(spawns))
 	for i, spawn := range spawns {
-		r := &Request{RunID: s.id(parent.Tenant, spawn.Key), Pipeline: spawn.Pipeline, Input: spawn.Input, Labels: spawn.Labels, Parent: parent, Caps: spawn.Caps, Within: wait,
+		r := &Request{RunID: s.id(parent.Tenant, spawn.Key), Pipeline: spawn.Pipeline, Input: spawn.Input, Labels: spawn.Labels, Parent: parent, Caps: spawn.Caps, Within: wait, Until: spawn.Until,
 			Origin: kernel.Origin{Lineage: lineage, RefID: spawn.RefID, RefType: spawn.RefType, Labels: spawn.Labels}}
 		if ids[i], begins[i], err = s.begin(ctx, r, p, spawn.Key != ""); err != nil {
 			for _, id := range ids[:i] { // all or none
@@ -256,6 +264,11 @@ func (s *Spawner) begin(ctx context.Context, r *Request, p *held, once bool) (id
 		runCtx, c.cancel = context.WithCancel(bare{ctx})
 	} else {
 		runCtx, c.cancel = context.WithCancel(s.ctx)
+	}
+	if u := r.Until; !u.Time.IsZero() {
+		timed, cancel := context.WithDeadlineCause(runCtx, u.Time, u.Why)
+		outer := c.cancel
+		runCtx, c.cancel = timed, func() { cancel(); outer() }
 	}
 	if err := s.admit(r.RunID, c); err != nil {
 		c.cancel()

@@ -152,7 +152,7 @@ func (s *Server) auditProof(ctx context.Context, in *proofInput) (*proofOutput, 
 		return nil, answer(err)
 	}
 	defer done()
-	proof, err := t.host.ProveAudit(in.Body.Record, []byte(in.Body.Known))
+	proof, err := t.host.ProveAudit(ctx, in.Body.Record, []byte(in.Body.Known))
 	if err != nil {
 		return nil, ofKnown(err)
 	}
@@ -179,7 +179,7 @@ func (s *Server) verifyAudit(ctx context.Context, in *verifyInput) (*reportOutpu
 		return nil, answer(err)
 	}
 	defer done()
-	r, err := t.host.VerifyAudit([]byte(in.Body.Known))
+	r, err := t.host.VerifyAudit(ctx, []byte(in.Body.Known))
 	if err != nil {
 		return nil, ofKnown(err)
 	}

@@ -195,7 +195,7 @@ func (l *Log) resume() error {
 	if err != nil {
 		return err
 	}
-	covered, err := l.dir.check(cp, nil, nil)
+	covered, err := l.dir.check(context.Background(), cp, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func (s site) get(t testing.TB, name string) []byte {
 // verify returns the report of a log that must be whole.
 func (s site) verify(t testing.TB, opts auditlog.VerifyOptions) *auditlog.Report {
 	t.Helper()
-	report, err := auditlog.Verify(s.dir, opts)
+	report, err := auditlog.Verify(t.Context(), s.dir, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestConcurrentAppend(t *testing.T) {
 				}
 				if i%50 == 0 {
 					// A reader beside the writers sees a whole, signed prefix.
-					if _, err := auditlog.Verify(s.dir, auditlog.VerifyOptions{Live: true}); err != nil {
+					if _, err := auditlog.Verify(t.Context(), s.dir, auditlog.VerifyOptions{Live: true}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -405,7 +405,7 @@ func TestCheckpointIsANote(t *testing.T) {
 
 func TestVerifyNoLog(t *testing.T) {
 	for _, dir := range []string{filepath.Join(t.TempDir(), "absent"), t.TempDir()} {
-		if _, err := auditlog.Verify(dir, auditlog.VerifyOptions{}); kernel.CodeOf(err) != kernel.CodeConfig {
+		if _, err := auditlog.Verify(t.Context(), dir, auditlog.VerifyOptions{}); kernel.CodeOf(err) != kernel.CodeConfig {
 			t.Error(err)
 		}
 	}
@@ -449,4 +449,27 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/records, "ns/record")
+}
+
+// TestNobodyWaits: a log is not read on for somebody who no longer waits for it.
+func TestNobodyWaits(t *testing.T) {
+	s := newSite(t)
+	l := s.open(t)
+	for range 10 {
+		if err := l.Audit(t.Context(), &kernel.AuditRecord{Kind: "note"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r, err := auditlog.Verify(ctx, s.dir, auditlog.VerifyOptions{}); kernel.CodeOf(err) != kernel.CodeCanceled || r != nil {
+		t.Errorf("%+v, %v", r, err)
+	}
+	visited := 0
+	if _, err := auditlog.Read(ctx, s.dir, auditlog.VerifyOptions{}, func(int64, []byte, *kernel.AuditRecord) error { visited++; return nil }); kernel.CodeOf(err) != kernel.CodeCanceled || visited > 0 {
+		t.Error(visited, err)
+	}
 }

@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,7 @@ type Proof struct {
 //
 // Errors: CodeInput if there is nothing to prove, or the checkpoint does not cover the
 // record; else as of Verify: what cannot be proven is looked into.
-func Prove(dir string, record int64, opts VerifyOptions) (*Proof, error) {
+func Prove(ctx context.Context, dir string, record int64, opts VerifyOptions) (*Proof, error) {
 	d, cp, key, err := openLog(dir, opts.VerifierKey)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func Prove(dir string, record int64, opts VerifyOptions) (*Proof, error) {
 		_, err = p.Check(key)
 	}
 	if err != nil {
-		return nil, d.unprovable(cp, known, err)
+		return nil, d.unprovable(ctx, cp, known, err)
 	}
 	return p, nil
 }
@@ -148,8 +149,8 @@ func (s storedHashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 }
 
 // unprovable says what is wrong with a log of which something cannot be proven.
-func (d folder) unprovable(cp checkpoint, known *checkpoint, cause error) error {
-	if _, err := d.check(cp, known, nil); err != nil {
+func (d folder) unprovable(ctx context.Context, cp checkpoint, known *checkpoint, cause error) error {
+	if _, err := d.check(ctx, cp, known, nil); err != nil {
 		return err
 	}
 	return unusable(d.name, cause) // or it was sealed meanwhile

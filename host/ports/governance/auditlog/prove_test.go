@@ -31,7 +31,7 @@ func TestProofs(t *testing.T) {
 				if n == 0 && k == nil {
 					continue
 				}
-				p, err := auditlog.Prove(s.dir, int64(n), auditlog.VerifyOptions{Known: k})
+				p, err := auditlog.Prove(t.Context(), s.dir, int64(n), auditlog.VerifyOptions{Known: k})
 				if err != nil {
 					t.Fatalf("record %d of %d: %v", n, size, err)
 				}
@@ -47,11 +47,11 @@ func TestProofs(t *testing.T) {
 		known = append(known, s.get(t, "checkpoint"))
 	}
 	for _, n := range []int64{-1, int64(size) + 1} {
-		if _, err := auditlog.Prove(s.dir, n, auditlog.VerifyOptions{}); kernel.CodeOf(err) != kernel.CodeInput {
+		if _, err := auditlog.Prove(t.Context(), s.dir, n, auditlog.VerifyOptions{}); kernel.CodeOf(err) != kernel.CodeInput {
 			t.Errorf("record %d: %v", n, err)
 		}
 	}
-	if _, err := auditlog.Prove(s.dir, 0, auditlog.VerifyOptions{}); kernel.CodeOf(err) != kernel.CodeInput {
+	if _, err := auditlog.Prove(t.Context(), s.dir, 0, auditlog.VerifyOptions{}); kernel.CodeOf(err) != kernel.CodeInput {
 		t.Errorf("nothing: %v", err)
 	}
 }
@@ -101,7 +101,7 @@ func TestFalseProofs(t *testing.T) {
 		"no checkpoint":  func(p *auditlog.Proof) { p.Known = "x" },
 		"for nothing":    func(p *auditlog.Proof) { p.Record, p.Known = 0, "" },
 	} {
-		p, err := auditlog.Prove(s.dir, 7, auditlog.VerifyOptions{Known: known})
+		p, err := auditlog.Prove(t.Context(), s.dir, 7, auditlog.VerifyOptions{Known: known})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestFalseProofs(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
-	p, err := auditlog.Prove(s.dir, 7, auditlog.VerifyOptions{})
+	p, err := auditlog.Prove(t.Context(), s.dir, 7, auditlog.VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,11 +132,11 @@ func TestNoProofOfAChangedLog(t *testing.T) {
 	lines := s.lines(t)
 	lines[6] = strings.Replace(lines[6], "ann", "bob", 1)
 	s.setLines(t, lines)
-	_, err := auditlog.Prove(s.dir, 7, auditlog.VerifyOptions{})
+	_, err := auditlog.Prove(t.Context(), s.dir, 7, auditlog.VerifyOptions{})
 	wantTampered(t, err, "records.jsonl", 7, "edited")
 	s.put(t, "records.jsonl", whole)
 	flip("hashes", 32)(t, s)
-	_, err = auditlog.Prove(s.dir, 1, auditlog.VerifyOptions{})
+	_, err = auditlog.Prove(t.Context(), s.dir, 1, auditlog.VerifyOptions{})
 	wantTampered(t, err, "hashes", 0, "hashes were changed")
 }
 
@@ -144,7 +144,7 @@ func TestRead(t *testing.T) {
 	s := newSite(t)
 	s.write(t, 1, 7)
 	var seen []int64
-	report, err := auditlog.Read(s.dir, auditlog.VerifyOptions{}, func(n int64, line []byte, r *kernel.AuditRecord) error {
+	report, err := auditlog.Read(t.Context(), s.dir, auditlog.VerifyOptions{}, func(n int64, line []byte, r *kernel.AuditRecord) error {
 		seen = append(seen, n)
 		if r.Principal != record(int(n)).Principal || !bytes.Contains(line, []byte(r.Principal)) {
 			t.Errorf("record %d is %s", n, line)
@@ -155,13 +155,13 @@ func TestRead(t *testing.T) {
 		t.Errorf("%+v, %v, %v", report, seen, err)
 	}
 	stop := errors.New("enough")
-	if _, err := auditlog.Read(s.dir, auditlog.VerifyOptions{}, func(int64, []byte, *kernel.AuditRecord) error { return stop }); !errors.Is(err, stop) {
+	if _, err := auditlog.Read(t.Context(), s.dir, auditlog.VerifyOptions{}, func(int64, []byte, *kernel.AuditRecord) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
 	lines := s.lines(t)
 	lines[6] = strings.Replace(lines[6], "ann", "bob", 1)
 	s.setLines(t, lines)
-	_, err = auditlog.Read(s.dir, auditlog.VerifyOptions{}, func(int64, []byte, *kernel.AuditRecord) error {
+	_, err = auditlog.Read(t.Context(), s.dir, auditlog.VerifyOptions{}, func(int64, []byte, *kernel.AuditRecord) error {
 		t.Error("records of a changed log are shown")
 		return nil
 	})
@@ -249,7 +249,7 @@ func BenchmarkProve(b *testing.B) {
 	s := newSite(b)
 	s.write(b, 1, 10_000)
 	for b.Loop() {
-		if _, err := auditlog.Prove(s.dir, 5000, auditlog.VerifyOptions{}); err != nil {
+		if _, err := auditlog.Prove(b.Context(), s.dir, 5000, auditlog.VerifyOptions{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -14,9 +14,9 @@ import (
 
 // Read verifies the log in dir, as Verify does, and then shows each record that its
 // checkpoint covers, from 1, with its line. Nothing of a log that was changed is
-// shown. It stops with visit's first error.
-func Read(dir string, opts VerifyOptions, visit func(n int64, line []byte, r *kernel.AuditRecord) error) (*Report, error) {
-	report, err := Verify(dir, opts)
+// shown. It stops with visit's first error, or with ctx.
+func Read(ctx context.Context, dir string, opts VerifyOptions, visit func(n int64, line []byte, r *kernel.AuditRecord) error) (*Report, error) {
+	report, err := Verify(ctx, dir, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -27,6 +27,9 @@ func Read(dir string, opts VerifyOptions, visit func(n int64, line []byte, r *ke
 	defer f.Close()
 	lines := newLineReader(f)
 	for n := int64(1); n <= report.Records; n++ {
+		if n%checkEvery == 0 && ctx.Err() != nil {
+			return nil, kernel.ContextError(ctx)
+		}
 		line, err := lines.next()
 		if err != nil {
 			return nil, unusable(dir, fmt.Errorf("record %d: %w", n, err))

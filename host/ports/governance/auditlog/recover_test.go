@@ -32,7 +32,7 @@ func TestTornTail(t *testing.T) {
 		write(t, dir, recordsFile, all[:cut])
 		write(t, dir, hashesFile, hashes[:tlog.StoredHashCount(records)*tlog.HashSize])
 		appendRecords(t, dir, opts, 0)
-		report, err := Verify(dir, VerifyOptions{})
+		report, err := Verify(t.Context(), dir, VerifyOptions{})
 		if err != nil {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
@@ -57,7 +57,7 @@ func TestJunkTail(t *testing.T) {
 	write(t, dir, recordsFile, append(whole[:len(whole):len(whole)], make([]byte, 4096)...))
 	write(t, dir, hashesFile, append(read(t, dir, hashesFile), make([]byte, 100)...))
 	appendRecords(t, dir, opts, 1)
-	if _, err := Verify(dir, VerifyOptions{}); err != nil {
+	if _, err := Verify(t.Context(), dir, VerifyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	got := string(read(t, dir, recordsFile))
@@ -171,7 +171,7 @@ func TestFailingDisk(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			report, err := Verify(dir, VerifyOptions{})
+			report, err := Verify(t.Context(), dir, VerifyOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -197,7 +197,7 @@ func TestForeignLine(t *testing.T) {
 		if err := errors.Join(err, l.Close()); err != nil {
 			t.Fatal(err)
 		}
-		_, err = Verify(l.dir.name, VerifyOptions{})
+		_, err = Verify(t.Context(), l.dir.name, VerifyOptions{})
 		var e *kernel.Error
 		if !errors.As(err, &e) || e.Code != kernel.CodeAuditTampered || e.Where.Line != 1 {
 			t.Errorf("%s: %v", line, err)

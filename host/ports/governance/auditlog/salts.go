@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"context"
 	"bufio"
 	"bytes"
 	"errors"
@@ -167,7 +168,7 @@ func Erase(salts string, commitments map[string]bool, before time.Time) (n int, 
 // Masked proves a record, from 1, of the log in dir, and returns it with the openings of what is
 // masked in it. Salts is the file of them, "" for SaltsFile.
 func Masked(dir string, record int64, salts string, opts VerifyOptions) (*Proof, *kernel.AuditRecord, map[string]kernel.Opening, error) {
-	p, err := Prove(dir, record, opts)
+	p, err := Prove(context.Background(), dir, record, opts)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -46,7 +46,7 @@ func TestDisclose(t *testing.T) {
 	}
 	disclose := func(n int64, value map[string]any) *auditlog.Disclosure {
 		t.Helper()
-		proof, err := auditlog.Prove(s.dir, n, auditlog.VerifyOptions{})
+		proof, err := auditlog.Prove(t.Context(), s.dir, n, auditlog.VerifyOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestDisclose(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := auditlog.Verify(s.dir, auditlog.VerifyOptions{}); err != nil {
+	if _, err := auditlog.Verify(t.Context(), s.dir, auditlog.VerifyOptions{}); err != nil {
 		t.Error(err)
 	}
 	if d := disclose(2, email); d.Opening != (kernel.Opening{}) {

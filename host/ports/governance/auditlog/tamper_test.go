@@ -132,7 +132,7 @@ func TestTampering(t *testing.T) {
 			s := newSite(t)
 			s.write(t, 1, n)
 			c.change(t, s)
-			_, err := auditlog.Verify(s.dir, auditlog.VerifyOptions{})
+			_, err := auditlog.Verify(t.Context(), s.dir, auditlog.VerifyOptions{})
 			wantTampered(t, err, c.file, c.line, c.what)
 			l, err := auditlog.Open(s.dir, s.options())
 			if !c.opens {
@@ -236,7 +236,7 @@ func TestKnownCheckpoint(t *testing.T) {
 		old.setLines(t, old.lines(t)[:5])
 		old.put(t, "hashes", old.get(t, "hashes")[:tlog.StoredHashCount(5)*tlog.HashSize])
 		old.verify(t, auditlog.VerifyOptions{}) // alone it is a whole log
-		_, err := auditlog.Verify(old.dir, auditlog.VerifyOptions{Known: later})
+		_, err := auditlog.Verify(t.Context(), old.dir, auditlog.VerifyOptions{Known: later})
 		wantTampered(t, err, "records.jsonl", 6, "rolled back")
 	})
 	t.Run("only the checkpoint rolled back", func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestKnownCheckpoint(t *testing.T) {
 		old.key = s.key
 		s.copyTo(t, old)
 		old.put(t, "checkpoint", known)
-		_, err := auditlog.Verify(old.dir, auditlog.VerifyOptions{})
+		_, err := auditlog.Verify(t.Context(), old.dir, auditlog.VerifyOptions{})
 		wantTampered(t, err, "records.jsonl", 6, "no checkpoint covers")
 	})
 	for name, last := range map[string]int{"forked with the right key": 69, "forked to the same size": 63} {
@@ -259,7 +259,7 @@ func TestKnownCheckpoint(t *testing.T) {
 			if got := fork.verify(t, auditlog.VerifyOptions{Known: known}).Records; got != int64(5+last-59) {
 				t.Errorf("the fork has %d records", got)
 			}
-			_, err := auditlog.Verify(fork.dir, auditlog.VerifyOptions{Known: later})
+			_, err := auditlog.Verify(t.Context(), fork.dir, auditlog.VerifyOptions{Known: later})
 			wantTampered(t, err, "records.jsonl", 1, "not the one of the known checkpoint")
 		})
 	}
@@ -267,11 +267,11 @@ func TestKnownCheckpoint(t *testing.T) {
 		other := newSite(t)
 		other.key = s.key
 		other.write(t, 1, 9)
-		_, err := auditlog.Verify(other.dir, auditlog.VerifyOptions{Known: known})
+		_, err := auditlog.Verify(t.Context(), other.dir, auditlog.VerifyOptions{Known: known})
 		wantTampered(t, err, "checkpoint", 0, "another log")
 	})
 	t.Run("not a checkpoint", func(t *testing.T) {
-		_, err := auditlog.Verify(s.dir, auditlog.VerifyOptions{Known: []byte("hello\n")})
+		_, err := auditlog.Verify(t.Context(), s.dir, auditlog.VerifyOptions{Known: []byte("hello\n")})
 		if kernel.CodeOf(err) != kernel.CodeConfig {
 			t.Error(err)
 		}
@@ -293,10 +293,10 @@ func TestGivenKey(t *testing.T) {
 
 	// Someone rewrites the whole log with a key of their own: only the given key tells.
 	other.verify(t, auditlog.VerifyOptions{})
-	_, err := auditlog.Verify(other.dir, auditlog.VerifyOptions{VerifierKey: key})
+	_, err := auditlog.Verify(t.Context(), other.dir, auditlog.VerifyOptions{VerifierKey: key})
 	wantTampered(t, err, "checkpoint", 0, "another key")
 
-	if _, err := auditlog.Verify(s.dir, auditlog.VerifyOptions{VerifierKey: "nonsense"}); kernel.CodeOf(err) != kernel.CodeConfig {
+	if _, err := auditlog.Verify(t.Context(), s.dir, auditlog.VerifyOptions{VerifierKey: "nonsense"}); kernel.CodeOf(err) != kernel.CodeConfig {
 		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package auditlog
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -52,8 +53,8 @@ type Report struct {
 //
 // An error with CodeAuditTampered names the file, the record (a line of
 // records.jsonl, from 1) and what was done to it; CodeConfig means that there is
-// no log or that the options cannot be used; CodeAudit that a file cannot be read.
-func Verify(dir string, opts VerifyOptions) (*Report, error) {
+// no log or that the options cannot be used; CodeAudit that a file cannot be read. It ends with ctx.
+func Verify(ctx context.Context, dir string, opts VerifyOptions) (*Report, error) {
 	d, cp, key, err := openLog(dir, opts.VerifierKey)
 	if err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func Verify(dir string, opts VerifyOptions) (*Report, error) {
 		return nil, err
 	}
 	report.Kinds, report.Effects = map[string]int64{}, map[kernel.Effect]int64{}
-	covered, err := d.check(cp, known, report.count)
+	covered, err := d.check(ctx, cp, known, report.count)
 	if err != nil {
 		return nil, err
 	}
@@ -135,9 +136,12 @@ type prefix struct {
 	bytes int64 // its length in records.jsonl
 }
 
+// checkEvery is how many records are read before it is looked again whether somebody still wants that.
+const checkEvery = 256
+
 // check recomputes what cp covers from the records, and shows each to visit if
 // there is one. If anything differs it says what and where.
-func (d folder) check(cp checkpoint, known *checkpoint, visit func(line []byte) error) (*prefix, error) {
+func (d folder) check(ctx context.Context, cp checkpoint, known *checkpoint, visit func(line []byte) error) (*prefix, error) {
 	records, err := d.root.Open(recordsFile)
 	if err != nil {
 		return nil, d.missing(recordsFile, cp, err)
@@ -152,6 +156,9 @@ func (d folder) check(cp checkpoint, known *checkpoint, visit func(line []byte) 
 	p := &prefix{}
 	lines, stored := newLineReader(records), bufio.NewReader(hashes)
 	for p.tree.size < cp.size {
+		if p.tree.size%checkEvery == 0 && ctx.Err() != nil {
+			return nil, kernel.ContextError(ctx)
+		}
 		if err := p.checkKnown(d, known); err != nil {
 			return nil, err
 		}
