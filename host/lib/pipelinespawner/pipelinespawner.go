@@ -95,6 +95,8 @@ type Options struct {
 	// Leave, if set, has the runs that others can go on with stop where they are, and waits until they have. Close calls it when the time is
 	// up, before it cancels the rest.
 	Leave func()
+	// Recorded, if set, returns how a run stands by its journal: lost where it could go on and nobody goes on with it, nil where it has no journal.
+	Recorded func(ctx context.Context, tenant, run string) (*processregistry.Process, error)
 }
 
 func (o Options) orDefault() Options {
@@ -367,7 +369,7 @@ func (s *Spawner) Await(ctx context.Context, tenant, run string) (*Outcome, erro
 
 // elsewhere waits for what came of a run by the registry.
 func (s *Spawner) elsewhere(ctx context.Context, tenant, run string) (*Outcome, error) {
-	p, err := s.registry.Wait(ctx, tenant, run)
+	p, err := s.known(ctx, tenant, run)
 	if err != nil {
 		return nil, err
 	}
@@ -384,6 +386,33 @@ func (s *Spawner) elsewhere(ctx context.Context, tenant, run string) (*Outcome, 
 		o.Output, err = kernel.DecodeJSON(p.Output)
 	}
 	return o, err
+}
+
+// recheck is how often a run is looked for that has left the host which the registry knows it on.
+const recheck = 250 * time.Millisecond
+
+// known waits for what came of a run. Of one that seems lost its journal knows whether another host goes on with it, or did.
+func (s *Spawner) known(ctx context.Context, tenant, run string) (*processregistry.Process, error) {
+	for {
+		p, err := s.registry.Wait(ctx, tenant, run)
+		if err != nil || p.Status != processregistry.Lost || s.opts.Recorded == nil {
+			return p, err
+		}
+		now, err := s.opts.Recorded(ctx, tenant, run)
+		switch {
+		case err != nil:
+			return nil, err
+		case now == nil || now.Status == processregistry.Lost:
+			return p, nil
+		case now.Status != processregistry.Running:
+			return now, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, kernel.ContextError(ctx)
+		case <-time.After(recheck):
+		}
+	}
 }
 
 // leads reports whether a run has led to another: that one's parent, or the parent of that.
