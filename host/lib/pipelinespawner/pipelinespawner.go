@@ -266,10 +266,13 @@ func (s *Spawner) begin(ctx context.Context, r *Request, p *held, once bool) (id
 		}
 		return "", nil, err
 	}
-	if once {
-		created, err := s.registry.Create(ctx, r.Parent.Tenant, &processregistry.Process{
-			RunID: r.RunID, Pipeline: r.Pipeline, Status: processregistry.Running, Parent: r.Parent.RunID, Origin: r.Origin, Principal: r.Parent.Principal, Started: time.Now(),
-		})
+	known := &processregistry.Process{
+		RunID: r.RunID, Pipeline: r.Pipeline, Status: processregistry.Running, Parent: r.Parent.RunID, Origin: r.Origin, Principal: r.Parent.Principal, Started: time.Now(),
+	}
+	if !once { // whoever is told the id may ask for it at once
+		s.registry.Put(r.Parent.Tenant, known)
+	} else {
+		created, err := s.registry.Create(ctx, r.Parent.Tenant, known)
 		begins := created
 		if err == nil && !created && r.Parent.Durable {
 			begins, err = s.runner.Unbegun(ctx, r.Parent.Tenant, r.RunID)
@@ -330,6 +333,7 @@ func (s *Spawner) work(ctx context.Context, r *Request, p *held, c *child) {
 	if r.Began != nil {
 		r.Began() // or it never will
 	}
+	s.unbegun(ctx, r, outcome)
 	if kernel.CodeOf(outcome.Err) == kernel.CodeRunExists {
 		if begun, err := s.elsewhere(ctx, r.Parent.Tenant, r.RunID); err == nil {
 			outcome = begun
@@ -343,6 +347,20 @@ func (s *Spawner) work(ctx context.Context, r *Request, p *held, c *child) {
 		delete(s.children, r.RunID)
 	}
 	close(c.done)
+}
+
+// unbegun has the registry know of a run that could not even begin: it has told it nothing itself.
+func (s *Spawner) unbegun(ctx context.Context, r *Request, o *Outcome) {
+	if o.Err == nil || kernel.CodeOf(o.Err) == kernel.CodeRunExists {
+		return
+	}
+	p, err := s.registry.Get(context.WithoutCancel(ctx), r.Parent.Tenant, r.RunID)
+	if err != nil || p.Status != processregistry.Running {
+		return
+	}
+	ended := *p
+	ended.Status, ended.Ended, ended.Labels, ended.Error = o.Status, time.Now(), o.Labels, &kernel.Error{Code: kernel.CodeOf(o.Err), What: processregistry.Told(o.Err)}
+	s.registry.Put(r.Parent.Tenant, &ended)
 }
 
 // bare is a context that ends with another, and has none of its values: those are of the run that starts this one.

@@ -315,3 +315,27 @@ func TestAwaitTheLost(t *testing.T) {
 		})
 	}
 }
+
+// Whoever is told a run's id finds it, however soon, and also where it could not begin.
+func TestSpawnedIsKnown(t *testing.T) {
+	s := newSite(t, pipelinespawner.Options{})
+	for range 50 {
+		v, err := s.call("spawn", `{"pipeline": "sleeps"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, _ := v["run_id"].(string)
+		p, err := s.registry.Get(t.Context(), "acme", id)
+		if err != nil || p.Status != processregistry.Running || p.Parent != "parent" || p.Pipeline != "sleeps" || p.Principal != "ada" {
+			t.Fatalf("%+v, %v", p, err)
+		}
+	}
+	v, err := s.call("spawn", `{"pipeline": "fails", "wait": true}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := v["run_id"].(string)
+	if p, err := s.registry.Get(t.Context(), "acme", id); err != nil || p.Status != processregistry.Failed || p.Error.What != "no stock" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
