@@ -256,7 +256,9 @@ func (h *Host) ended(t *teller, p *pipeline.Pipeline, e *executor.Ended) (*Resul
 		}
 		if done[n.Node] = n.State == engine.NodeFinished || n.State == engine.NodeSkipped; n.State != engine.NodeFailed {
 			add(r, n.Node, &o)
+			continue
 		}
+		label(r, n.Node, o.Labels) // of what the error says
 	}
 	if t.run.Observer != nil {
 		t.tell(events, done)
@@ -270,18 +272,23 @@ func (h *Host) ended(t *teller, p *pipeline.Pipeline, e *executor.Ended) (*Resul
 // add adds what came of a node to a result.
 func add(r *Result, node string, o *executor.Outcome) {
 	r.NodeResults[node] = o.Value
-	if o.Labels != nil {
-		if r.Labels == nil {
-			r.Labels = map[string]*kernel.Labels{}
-		}
-		r.Labels[node] = o.Labels
-	}
+	label(r, node, o.Labels)
 	if o.Cached != nil {
 		if r.Cached == nil {
 			r.Cached = map[string]*kernel.Cached{}
 		}
 		r.Cached[node] = o.Cached
 	}
+}
+
+func label(r *Result, node string, labels *kernel.Labels) {
+	if labels == nil {
+		return
+	}
+	if r.Labels == nil {
+		r.Labels = map[string]*kernel.Labels{}
+	}
+	r.Labels[node] = labels
 }
 
 // known returns an error that names a file of a pipeline as it is known here.

@@ -105,7 +105,10 @@ func mortalHost(s site, batch string) (err error) {
 			text, _ := kernel.Field(call.Args["messages"].([]any)[0], "content")
 			return fmt.Sprint(text), map[string]any{"content": "answer to " + fmt.Sprint(text)}
 		})},
-	}})
+	}, Functions: map[string]host.Function{"test.slow": func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) { // for as long as this process lives
+		<-ctx.Done()
+		return nil, kernel.ContextError(ctx)
+	}}})
 	if err != nil {
 		return err
 	}

@@ -17,11 +17,10 @@ type Labels = kernel.Labels
 // labelled has a port's operations answer with the labels that the configuration gives
 // the port.
 func labelled(ops []ports.Op, port string, spec *pipeline.PortSpec) []ports.Op {
-	rules := ports.LabelRules{Port: spec.AnswerLabels(port)}
-	if spec.Labels != nil {
-		for _, r := range spec.Labels.Resources {
-			rules.Resources = append(rules.Resources, ports.ResourceLabels(r))
-		}
+	said := spec.AnswerLabels(port)
+	rules := ports.LabelRules{Port: said.Port}
+	for _, r := range said.Resources {
+		rules.Resources = append(rules.Resources, ports.ResourceLabels{Pattern: r.Pattern, Labels: r.Labels})
 	}
 	for i := range ops {
 		ops[i].Labels = rules

@@ -181,7 +181,10 @@ func (h *Host) Schedules() *scheduler.Scheduler { return h.libraries.schedule }
 // spawning bounds the runs that runs start.
 func (h *Host) spawning() pipelinespawner.Options {
 	spec := h.config.Libraries
-	return pipelinespawner.Options{MaxDepth: spec.MaxDepth, MaxRuns: int64(spec.MaxSpawned), MaxRunning: spec.MaxRunning, Leave: h.libraries.leaving.leave}
+	recorded := func(ctx context.Context, tenant, run string) (*processregistry.Process, error) {
+		return h.recordedAs(ctx, tenant, run, false)
+	}
+	return pipelinespawner.Options{MaxDepth: spec.MaxDepth, MaxRuns: int64(spec.MaxSpawned), MaxRunning: spec.MaxRunning, Leave: h.libraries.leaving.leave, Recorded: recorded}
 }
 
 // dataStore opens what libraries keep things in, when that is first needed.

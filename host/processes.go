@@ -39,14 +39,26 @@ func (h *Host) Process(ctx context.Context, run string) (*processregistry.Proces
 // recordedProcess returns how a run stands by its journal; nil where there is none, or where it is known that the run waits, and it does: one that has gone on at another host is not
 // known to this one's registry.
 func (h *Host) recordedProcess(ctx context.Context, run string, waits bool) (*processregistry.Process, error) {
-	if !h.opts.Durable || h.executor != nil {
+	if !h.opts.Durable {
+		return nil, nil
+	}
+	p, err := h.recordedAs(ctx, h.tenant(), run, waits)
+	if p != nil && p.Status == processregistry.Lost {
+		p.Status = processregistry.Running
+	}
+	return p, err
+}
+
+// recordedAs returns how a durable run stands by its journal, lost where it runs and nobody works on it; nil where there is none, or it waits and that is known.
+func (h *Host) recordedAs(ctx context.Context, tenant, run string, waits bool) (*processregistry.Process, error) {
+	if h.executor != nil {
 		return nil, nil
 	}
 	j, err := h.openJournals(ctx)
 	if err != nil {
 		return nil, err
 	}
-	head, err := j.store.Get(ctx, h.tenant(), run)
+	head, err := j.store.Get(ctx, tenant, run)
 	if errors.Is(err, driver.ErrNotFound) {
 		return nil, nil
 	}
@@ -58,9 +70,12 @@ func (h *Host) recordedProcess(ctx context.Context, run string, waits bool) (*pr
 	}
 	p := &processregistry.Process{RunID: run, Pipeline: head.Pipeline, Status: processregistry.Status(head.Status), Parent: head.Parent, Started: head.Begun, Host: head.Owner}
 	if head.Status == driver.Running {
+		if head.Free {
+			p.Status = processregistry.Lost
+		}
 		return p, nil
 	}
-	entries, err := h.entries(ctx, j, h.tenant(), run)
+	entries, err := h.entries(ctx, j, tenant, run)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +108,9 @@ func resultOf(run string, entries []*journal.Entry) *Result {
 	for name, e := range journal.Ends(entries).Nodes {
 		if e.State == journal.Finished {
 			result.NodeResults[name], result.Labels[name] = e.Value, e.Labels
+		}
+		if e.State == journal.Failed {
+			result.Labels[name] = e.Labels
 		}
 	}
 	return result

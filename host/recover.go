@@ -164,7 +164,40 @@ func (h *Host) RecoverRun(ctx context.Context, run string, opts RunOptions) (*Re
 	if err := h.endOrphansOf(ctx, j, run); err != nil {
 		return nil, err
 	}
+	if err := h.recoverChildrenOf(ctx, j, run, opts); err != nil {
+		return nil, err
+	}
 	return h.recoverRun(ctx, j, run, opts)
+}
+
+// recoverChildrenOf goes on with the runs that a run has started, and those that they have, before it: it may wait for them.
+func (h *Host) recoverChildrenOf(ctx context.Context, j *journals, run string, opts RunOptions) error {
+	free, err := j.store.Runs(ctx, h.tenant(), driver.Query{Free: true})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(free)
+	var children []*driver.Run
+	for _, r := range free {
+		of := r
+		for isChild(of) && of.Parent != run && err == nil { // one between them may have ended
+			of, err = j.store.Get(ctx, r.Tenant, of.Parent)
+		}
+		switch {
+		case errors.Is(err, driver.ErrNotFound): // it was none of this run's
+			err = nil
+		case err != nil:
+			return err
+		case isChild(of):
+			children = append(children, r)
+		}
+	}
+	return h.recoverChildren(ctx, children, func(r *driver.Run) {
+		var over *driver.Over
+		if _, err := h.recoverRun(ctx, j, r.ID, opts); err != nil && kernel.CodeOf(err) != kernel.CodeFenced && !errors.As(err, &over) {
+			h.log.Warn("a run that another has started cannot go on", "run", r.ID, "parent", r.Parent, "error", err.Error())
+		}
+	})
 }
 
 // endOrphansOf ends the runs that a run had started, before it begins them anew, and refuses to go on with one that is begun anew itself.

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hexdag/hexdag/host"
+	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/lib/pipelinespawner"
 	"github.com/hexdag/hexdag/host/lib/processregistry"
@@ -141,5 +144,100 @@ func TestRegisteredAndNotBegun(t *testing.T) {
 	}
 	if _, err := n.host.Fire(t.Context(), firing); !errors.Is(err, scheduler.ErrBegun) {
 		t.Errorf("it fires twice: %v", err)
+	}
+}
+
+// Who goes on with one run whose host was killed goes on with what it had started, too, whether or not it waits for that, and with nothing
+// else.
+func TestRecoveredWithItsChildren(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT CHECKED in -short: hosts that are killed")
+	}
+	s := newSite(t, "  libraries: {pipelines: pipelines}\n")
+	if err := os.Mkdir(s.path("pipelines"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// What each begins and ends with is done before and after it starts others: a chain of three, and one that nobody waits for.
+	s.write(t, "pipelines/leaf.yaml", "kind: Pipeline\nmetadata: {name: leaf}\nspec:\n  nodes:\n    - {kind: service_call_node, metadata: {name: first}, dependencies: [], spec: {service: ledger, method: add, input_mapping: {item: \"$input.id + '.leaf'\"}}}\n"+
+		"    - {kind: function_node, metadata: {name: slow}, dependencies: [first], spec: {fn: test.slow}}\n    - {kind: expression_node, metadata: {name: last}, dependencies: [slow], spec: {expressions: {n: \"1\"}}}\n")
+	s.write(t, "pipelines/middle.yaml", `kind: Pipeline
+metadata: {name: middle}
+spec:
+  nodes:
+    - {kind: service_call_node, metadata: {name: start}, dependencies: [], spec: {service: pipeline_spawner, method: spawn, input_mapping: {pipeline: "'leaf'", input: "{'id': $input.id + '.deep'}"}}}
+`)
+	s.write(t, "pipeline.yaml", `kind: Pipeline
+metadata: {name: parent}
+spec:
+  nodes:
+    - {kind: service_call_node, metadata: {name: through}, dependencies: [], spec: {service: pipeline_spawner, method: spawn, input_mapping: {pipeline: "'middle'", input: "{'id': $input.id}"}}}
+    - {kind: service_call_node, metadata: {name: start}, dependencies: [], spec: {service: pipeline_spawner, method: spawn, input_mapping: {pipeline: "'leaf'", input: "{'id': $input.id}"}}}
+    - {kind: service_call_node, metadata: {name: wait}, dependencies: [start], spec: {service: pipeline_spawner, method: await, input_mapping: {run_id: start.run_id}}}
+`)
+	cmd, said := s.live(t, "b")
+	die(t, cmd, said, 2*mortalRuns, 0) // all leaves have begun, and none can end
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := host.New(t.Context(), cfg, host.Options{KeyFile: s.path("audit.key"), CacheDir: s.path("cache"), Ports: []host.PortOp{
+		{Name: "ledger.add", Func: func(context.Context, *kernel.PortCall) (*kernel.PortReply, error) {
+			return &kernel.PortReply{Value: true}, nil
+		}},
+	}, Functions: map[string]host.Function{"test.slow": func(context.Context, *kernel.NodeCall) (kernel.Value, error) { return nil, nil }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(context.WithoutCancel(t.Context()))
+	j, err := host.OpenJournal(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	family := func() (parents []string, of map[string][]string, status map[string]string) {
+		t.Helper()
+		runs, err := j.Runs(t.Context(), "default", driver.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		of, status = map[string][]string{}, map[string]string{}
+		for _, r := range runs {
+			status[r.ID] = string(r.Status)
+			if r.Parent == "" {
+				parents = append(parents, r.ID)
+			}
+			of[r.Parent] = append(of[r.Parent], r.ID)
+		}
+		return parents, of, status
+	}
+	parents, of, status := family()
+	if len(parents) < 2 {
+		t.Fatalf("%d parents", len(parents))
+	}
+	descendants := func(run string) (all []string) {
+		for _, c := range of[run] {
+			all = append(append(all, c), of[c]...)
+		}
+		return all
+	}
+	one := parents[0]
+	if len(descendants(one)) != 3 {
+		t.Fatalf("%s has started %v", one, descendants(one))
+	}
+	if r, err := h.RecoverRun(t.Context(), one, host.RunOptions{}); err != nil || r.Result.Status != engine.Completed {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	_, _, after := family()
+	for _, run := range append(descendants(one), one) {
+		if after[run] != "completed" {
+			t.Errorf("run %s, of what was gone on with, was %s and is %s", run, status[run], after[run])
+		}
+	}
+	for _, other := range parents[1:] {
+		for _, run := range append(descendants(other), other) {
+			if after[run] != status[run] {
+				t.Errorf("run %s of another was %s and is %s", run, status[run], after[run])
+			}
+		}
 	}
 }

@@ -352,14 +352,14 @@ func (e *elsewhere) Conclude(ctx context.Context, c *executor.Conclusion) (*exec
 		if err := h.values.Get(ctx, r.Outcome, &out); err != nil {
 			return nil, err
 		}
+		if out.Labels != nil {
+			labels[r.Node] = out.Labels
+		}
 		if r.State == engine.NodeFailed {
 			ending.Failures[r.Node] = out.Error
 			continue
 		}
 		ending.Results[r.Node] = out.Value
-		if out.Labels != nil {
-			labels[r.Node] = out.Labels
-		}
 	}
 	result := o.p.plan.Conclude(o.run, o.input, ending)
 	if result.Error = e.without(result.Error); result.Error != nil {

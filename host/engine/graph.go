@@ -117,11 +117,12 @@ func (g *graph) label(i int, l *kernel.Labels) {
 	g.labels[i] = l
 }
 
-// labelled returns the labels of the results that have any, by node.
+// labelled returns the labels of the results that have any, and of what failed, by node.
 func (g *graph) labelled() map[string]*kernel.Labels {
 	var all map[string]*kernel.Labels
 	for i, l := range g.labels {
-		if l == nil || g.state[i] == pending {
+		failed := func(f nodeFailure) bool { return f.node.Index == i }
+		if l == nil || g.state[i] == pending && !slices.ContainsFunc(g.failures, failed) {
 			continue
 		}
 		if all == nil {
@@ -401,6 +402,7 @@ func (g *graph) finish(ctx context.Context, e ended) {
 		g.emitNode(ctx, kernel.NodeCompleted, e, nil)
 		return
 	case e.err != nil && !g.handled(ctx, &e):
+		g.label(n.Index, e.labels) // of what the error says
 		return
 	case e.skip != "":
 		g.note(e, journal.Skipped, nil)

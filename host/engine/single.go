@@ -133,7 +133,9 @@ func (g *graph) outcome(n *pipeline.Node) *NodeOutcome {
 		o.State, o.Waits, o.Progress = NodeWaiting, g.waits, g.progress[n.Name]
 	default:
 		for _, f := range g.failures {
-			return failedNode(f.err)
+			failed := failedNode(f.err)
+			failed.Labels = o.Labels
+			return failed
 		}
 	}
 	return o

@@ -15,6 +15,20 @@ type Labels struct {
 	Result *kernel.Labels            // of all that it answers; nil adds nothing
 	Tools  map[string]*kernel.Labels // of single tools, in place of Result
 	kernel.Relabel
+	AnyTool *kernel.Labels // of tools, as the operator says of those of all modules
+}
+
+// ofTool returns the labels of what a tool answers. Those of all tools are not the module's where it endorses, nor a tool's of which something else
+// is said.
+func (l *Labels) ofTool(name string) *kernel.Labels {
+	of, named := l.Tools[name]
+	switch {
+	case named:
+		return of
+	case l.Endorse:
+		return l.Result
+	}
+	return l.Result.Join(l.AnyTool)
 }
 
 // checkLabels refuses labels of tools that the module does not have: somebody would
@@ -47,10 +61,7 @@ func (m *version) answered(ctx context.Context, tool string, err error) {
 	}
 	said, source := l.Result, "module:"+m.Name()
 	if tool != "" {
-		source = "tool:" + m.Name() + "." + tool
-		if of, named := l.Tools[tool]; named {
-			said = of
-		}
+		said, source = l.ofTool(tool), "tool:"+m.Name()+"."+tool
 	}
 	if said != nil {
 		flow.Join(said.From(source))

@@ -249,7 +249,9 @@ func (r *reader) readConfig(c *Config, s *source.Section) {
 	if modules := spec.Member("modules"); modules != nil {
 		for _, name := range modules.M.Names {
 			if m := modules.Member(name); m != nil {
-				c.Modules = append(c.Modules, r.readModule(c, name, m))
+				spec := r.readModule(c, name, m)
+				spec.Labels.AnyTool = c.Labels.Tools
+				c.Modules = append(c.Modules, spec)
 			}
 		}
 	}

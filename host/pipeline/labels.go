@@ -12,12 +12,16 @@ import (
 type PortLabels struct {
 	Port      *kernel.Labels
 	Resources []ResourceLabels
+
+	unsaid bool // whose words the port's answers are
 }
 
 // ResourceLabels are the labels of what is read from resources of a pattern.
 type ResourceLabels struct {
 	Pattern string
 	Labels  *kernel.Labels
+
+	unsaid bool // whose words they are
 }
 
 // ModuleLabels are the labels of what a module answers, beside those of what it was
@@ -26,12 +30,15 @@ type ModuleLabels struct {
 	Result *kernel.Labels
 	Tools  map[string]*kernel.Labels
 	kernel.Relabel
+	// AnyTool are those that the operator says of the tools of all modules.
+	AnyTool *kernel.Labels
 }
 
 // RunLabels are what an operator says of runs: the labels that their inputs have at
-// least, and the nodes that may take off labels of what they answer.
+// least, what tools answer, and the nodes that may take off labels of what they answer.
 type RunLabels struct {
 	Input *kernel.Labels
+	Tools *kernel.Labels // of what tools of modules answer
 	Nodes []NodeRelabel
 }
 
@@ -67,12 +74,12 @@ func (r *reader) readPortLabels(s *source.Section) *PortLabels {
 		return nil
 	}
 	s.What = "labels"
-	l := &PortLabels{Port: r.readLabels(s)}
+	l := &PortLabels{Port: r.readLabels(s), unsaid: s.Text(kernel.LabelIntegrity) == ""}
 	if resources := s.Member("resources"); resources != nil {
 		for _, pattern := range resources.M.Names {
 			if one := resources.Member(pattern); one != nil {
 				one.What = "labels of resource " + kernel.Quote(pattern)
-				l.Resources = append(l.Resources, ResourceLabels{pattern, r.readLabels(one)})
+				l.Resources = append(l.Resources, ResourceLabels{pattern, r.readLabels(one), one.Text(kernel.LabelIntegrity) == ""})
 				one.Rest()
 			}
 		}
@@ -107,7 +114,7 @@ func (r *reader) readModuleLabels(s *source.Section) ModuleLabels {
 	return l
 }
 
-// readRunLabels reads {input: {...}, endorse: [{pipeline, node}], declassify: [...]}.
+// readRunLabels reads {input: {...}, tools: {...}, endorse: [{pipeline, node}], declassify: [...]}.
 func (r *reader) readRunLabels(s *source.Section) RunLabels {
 	var l RunLabels
 	if s == nil {
@@ -118,6 +125,11 @@ func (r *reader) readRunLabels(s *source.Section) RunLabels {
 		input.What = "labels of inputs"
 		l.Input = r.readLabels(input).From("input")
 		input.Rest()
+	}
+	if tools := s.Member("tools"); tools != nil {
+		tools.What = "labels of tools"
+		l.Tools = r.readLabels(tools)
+		tools.Rest()
 	}
 	for _, member := range []struct {
 		name string
@@ -168,16 +180,25 @@ func (c *connector) flows(n *Node) {
 	n.reads = slices.Compact(n.reads)
 }
 
-// AnswerLabels returns the labels of what a port answers, whatever resource it comes
-// from. What the operator says nothing of, and comes from the web, is untrusted.
-func (s *PortSpec) AnswerLabels(port string) *kernel.Labels {
+// AnswerLabels returns the labels of what a port answers. What comes from the web, or from a server of somebody else's, is untrusted, unless the
+// operator says in so many words that it is trusted.
+func (s *PortSpec) AnswerLabels(port string) PortLabels {
+	l := PortLabels{unsaid: true}
 	if s.Labels != nil {
-		return s.Labels.Port
+		l = PortLabels{Port: s.Labels.Port, Resources: slices.Clone(s.Labels.Resources), unsaid: s.Labels.unsaid}
 	}
-	if port == "http" || port == "api_call" || port == "mcp" {
-		return untrusted
+	if port != "http" && port != "api_call" && port != "mcp" {
+		return l
 	}
-	return nil
+	if l.unsaid {
+		l.Port = l.Port.Join(untrusted)
+	}
+	for i, r := range l.Resources {
+		if r.unsaid {
+			l.Resources[i].Labels = r.Labels.Join(untrusted)
+		}
+	}
+	return l
 }
 
 var untrusted, _ = kernel.NewLabels(kernel.Untrusted, "")

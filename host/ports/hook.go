@@ -171,12 +171,12 @@ func (p *passage) perform(ctx context.Context, guarded map[string]string) (*kern
 	reply, err := p.taken(ctx, call, func(ctx context.Context) (*kernel.PortReply, error) {
 		reply, err := Metered(*p.op)(ctx, call)
 		if err != nil {
+			p.flow.Join(p.declared(guarded)) // what an error says comes from there, too, and is written down so
 			return nil, err
 		}
 		return p.masked(p.labelled(guarded, reply)), nil // before a hook sees it, or it is written down
 	})
 	if err != nil {
-		p.flow.Join(p.declared(guarded)) // what an error says comes from there, too
 		return nil, err
 	}
 	p.flow.Join(reply.Labels)

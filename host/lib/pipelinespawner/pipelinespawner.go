@@ -102,6 +102,8 @@ type Options struct {
 	// Leave, if set, has the runs that others can go on with stop where they are, and waits until they have. Close calls it when the time is
 	// up, before it cancels the rest.
 	Leave func()
+	// Recorded, if set, returns how a run stands by its journal: lost where it could go on and nobody goes on with it, nil where it has no journal.
+	Recorded func(ctx context.Context, tenant, run string) (*processregistry.Process, error)
 }
 
 func (o Options) orDefault() Options {
@@ -277,10 +279,13 @@ func (s *Spawner) begin(ctx context.Context, r *Request, p *held, once bool) (id
 		}
 		return "", nil, err
 	}
-	if once {
-		created, err := s.registry.Create(ctx, r.Parent.Tenant, &processregistry.Process{
-			RunID: r.RunID, Pipeline: r.Pipeline, Status: processregistry.Running, Parent: r.Parent.RunID, Origin: r.Origin, Principal: r.Parent.Principal, Started: time.Now(),
-		})
+	known := &processregistry.Process{
+		RunID: r.RunID, Pipeline: r.Pipeline, Status: processregistry.Running, Parent: r.Parent.RunID, Origin: r.Origin, Principal: r.Parent.Principal, Started: time.Now(),
+	}
+	if !once { // whoever is told the id may ask for it at once
+		s.registry.Put(r.Parent.Tenant, known)
+	} else {
+		created, err := s.registry.Create(ctx, r.Parent.Tenant, known)
 		begins := created
 		if err == nil && !created && r.Parent.Durable {
 			begins, err = s.runner.Unbegun(ctx, r.Parent.Tenant, r.RunID)
@@ -341,6 +346,7 @@ func (s *Spawner) work(ctx context.Context, r *Request, p *held, c *child) {
 	if r.Began != nil {
 		r.Began() // or it never will
 	}
+	s.unbegun(ctx, r, outcome)
 	if kernel.CodeOf(outcome.Err) == kernel.CodeRunExists {
 		if begun, err := s.elsewhere(ctx, r.Parent.Tenant, r.RunID); err == nil {
 			outcome = begun
@@ -354,6 +360,20 @@ func (s *Spawner) work(ctx context.Context, r *Request, p *held, c *child) {
 		delete(s.children, r.RunID)
 	}
 	close(c.done)
+}
+
+// unbegun has the registry know of a run that could not even begin: it has told it nothing itself.
+func (s *Spawner) unbegun(ctx context.Context, r *Request, o *Outcome) {
+	if o.Err == nil || kernel.CodeOf(o.Err) == kernel.CodeRunExists {
+		return
+	}
+	p, err := s.registry.Get(context.WithoutCancel(ctx), r.Parent.Tenant, r.RunID)
+	if err != nil || p.Status != processregistry.Running {
+		return
+	}
+	ended := *p
+	ended.Status, ended.Ended, ended.Labels, ended.Error = o.Status, time.Now(), o.Labels, &kernel.Error{Code: kernel.CodeOf(o.Err), What: processregistry.Told(o.Err)}
+	s.registry.Put(r.Parent.Tenant, &ended)
 }
 
 // bare is a context that ends with another, and has none of its values: those are of the run that starts this one.
@@ -380,7 +400,7 @@ func (s *Spawner) Await(ctx context.Context, tenant, run string) (*Outcome, erro
 
 // elsewhere waits for what came of a run by the registry.
 func (s *Spawner) elsewhere(ctx context.Context, tenant, run string) (*Outcome, error) {
-	p, err := s.registry.Wait(ctx, tenant, run)
+	p, err := s.known(ctx, tenant, run)
 	if err != nil {
 		return nil, err
 	}
@@ -397,6 +417,33 @@ func (s *Spawner) elsewhere(ctx context.Context, tenant, run string) (*Outcome, 
 		o.Output, err = kernel.DecodeJSON(p.Output)
 	}
 	return o, err
+}
+
+// recheck is how often a run is looked for that has left the host which the registry knows it on.
+const recheck = 250 * time.Millisecond
+
+// known waits for what came of a run. Of one that seems lost its journal knows whether another host goes on with it, or did.
+func (s *Spawner) known(ctx context.Context, tenant, run string) (*processregistry.Process, error) {
+	for {
+		p, err := s.registry.Wait(ctx, tenant, run)
+		if err != nil || p.Status != processregistry.Lost || s.opts.Recorded == nil {
+			return p, err
+		}
+		now, err := s.opts.Recorded(ctx, tenant, run)
+		switch {
+		case err != nil:
+			return nil, err
+		case now == nil || now.Status == processregistry.Lost:
+			return p, nil
+		case now.Status != processregistry.Running:
+			return now, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, kernel.ContextError(ctx)
+		case <-time.After(recheck):
+		}
+	}
 }
 
 // leads reports whether a run has led to another: that one's parent, or the parent of that.

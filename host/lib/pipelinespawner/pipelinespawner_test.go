@@ -2,11 +2,13 @@ package pipelinespawner_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -242,5 +244,98 @@ func TestKeys(t *testing.T) {
 	}
 	if pipelinespawner.Keyed("01a21840-0b27-7e20-a777-8af49c07d935") || pipelinespawner.ID("acme", "k") == pipelinespawner.ID("other", "k") {
 		t.Error("an id stands for what it should not")
+	}
+}
+
+// Of a run that seems lost its journal says whether another host goes on with it, has done so, or could.
+func TestAwaitTheLost(t *testing.T) {
+	store := datastore.New(memdocs.New())
+	opts := processregistry.Options{Store: func(context.Context) (*datastore.Store, error) { return store, nil }}
+	dead := processregistry.New(opts)
+	dead.Put("acme", &processregistry.Process{RunID: "r", Pipeline: "p", Status: processregistry.Running, Started: time.Now()})
+	if err := dead.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	opts.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	registry := processregistry.New(opts)
+	t.Cleanup(func() {
+		for _, r := range []*processregistry.Registry{registry, dead} {
+			if err := r.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	as := func(s processregistry.Status) *processregistry.Process {
+		return &processregistry.Process{RunID: "r", Status: s, Output: []byte(`{"n":1}`)}
+	}
+	failed := as(processregistry.Failed)
+	failed.Output, failed.Error = nil, &kernel.Error{Code: kernel.CodeFailed, What: "no stock"}
+	for name, test := range map[string]struct {
+		recorded []*processregistry.Process // one after the other
+		output   string
+		code     kernel.Code
+		says     string
+	}{
+		"it is over":                      {[]*processregistry.Process{as(processregistry.Completed)}, "map[n:1]", "", ""},
+		"it has failed":                   {[]*processregistry.Process{failed}, "<nil>", kernel.CodeFailed, "no stock"},
+		"it goes on":                      {[]*processregistry.Process{as(processregistry.Running), as(processregistry.Running), as(processregistry.Completed)}, "map[n:1]", "", ""},
+		"it goes on, and is lost":         {[]*processregistry.Process{as(processregistry.Running), as(processregistry.Lost)}, "<nil>", kernel.CodeUnavailable, "the run is lost"},
+		"nobody goes on with it":          {[]*processregistry.Process{as(processregistry.Lost)}, "<nil>", kernel.CodeUnavailable, "hexdag resume --crashed"},
+		"it is not durable":               {[]*processregistry.Process{nil}, "<nil>", kernel.CodeUnavailable, "the run is lost"},
+		"it goes on for longer than that": {[]*processregistry.Process{as(processregistry.Running)}, "<nil>", kernel.CodeTimeout, "soon"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			looked := 0
+			s := pipelinespawner.New(nil, registry, pipelinespawner.Options{Recorded: func(_ context.Context, tenant, run string) (*processregistry.Process, error) {
+				if tenant != "acme" || run != "r" {
+					t.Error(tenant, run)
+				}
+				looked++
+				return test.recorded[min(looked, len(test.recorded))-1], nil
+			}})
+			defer s.Close(t.Context())
+			patience := time.Minute
+			if test.code == kernel.CodeTimeout {
+				patience = time.Second
+			}
+			ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errors.New("soon"))
+			defer cancel()
+			o, err := s.Await(ctx, "acme", "r")
+			if err == nil {
+				err = o.Err
+			} else {
+				o = &pipelinespawner.Outcome{}
+			}
+			if fmt.Sprint(o.Output) != test.output || kernel.CodeOf(err) != test.code || test.says != "" && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%v, %v", o.Output, err)
+			}
+			if test.code != kernel.CodeTimeout && looked != len(test.recorded) {
+				t.Errorf("the journal was asked %d times", looked)
+			}
+		})
+	}
+}
+
+// Whoever is told a run's id finds it, however soon, and also where it could not begin.
+func TestSpawnedIsKnown(t *testing.T) {
+	s := newSite(t, pipelinespawner.Options{})
+	for range 50 {
+		v, err := s.call("spawn", `{"pipeline": "sleeps"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, _ := v["run_id"].(string)
+		p, err := s.registry.Get(t.Context(), "acme", id)
+		if err != nil || p.Status != processregistry.Running || p.Parent != "parent" || p.Pipeline != "sleeps" || p.Principal != "ada" {
+			t.Fatalf("%+v, %v", p, err)
+		}
+	}
+	v, err := s.call("spawn", `{"pipeline": "fails", "wait": true}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := v["run_id"].(string)
+	if p, err := s.registry.Get(t.Context(), "acme", id); err != nil || p.Status != processregistry.Failed || p.Error.What != "no stock" {
+		t.Errorf("%+v, %v", p, err)
 	}
 }

@@ -418,6 +418,9 @@ func moduleLabels(l *pipeline.ModuleLabels) []string {
 	if l.Result != nil {
 		words = append(words, "answers "+l.Result.String())
 	}
+	if l.AnyTool != nil {
+		words = append(words, "tools answer "+l.AnyTool.String())
+	}
 	for _, tool := range slices.Sorted(maps.Keys(l.Tools)) {
 		words = append(words, tool+" answers "+l.Tools[tool].String())
 	}

@@ -36,7 +36,7 @@ func (e *explainer) call(n *pipeline.Node, op string) Call {
 	for _, layer := range layers {
 		for name, spec := range layer.ports {
 			if pipeline.PortName(name) == port {
-				c.Adapter, c.From, c.Labels = describe(spec), layer.from, spec.AnswerLabels(port)
+				c.Adapter, c.From, c.Labels = describe(spec), layer.from, spec.AnswerLabels(port).Port
 				e.serving(spec)
 				return c
 			}

@@ -160,6 +160,7 @@ func configDocument() object {
 			"ports": ports("What serves the ports."),
 			"labels": closed("What values carry.", object{
 				"input":   labels("What the inputs of runs carry at least.", object{}),
+				"tools":   labels("What the answers of tools of modules carry at least.", object{}),
 				"endorse": relabelling("Nodes whose answers are trusted whatever they were given."), "declassify": relabelling("Nodes whose answers are public whatever they were given."),
 			}),
 			"executor": closed("Where the nodes of runs work; this process, if it is left out.", object{

@@ -435,7 +435,7 @@ func groups() []group {
 		{functions: []string{"readModuleLabels s"}, more: labels, paths: []string{"Config.spec.modules.*.labels"}},
 		{functions: []string{"readRunLabels s"}, more: []string{"endorse", "declassify"}, paths: []string{"Config.spec.labels"}},
 		{functions: []string{"readRunLabels one"}, paths: []string{"Config.spec.labels.endorse.[]", "Config.spec.labels.declassify.[]"}},
-		{more: labels, paths: []string{"Config.spec.labels.input", "port.labels.resources.*", "Config.spec.modules.*.labels.tools.*"}},
+		{more: labels, paths: []string{"Config.spec.labels.input", "Config.spec.labels.tools", "port.labels.resources.*", "Config.spec.modules.*.labels.tools.*"}},
 		{functions: []string{"readPrices p"}, paths: []string{"Config.spec.prices.*"}},
 		{functions: []string{"readExecutor s"}, paths: []string{"Config.spec.executor"}},
 		{functions: []string{"readTrigger s"}, paths: []string{"Config.spec.triggers.[]"}},

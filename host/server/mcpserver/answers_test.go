@@ -3,6 +3,7 @@ package mcpserver_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,5 +51,22 @@ func TestOutputSchemas(t *testing.T) {
 			t.Errorf("%v: %s", result.StructuredContent, text(result))
 		}
 		says(t, call(t, session, "said", map[string]any{"text": []int{1}}), kernel.CodeFailed, "breaks output_schema")
+	}
+}
+
+// What a module's tool says is labelled in what the client is given, where it fails, too.
+func TestResultsAreLabelled(t *testing.T) {
+	for does, fails := range map[string]bool{doing(countOnce): false, doing("{op: memory.set, head: {nokey: 1}}"): true} {
+		s := newSite(t, does, allowing)
+		config, err := os.ReadFile(s.path("hexdag.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.write(t, "hexdag.yaml", strings.Replace(string(config), "  tenant: acme\n", "  tenant: acme\n  labels: {tools: {integrity: untrusted}}\n", 1))
+		session := connect(t, s.open(t, mcpserver.Options{}), nil)
+		result := call(t, session, "work", map[string]any{})
+		if labels := fmt.Sprint(result.Meta["hexdag/labels"]); result.IsError != fails || labels != "map[confidentiality:public integrity:untrusted sources:[tool:box.work]]" {
+			t.Errorf("%s: %s", labels, text(result))
+		}
 	}
 }
