@@ -344,31 +344,23 @@ func neverBegan(run string) error {
 
 // check loads the run's pipeline, and refuses what is not as it began.
 func (h *Host) check(ctx context.Context, r *recovery) error {
-	if err := h.hasModules(r.head); err != nil {
-		return err
-	}
-	p, err := h.loadSource(ctx, h.journals.store, r.head)
-	r.pipeline = p
-	return err
-}
-
-// hasModules refuses modules other than a run began with.
-func (h *Host) hasModules(head *journal.Head) error {
 	var changed []string
 	for _, m := range h.modules {
-		if was := head.Modules[m.Name()]; was != m.Digest() {
+		if was := r.head.Modules[m.Name()]; was != m.Digest() {
 			changed = append(changed, "module "+kernel.Quote(m.Name())+" was "+orElse(was, "not there")+" and is "+m.Digest())
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(head.Modules)) {
+	for _, name := range slices.Sorted(maps.Keys(r.head.Modules)) {
 		if h.byName[name] == nil {
-			changed = append(changed, "module "+kernel.Quote(name)+" was "+head.Modules[name]+" and is not configured")
+			changed = append(changed, "module "+kernel.Quote(name)+" was "+r.head.Modules[name]+" and is not configured")
 		}
 	}
 	if len(changed) > 0 {
 		return &kernel.Error{Code: kernel.CodeDiverged, What: "the run cannot go on with other modules than it began with", Why: strings.Join(changed, "; "), Fix: "restore them, and recover it; or run the pipeline anew"}
 	}
-	return nil
+	p, err := h.loadSource(ctx, h.journals.store, r.head)
+	r.pipeline = p
+	return err
 }
 
 // goOnFrom runs the rest of a run.

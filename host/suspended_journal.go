@@ -201,9 +201,6 @@ func (h *Host) wake(ctx context.Context, s *paused, opts RunOptions, decide func
 		return nil, err
 	}
 	from, err := s.resumption(labels, decide)
-	if err == nil {
-		err = h.hasModules(s.head)
-	}
 	if err != nil {
 		return nil, kernel.At(err, kernel.Where{Run: run})
 	}
