@@ -235,6 +235,39 @@ func TestSpansTellContent(t *testing.T) {
 	}
 }
 
+// A tool's call is told apart by the id that the model has given it, whatever that is.
+func TestSpansOfCalls(t *testing.T) {
+	made := newSpans(t)
+	s := newSite(t, tracedSpec)
+	ids := []string{"call-1", "c\x1b[31m" + strings.Repeat("x", 1000)}
+	said := func(id, tool string) (*kernel.PortReply, error) {
+		return &kernel.PortReply{Value: map[string]any{"content": "", "tool_calls": []any{map[string]any{"id": id, "name": tool, "arguments": map[string]any{}}}}}, nil
+	}
+	s.write(t, "hexdag.yaml", strings.Replace(readFile(t, s.path("hexdag.yaml")), "    llm:", "    # llm:", 1))
+	model := host.PortOp{Name: "llm.complete", Func: func(_ context.Context, call *kernel.PortCall) (*kernel.PortReply, error) {
+		messages, _ := call.Args["messages"].([]any)
+		if n := len(messages) / 2; n < len(ids) {
+			return said(ids[n], "box:pull")
+		}
+		return said("last", "tool_end")
+	}}
+	h := s.traced(t, made, host.Options{Ports: []host.PortOp{model}})
+	p := s.load(t, h, `{kind: agent_node, metadata: {name: clerk}, dependencies: [], spec: {initial_prompt_template: "x", available_tools: ["box:pull"], max_steps: 5}}`)
+	if r := p.Run(t.Context(), map[string]any{}, host.RunOptions{}); r.Status != engine.Completed {
+		t.Fatal(r.Err)
+	}
+	var told []string
+	for _, span := range made.all() {
+		if span.Name == "execute_tool box:pull" {
+			id, _ := attributeOf(span, "gen_ai.tool.call.id")
+			told = append(told, id.AsString())
+		}
+	}
+	if len(told) != 2 || !slices.Contains(told, ids[0]) || strings.ContainsAny(strings.Join(told, ""), "\x1b") || max(len(told[0]), len(told[1])) > 256 {
+		t.Errorf("%q", told)
+	}
+}
+
 // text is all that the spans say.
 func (s *spans) text() string {
 	var b strings.Builder
@@ -307,6 +340,12 @@ func TestSpansOfFailure(t *testing.T) {
 	}
 }
 
+// The trace of whoever starts a run.
+const (
+	parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	state  = "vendor=1,other=a:b"
+)
+
 // A run is in the trace of whoever starts it; what it starts is in its own, at once or later, by an event as by a call.
 func TestSpansOfChildren(t *testing.T) {
 	made := newSpans(t)
@@ -319,10 +358,9 @@ func TestSpansOfChildren(t *testing.T) {
 	p := s.load(t, h,
 		`{kind: service_call_node, metadata: {name: tells}, dependencies: [], spec: {service: eventbus, method: publish, input_mapping: {topic: "'orders.new'", data: "{'id': 1}"}}}`,
 		`{kind: service_call_node, metadata: {name: spawns}, dependencies: [tells], spec: {service: pipeline_spawner, method: spawn, input_mapping: {pipeline: "'child'"}}}`)
-	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	var result *host.Result
 	told := listen(t, h, func() {
-		result = p.Run(host.WithinTrace(t.Context(), parent), map[string]any{}, host.RunOptions{})
+		result = p.Run(host.WithinTrace(t.Context(), parent, state), map[string]any{}, host.RunOptions{})
 	})
 	if result.Status != engine.Completed || len(told.runs("t")) != 1 {
 		t.Fatal(result.Err, told.runs("t"))
@@ -333,6 +371,9 @@ func TestSpansOfChildren(t *testing.T) {
 	for _, span := range made.all() {
 		if span.SpanContext.TraceID().String() != "0af7651916cd43dd8448eb211c80319c" {
 			t.Errorf("%s is in another trace: %s", span.Name, made.path(span))
+		}
+		if got := span.SpanContext.TraceState().String(); got != state {
+			t.Errorf("%s has the state %q", made.path(span), got)
 		}
 	}
 	for name, path := range map[string]string{
@@ -356,7 +397,7 @@ func TestSpansOfResumedRuns(t *testing.T) {
 	s := newSite(t, "  tenant: acme\n")
 	h := s.traced(t, made, host.Options{})
 	p := s.load(t, h, `{kind: wait_node, metadata: {name: w}, dependencies: [], spec: {event_key: go}}`)
-	first := p.Run(t.Context(), map[string]any{}, host.RunOptions{Durable: true})
+	first := p.Run(host.WithinTrace(t.Context(), parent, state), map[string]any{}, host.RunOptions{Durable: true})
 	if first.Status != engine.Suspended {
 		t.Fatal(first.Err)
 	}
@@ -398,7 +439,7 @@ func TestSpansOfRecoveredRuns(t *testing.T) {
 	d := newDurable(t, "  tenant: default\n")
 	h := d.traced(t, made, host.Options{Journal: d.journals.Open("first")})
 	p := d.load(t, h, `{kind: expression_node, metadata: {name: a}, dependencies: [], spec: {expressions: {n: "1"}}}`, `{kind: expression_node, metadata: {name: b}, dependencies: [a], spec: {expressions: {n: "2"}}}`)
-	whole := p.Run(t.Context(), map[string]any{}, host.RunOptions{Durable: true})
+	whole := p.Run(host.WithinTrace(t.Context(), parent, state), map[string]any{}, host.RunOptions{Durable: true})
 	if whole.Status != engine.Completed {
 		t.Fatal(whole.Err)
 	}
@@ -430,25 +471,28 @@ func TestSpansOfRecoveredRuns(t *testing.T) {
 // The http port tells the hosts that the operator lists which trace a request is in, and nobody else.
 func TestSpansPropagate(t *testing.T) {
 	for _, propagate := range []string{"[]", `["127.0.0.1:*"]`} {
-		var told string
-		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { told = r.Header.Get("traceparent") }))
+		var told, toldState string
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			told, toldState = r.Header.Get("traceparent"), r.Header.Get("tracestate")
+		}))
 		name := strings.TrimPrefix(web.URL, "http://")
 		made := newSpans(t)
 		s := newSite(t, "  telemetry: {propagate: "+propagate+"}\n  ports:\n    http: {adapter: http, config: {hosts: [\""+name+"\"], allow_addresses: [127.0.0.0/8]}}\n")
 		h := s.traced(t, made, host.Options{})
-		result := s.load(t, h, `{kind: api_call_node, metadata: {name: w}, dependencies: [], spec: {url: "`+web.URL+`/path?token=hunter2"}}`).Run(t.Context(), map[string]any{}, host.RunOptions{})
+		result := s.load(t, h, `{kind: api_call_node, metadata: {name: w}, dependencies: [], spec: {url: "`+web.URL+`/path?token=hunter2"}}`).Run(host.WithinTrace(t.Context(), parent, state), map[string]any{}, host.RunOptions{})
 		web.Close()
 		if result.Status != engine.Completed {
 			t.Fatal(result.Err)
 		}
 		span := made.one(t, "http.request")
 		has(t, span, map[string]string{"http.request.method": "GET", "http.response.status_code": "200", "server.address": "127.0.0.1", "hexdag.port.resource": name})
-		want := ""
+		want, wantState := "", ""
 		if propagate != "[]" {
+			wantState = state
 			want = "00-" + span.SpanContext.TraceID().String() + "-" + span.SpanContext.SpanID().String() + "-01"
 		}
-		if told != want {
-			t.Errorf("%s: the server is told %q, want %q", propagate, told, want)
+		if told != want || toldState != wantState {
+			t.Errorf("%s: the server is told %q and %q, want %q and %q", propagate, told, toldState, want, wantState)
 		}
 		if strings.Contains(made.text(), "hunter2") {
 			t.Error("spans tell a query:", made.text())

@@ -23,9 +23,10 @@ func TelemetryOfEnvironment(cfg *Config) {
 	}
 }
 
-// WithinTrace returns the context of what is done within the span of a traceparent, as W3C writes it: that of a request, or of the environment.
-func WithinTrace(ctx context.Context, traceparent string) context.Context {
-	return tracing.Within(ctx, traceparent)
+// WithinTrace returns the context of what is done within the span of a traceparent, with its tracestate, as W3C writes them: those of a request, or
+// of the environment.
+func WithinTrace(ctx context.Context, traceparent, tracestate string) context.Context {
+	return tracing.Within(ctx, tracing.Join(traceparent, tracestate))
 }
 
 // openTelemetry opens what makes spans. Nothing of a run that is done again is new.

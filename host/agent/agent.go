@@ -307,7 +307,7 @@ func (l *loop) call(ctx context.Context, call Call) error {
 		l.changePhase(args)
 		return nil
 	}
-	result, err := l.deps.Tools.Call(ctx, call.Name, args)
+	result, err := l.deps.Tools.Call(withCallID(ctx, call.ID), call.Name, args)
 	var stop *Stop
 	switch {
 	case ctx.Err() != nil:

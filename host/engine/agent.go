@@ -216,7 +216,7 @@ func (t toolbox) Call(ctx context.Context, name string, args map[string]any) (ke
 		}
 		return turn.Value, nil
 	}
-	ctx, span := t.w.g.r.engine.tracer.Tool(ctx, name, args)
+	ctx, span := t.w.g.r.engine.tracer.Tool(ctx, name, agent.CallIDFrom(ctx), args)
 	v, err := t.call(ctx, name, args)
 	span.EndTool(v, t.w.flow.Labels(), err)
 	if kernel.CodeOf(err) == kernel.CodeApproval || kernel.NeededBy(err) != nil {

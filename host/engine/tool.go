@@ -61,7 +61,7 @@ func (w *worker) tool(ctx context.Context, b *pipeline.ToolCall, call *kernel.No
 	if args == nil {
 		args = map[string]any{}
 	}
-	ctx, span := r.engine.tracer.Tool(ctx, owner+":"+tool, args)
+	ctx, span := r.engine.tracer.Tool(ctx, owner+":"+tool, "", args)
 	v, err := w.chosenTool(ctx, r.engine.modules[module], owner, tool, args)
 	span.EndTool(v, w.flow.Labels(), err)
 	return v, err

@@ -130,7 +130,7 @@ type Head struct {
 	Caps        kernel.CapSet     `json:"caps"`
 	Origin      kernel.Origin     `json:"origin,omitzero"`
 	Fresh       bool              `json:"fresh,omitempty"`
-	Trace       string            `json:"trace,omitempty"` // of the run's first span, as W3C's traceparent
+	Trace       string            `json:"trace,omitempty"` // of the run's first span, as W3C's traceparent and, behind a space, tracestate
 	Input       kernel.Value      `json:"input"`
 	// Resumption is what a run that was suspended goes on with; nil at its beginning.
 	Resumption json.RawMessage `json:"resumption,omitempty"`

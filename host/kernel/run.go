@@ -22,7 +22,7 @@ type RunContext struct {
 	Tenant          string
 	Principal       string
 	Labels          map[string]string
-	Trace           string // of the first span of the run, as W3C's traceparent; "" where there is none
+	Trace           string // of the first span of the run, as W3C's traceparent and, behind a space, tracestate; "" where there is none
 	Started         time.Time
 	Deadline        time.Time // when the run is stopped; zero means never
 	Observer        Observer  // may be nil

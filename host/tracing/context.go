@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -12,20 +13,40 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
-// header is W3C's, which CloudEvents and the environment have taken over.
-const header = "traceparent"
+// The headers are W3C's, which CloudEvents and the environment have taken over.
+const (
+	header      = "traceparent"
+	stateHeader = "tracestate"
+)
 
-// Parent returns the span that ctx is in, as W3C's traceparent; "" where there is none.
+// maxState is how many bytes of a tracestate are carried along; W3C asks for that many. One that is longer is left behind.
+const maxState = 512
+
+// Join returns what tells of a span to whoever goes on with it: W3C's traceparent, and, behind a space, its tracestate, where there is one.
+func Join(parent, state string) string {
+	if parent == "" || state == "" || len(state) > maxState {
+		return parent
+	}
+	return parent + " " + state
+}
+
+// Split returns the traceparent and the tracestate that Join has joined.
+func Split(joined string) (parent, state string) {
+	parent, state, _ = strings.Cut(joined, " ")
+	return parent, state
+}
+
+// Parent returns the span that ctx is in, as Join does; "" where there is none.
 func Parent(ctx context.Context) string {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ""
 	}
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
-	return carrier[header]
+	return Join(carrier[header], carrier[stateHeader])
 }
 
-// Within returns the context of what is done within the span of a traceparent, wherever that is. Where ctx is in a span already, or the text
+// Within returns the context of what is done within a span, as Parent has it, wherever that is. Where ctx is in a span already, or the text
 // is no traceparent, it is ctx.
 func Within(ctx context.Context, parent string) context.Context {
 	if trace.SpanContextFromContext(ctx).IsValid() {
@@ -47,7 +68,8 @@ func spanOf(parent string) trace.SpanContext {
 	if parent == "" {
 		return trace.SpanContext{}
 	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{header: parent})
+	parent, state := Split(parent)
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{header: parent, stateHeader: state}) // a state that is none is left out
 	return trace.SpanContextFromContext(ctx)
 }
 

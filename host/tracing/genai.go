@@ -119,8 +119,8 @@ func (s Span) EndModel(answer *ModelAnswer, err error) {
 	s.end(err)
 }
 
-// Tool begins the span of a tool's call, which a model has chosen, or a node is for.
-func (t *Tracer) Tool(ctx context.Context, name string, args map[string]any) (context.Context, Span) {
+// Tool begins the span of a tool's call, which a model has chosen, or a node is for; id is what the model calls it by, "" where it has not.
+func (t *Tracer) Tool(ctx context.Context, name, id string, args map[string]any) (context.Context, Span) {
 	if t == nil {
 		return ctx, Span{}
 	}
@@ -130,6 +130,7 @@ func (t *Tracer) Tool(ctx context.Context, name string, args map[string]any) (co
 		return ctx, s
 	}
 	a := attributes{semconv.GenAIOperationNameExecuteTool, semconv.GenAIToolNameKey.String(shown)}
+	a.text(semconv.GenAIToolCallIDKey, id)
 	if s.content {
 		a.content(semconv.GenAIToolCallArgumentsKey, args)
 	}

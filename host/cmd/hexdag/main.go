@@ -153,7 +153,7 @@ func hostOptions(cmd *cobra.Command) host.Options {
 
 // traced is the context of what a command does within the trace of whoever has started it.
 func traced(ctx context.Context) context.Context {
-	return host.WithinTrace(ctx, os.Getenv("TRACEPARENT"))
+	return host.WithinTrace(ctx, os.Getenv("TRACEPARENT"), os.Getenv("TRACESTATE"))
 }
 
 // compileWorkerName is the command that this program starts itself as.

@@ -123,7 +123,7 @@ func (s *Server) authenticated(next http.Handler, open map[string]bool) http.Han
 			s.refuse(w, r, http.StatusUnauthorized, err)
 			return
 		}
-		ctx := tracing.Within(r.Context(), r.Header.Get("Traceparent")) // of whoever is known alone
+		ctx := tracing.Within(r.Context(), tracing.Join(r.Header.Get("Traceparent"), strings.Join(r.Header.Values("Tracestate"), ","))) // of whoever is known alone
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, identityKey{}, who)))
 	})
 }

@@ -18,13 +18,16 @@ func TestTraceOfRequest(t *testing.T) {
 	const trace = "0af7651916cd43dd8448eb211c80319c"
 	for _, parent := range []string{"00-" + trace + "-b7ad6b7169203331-01", "no traceparent"} {
 		exporter.Reset()
-		if a := s.ask(t, adaToken, http.MethodPost, "/v1/pipelines/echo/runs?wait=30", `{"input": {"text": "x"}}`, "traceparent", parent); a.status != http.StatusOK {
+		if a := s.ask(t, adaToken, http.MethodPost, "/v1/pipelines/echo/runs?wait=30", `{"input": {"text": "x"}}`, "traceparent", parent, "tracestate", "vendor=1"); a.status != http.StatusOK {
 			t.Fatal(a.status, a.text)
 		}
 		runs := 0
 		for _, span := range exporter.GetSpans() {
 			if within := span.SpanContext.TraceID().String() == trace; within != (parent != "no traceparent") {
 				t.Errorf("%q: %s is of the trace %s", parent, span.Name, span.SpanContext.TraceID())
+			}
+			if state := span.SpanContext.TraceState().String(); (state == "vendor=1") != (parent != "no traceparent") {
+				t.Errorf("%q: %s has the state %q", parent, span.Name, state)
 			}
 			runs++
 		}

@@ -27,7 +27,7 @@ type Event struct {
 	RunID  string // of the run that published it
 	Hops   int    // how many events led to this one
 	Labels map[string]string
-	// Trace is the span that published it, as W3C's traceparent: the extension of CloudEvents for distributed tracing. "" where there is none.
+	// Trace is the span that published it, as W3C's traceparent and, behind a space, tracestate: the extension of CloudEvents for distributed tracing. "" where there is none.
 	Trace string
 	Data  []byte
 	// Dead, of a dead letter, says what became of the event it was; else nil.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type envelope struct {
 	Labels      string          `json:"labels,omitempty"` // a JSON object: attributes are no objects
 	Dead        string          `json:"deadletter,omitempty"`
 	Trace       string          `json:"traceparent,omitempty"`
+	TraceState  string          `json:"tracestate,omitempty"`
 	Data        json.RawMessage `json:"data,omitempty"`
 }
 
@@ -35,8 +37,9 @@ const ContentType = "application/cloudevents+json"
 func (e *Event) MarshalJSON() ([]byte, error) {
 	v := envelope{
 		SpecVersion: "1.0", ID: e.ID, Source: e.Source, Type: e.Type, Subject: e.Topic, Time: e.Time, Key: e.Key,
-		Tenant: e.Tenant, RunID: e.RunID, Hops: e.Hops, Trace: e.Trace, Data: e.Data,
+		Tenant: e.Tenant, RunID: e.RunID, Hops: e.Hops, Data: e.Data,
 	}
+	v.Trace, v.TraceState, _ = strings.Cut(e.Trace, " ")
 	if len(e.Data) > 0 {
 		v.ContentType = "application/json"
 	}
@@ -73,6 +76,9 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 	*e = Event{
 		ID: v.ID, Source: v.Source, Type: v.Type, Topic: v.Subject, Time: v.Time, Key: v.Key,
 		Tenant: v.Tenant, RunID: v.RunID, Hops: v.Hops, Trace: v.Trace, Data: bytes.Clone(v.Data),
+	}
+	if v.Trace != "" && v.TraceState != "" {
+		e.Trace += " " + v.TraceState
 	}
 	if v.Labels != "" {
 		if err := json.Unmarshal([]byte(v.Labels), &e.Labels); err != nil {

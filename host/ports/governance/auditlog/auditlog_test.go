@@ -456,7 +456,7 @@ func TestNobodyWaits(t *testing.T) {
 	s := newSite(t)
 	l := s.open(t)
 	for range 10 {
-		if err := l.Audit(t.Context(), &kernel.AuditRecord{Kind: "note"}); err != nil {
+		if err := l.Audit(t.Context(), record(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
