@@ -254,7 +254,7 @@ func TestAgentOfAnEarlierVersion(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	text := readFile(t, files[0])
-	older := strings.NewReplacer(`"version": 6`, `"version": 2`, `"version":6`, `"version":2`, `"answer":`, `"labels": {"integrity": "untrusted", "confidentiality": "public"}, "answer":`).Replace(text)
+	older := strings.NewReplacer(`"version": 7`, `"version": 2`, `"version":7`, `"version":2`, `"answer":`, `"labels": {"integrity": "untrusted", "confidentiality": "public"}, "answer":`).Replace(text)
 	if strings.Count(older, `"labels"`) <= strings.Count(text, `"labels"`) || !strings.Contains(older, `"version":2`) && !strings.Contains(older, `"version": 2`) {
 		t.Fatal(text)
 	}

@@ -438,10 +438,11 @@ type continuation struct {
 	Masked     bool                        `json:"masked,omitempty"` // something that was kept is left out: governance masks it
 	Reads      map[string][]string         `json:"reads,omitempty"`
 	Since      time.Time                   `json:"since,omitzero"` // when it was suspended, of one that waits
+	Spent      kernel.Spent                `json:"spent,omitzero"` // so far: limits are those of the run, however often it waits
 }
 
 func resumed(run *kernel.RunContext, from *engine.Resumption) *continuation {
-	c := &continuation{Results: from.Results, Labels: from.Labels, Progress: from.Progress, Waits: from.Waits, Expired: from.Expired, Reads: run.Reads()}
+	c := &continuation{Results: from.Results, Labels: from.Labels, Progress: from.Progress, Waits: from.Waits, Expired: from.Expired, Reads: run.Reads(), Spent: run.Shown()}
 	c.Kept, c.KeptLabels = run.Kept.Snapshot()
 	for _, key := range run.Kept.Hidden() {
 		delete(c.Kept, key)

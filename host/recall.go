@@ -59,6 +59,7 @@ func (h *Host) recallState(ctx context.Context, rc *kernel.RunContext, r *recove
 		if err := rc.Kept.Set(r.from.Kept, r.from.KeptLabels); err != nil {
 			return err
 		}
+		rc.Charge(r.from.Spent)
 		rc.Recall(r.from.Reads)
 	}
 	return r.pipeline.recall(ctx, rc, journal.Over(r.entries))

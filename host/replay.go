@@ -191,6 +191,7 @@ func (r *Replayer) part(ctx context.Context, part *journal.Part, into *Replayed)
 		if err := rc.Kept.Set(from.Kept, from.KeptLabels); err != nil {
 			return err
 		}
+		rc.Charge(from.Spent)
 		rc.Recall(from.Reads)
 	}
 	if observer := r.replay.Observer; observer != nil {

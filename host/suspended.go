@@ -44,7 +44,7 @@ func (p *Pipeline) keep(run *kernel.RunContext, input kernel.Value, result *Resu
 	if result.Status != engine.Suspended {
 		return p.host.forgetFile(run.RunID)
 	}
-	c := &continuation{Results: map[string]kernel.Value{}, Labels: result.Labels, Progress: result.Progress, Waits: result.Waits, Reads: run.Reads(), Since: time.Now().UTC()}
+	c := &continuation{Results: map[string]kernel.Value{}, Labels: result.Labels, Progress: result.Progress, Waits: result.Waits, Reads: run.Reads(), Since: time.Now().UTC(), Spent: run.Shown()}
 	c.Kept, c.KeptLabels = run.Kept.Snapshot()
 	for name, v := range result.NodeResults {
 		if !slices.ContainsFunc(result.Waits, func(w engine.Wait) bool { return w.Node == name }) {
@@ -294,7 +294,7 @@ func (h *Host) goOn(ctx context.Context, run string, opts RunOptions, decide fun
 	return result, h.release(run)
 }
 
-// runOf is the identity of a run that goes on, with what it had kept.
+// runOf is the identity of a run that goes on, with what it had kept and spent.
 func (h *Host) runOf(s *paused, opts RunOptions) (*kernel.RunContext, error) {
 	rc := h.newRun(s.head.Pipeline, RunOptions{Principal: s.head.Principal, Labels: s.head.Labels, Fresh: s.head.Fresh, Durable: s.durable, Client: opts.Client})
 	rc.InputLabels = s.head.InputLabels
@@ -302,6 +302,7 @@ func (h *Host) runOf(s *paused, opts RunOptions) (*kernel.RunContext, error) {
 		return nil, err
 	}
 	rc.Kept.Hide(s.hidden...)
+	rc.Charge(s.Spent)
 	rc.Recall(s.Reads) // a node that is told again what it has read does not read it again
 	rc.RunID, rc.ParentRunID, rc.Caps, rc.Origin, rc.Trace = s.head.Run, s.head.Parent, s.head.Caps, s.head.Origin, s.head.Trace
 	return rc, nil

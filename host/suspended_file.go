@@ -43,12 +43,13 @@ type suspended struct {
 	KeptHidden  []string                    `json:"kept_hidden,omitempty"` // what of it no journal is to have
 	Reads       map[string][]string         `json:"reads,omitempty"`       // artifacts that nodes have read
 	Durable     bool                        `json:"durable,omitempty"`
+	Spent       kernel.Spent                `json:"spent,omitzero"`
 }
 
 // suspendedVersion is that of the files that are written. Those before are read, too: version 1 has
 // neither labels nor progress, version 2 labels of an agent's turns that nobody reads, version 3 no durable runs, version 4 none that
-// others have started, version 5 neither traces nor what of what is kept is masked.
-const suspendedVersion = 6
+// others have started, version 5 neither traces nor what of what is kept is masked, version 6 not what was spent.
+const suspendedVersion = 7
 
 func (s *suspended) decode(text []byte) error {
 	var of struct {
@@ -79,7 +80,7 @@ func (p *Pipeline) keepFile(run *kernel.RunContext, input kernel.Value, c *conti
 		Version: suspendedVersion, RunID: run.RunID, ParentID: run.ParentRunID, File: path, Env: p.env, Pipeline: p.Name, Tenant: run.Tenant, Principal: run.Principal,
 		Labels: run.Labels, Caps: run.Caps, Origin: run.Origin, Trace: run.Trace, Waits: c.Waits, Since: c.Since,
 		InputLabels: run.InputLabels, NodeLabels: c.Labels, Progress: c.Progress, Reads: c.Reads,
-		Durable: run.Durable, Kept: c.Kept, KeptLabels: c.KeptLabels, KeptHidden: run.Kept.Hidden(),
+		Durable: run.Durable, Kept: c.Kept, KeptLabels: c.KeptLabels, KeptHidden: run.Kept.Hidden(), Spent: c.Spent,
 	}
 	if s.Input, err = kernel.EncodeJSON(input); err == nil {
 		s.Results, err = kernel.EncodeJSON(c.Results)
@@ -191,7 +192,7 @@ func (s *suspended) paused() (*paused, error) {
 			Labels: s.Labels, InputLabels: s.InputLabels, Caps: s.Caps, Origin: s.Origin, Trace: s.Trace,
 		},
 		continuation: &continuation{
-			Results: map[string]kernel.Value{}, Labels: s.NodeLabels, Progress: s.Progress, Waits: s.Waits, Kept: s.Kept, KeptLabels: s.KeptLabels, Reads: s.Reads, Since: s.Since,
+			Results: map[string]kernel.Value{}, Labels: s.NodeLabels, Progress: s.Progress, Waits: s.Waits, Kept: s.Kept, KeptLabels: s.KeptLabels, Reads: s.Reads, Since: s.Since, Spent: s.Spent,
 		},
 		hidden: s.KeptHidden, durable: s.Durable,
 	}

@@ -184,8 +184,9 @@ func (u UsageSnapshot) Add(v UsageSnapshot) UsageSnapshot {
 }
 
 type counters struct {
-	mu    sync.Mutex
-	value map[string]int64
+	mu     sync.Mutex
+	value  map[string]int64
+	hidden map[string]bool // those that no record is to have
 }
 
 // Count adds delta to the run's counter of that name.
@@ -197,6 +198,17 @@ func (r *RunContext) Count(name string, delta int64) {
 		r.counters.value = map[string]int64{}
 	}
 	r.counters.value[name] += delta
+}
+
+// HideCounter leaves a counter out of what Shown returns.
+func (r *RunContext) HideCounter(name string) {
+	r = r.paying()
+	r.counters.mu.Lock()
+	defer r.counters.mu.Unlock()
+	if r.counters.hidden == nil {
+		r.counters.hidden = map[string]bool{}
+	}
+	r.counters.hidden[name] = true
 }
 
 // CountCall counts a call of an operation that governance limits, and reports

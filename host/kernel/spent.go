@@ -31,6 +31,16 @@ func (r *RunContext) Spent() Spent {
 	}
 }
 
+// Shown is Spent without the counters that no record is to have.
+func (r *RunContext) Shown() Spent {
+	s := r.Spent()
+	r = r.paying()
+	r.counters.mu.Lock()
+	defer r.counters.mu.Unlock()
+	maps.DeleteFunc(s.Counters, func(name string, _ int64) bool { return r.counters.hidden[name] })
+	return s
+}
+
 // Charge has a run that has spent nothing yet begin with what it spent elsewhere. Its budgets are its own.
 func (r *RunContext) Charge(s Spent) {
 	r.Usage.LLMCalls.Add(s.Usage.LLMCalls)

@@ -43,6 +43,9 @@ func Ops() []ports.Op {
 			}
 			if run := kernel.RunFrom(ctx); run != nil {
 				run.Count(counter, delta)
+				if ports.Hidden(ctx) {
+					run.HideCounter(counter)
+				}
 			}
 			return &kernel.PortReply{Value: map[string]any{}}, nil
 		},
