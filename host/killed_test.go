@@ -207,7 +207,7 @@ func ended(t *testing.T, cmd *exec.Cmd, lines *bufio.Scanner) {
 // nothing is lost, and nothing was done twice.
 func TestKilled(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it kills hosts for a minute")
+		t.Skip("NOT CHECKED in -short: hosts that are killed for a minute")
 	}
 	s := newSite(t, mortalConfig)
 	s.write(t, "pipeline.yaml", "kind: Pipeline\nmetadata: {name: test}\nspec:\n  nodes:\n    - "+strings.Join(mortalNodes(), "\n    - ")+"\n")
