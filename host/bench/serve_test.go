@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,32 +91,7 @@ func served(b *testing.B, url string) {
 		}
 		return err
 	}
-	must(b, one())
-	took := make([]time.Duration, b.N)
-	next := make(chan int)
-	var all sync.WaitGroup
-	b.ResetTimer()
-	for range clients {
-		all.Go(func() {
-			for i := range next {
-				began := time.Now()
-				if err := one(); err != nil {
-					b.Error(err)
-				}
-				took[i] = time.Since(began)
-			}
-		})
-	}
-	for i := range b.N {
-		next <- i
-	}
-	close(next)
-	all.Wait()
-	b.StopTimer()
-	slices.Sort(took)
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
-	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+	testserver.Load(b, clients, one)
 }
 
 func hexdagServer(b *testing.B) string {

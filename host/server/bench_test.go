@@ -8,12 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/hexdag/hexdag/host/testserver"
 )
 
 // Three nodes, each with a module's hook and a question to a policy in Rego.
@@ -88,34 +88,7 @@ func BenchmarkRuns(b *testing.B) {
 		}
 		return err
 	}
-	if err := one(); err != nil {
-		b.Fatal(err)
-	}
-	took := make([]time.Duration, b.N)
-	next := make(chan int)
-	var all sync.WaitGroup
-	b.ResetTimer()
-	for range clients {
-		all.Go(func() {
-			for i := range next {
-				began := time.Now()
-				if err := one(); err != nil {
-					b.Error(err)
-				}
-				took[i] = time.Since(began)
-			}
-		})
-	}
-	for i := range b.N {
-		next <- i
-	}
-	close(next)
-	all.Wait()
-	b.StopTimer()
-	slices.Sort(took)
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
-	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+	testserver.Load(b, clients, one)
 }
 
 // BenchmarkStreams is clients that follow the events of a run which waits: what the server's process takes for each of ten thousand.

@@ -106,18 +106,28 @@ func (s *store) Create(ctx context.Context, run *driver.Run) error {
 func (s *store) Claim(ctx context.Context, tenant, run string, force bool) (*driver.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.runs[key{tenant, run}]
+	j, err := s.known(ctx, tenant, run)
 	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case j == nil:
-		return nil, driver.ErrNotFound
+	case err != nil:
+		return nil, err
 	case j.head.Status != driver.Running && j.head.Status != driver.Suspended:
 		return nil, &driver.Over{Status: j.head.Status}
 	case j.head.Status == driver.Running && j.head.Owner != s.host && s.hosts[j.head.Owner] && !force:
 		return nil, &driver.Taken{Owner: j.head.Owner}
 	}
 	return s.take(j), nil
+}
+
+// known returns the journal of a run. It is called with the lock.
+func (s *store) known(ctx context.Context, tenant, run string) (*journal, error) {
+	j := s.runs[key{tenant, run}]
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case j == nil:
+		return nil, driver.ErrNotFound
+	}
+	return j, nil
 }
 
 // take makes a run this host's.
@@ -131,12 +141,10 @@ func (s *store) take(j *journal) *driver.Run {
 func (s *store) Wake(ctx context.Context, tenant, run string, epoch uint64) (*driver.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.runs[key{tenant, run}]
+	j, err := s.known(ctx, tenant, run)
 	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case j == nil:
-		return nil, driver.ErrNotFound
+	case err != nil:
+		return nil, err
 	case j.head.Status != driver.Suspended || j.head.Epoch != epoch:
 		return nil, driver.ErrFenced
 	}
