@@ -15,6 +15,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/types"
@@ -241,7 +242,7 @@ func newLoop(spec *Spec, deps Deps, input kernel.Value) (*loop, error) {
 
 // step asks the model once and makes the calls of its answer.
 func (l *loop) step(ctx context.Context) error {
-	if ctx.Err() != nil {
+	if over(ctx) {
 		return kernel.ContextError(ctx)
 	}
 	answer, err := l.ask(ctx)
@@ -272,6 +273,15 @@ func (l *loop) step(ctx context.Context) error {
 		l.talk.goOn()
 	}
 	return l.state.bounded(l.talk.told())
+}
+
+// over reports whether ctx has ended. The timer that ends it may be late, and what the agent has started, whose time is up at the same
+// moment, have ended before it: the model is not asked what to do about that.
+func over(ctx context.Context) bool {
+	if until, timed := ctx.Deadline(); timed && !time.Now().Before(until) {
+		<-ctx.Done()
+	}
+	return ctx.Err() != nil
 }
 
 // ask has the model answer what comes next.

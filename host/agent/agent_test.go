@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hexdag/hexdag/host/kernel"
@@ -348,6 +349,25 @@ func TestInputThatIsNoObject(t *testing.T) {
 	}
 	if diff := cmp.Diff(any(map[string]any{"input": "hello"}), got.(map[string]any)["input_data"]); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// overdue is a context whose deadline has passed, and whose timer is late.
+type overdue struct {
+	context.Context
+	since time.Time
+}
+
+func (o overdue) Deadline() (time.Time, bool) { return o.since, true }
+
+// TestALateTimerEndsTheLoop, before the model is asked what to do about what has ended at the same moment.
+func TestALateTimerEndsTheLoop(t *testing.T) {
+	timed, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	m := &script{}
+	_, err := Run(overdue{timed, time.Now()}, &Spec{Prompt: "p"}, Deps{Model: m, Render: render}, nil)
+	if kernel.CodeOf(err) != kernel.CodeTimeout || len(m.asked) != 0 {
+		t.Error(err, m.asked)
 	}
 }
 
