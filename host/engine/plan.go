@@ -59,8 +59,8 @@ func (e *Engine) Plan(p *pipeline.Pipeline, doors Doors, hooks []NodeHook) (*Pla
 				}
 			}
 		}
-		if b, ok := n.Body.(*pipeline.LLM); ok && b.Keeps {
-			s.relabel = kernel.Relabel{} // it answers what it was asked, too
+		if n.KeepsLabels() {
+			s.relabel = kernel.Relabel{}
 		}
 		s.hooks = append(s.hooks, c.own(n)...)
 		c.check(n, s.door)

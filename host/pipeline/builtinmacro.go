@@ -3,6 +3,7 @@ package pipeline
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/pipeline/source"
@@ -38,6 +39,16 @@ func (r *reader) macroName(written string) string {
 // macroNames are all that can be invoked.
 func (r *reader) macroNames() []string {
 	return slices.Concat(slices.Sorted(maps.Keys(r.macros)), slices.Sorted(maps.Keys(builtinMacros())))
+}
+
+// notBuilt reports, as a problem too, whether a name is that of a macro of hexDAG's which there is not.
+func (r *reader) notBuilt(at *source.Value, name string) bool {
+	switch strings.TrimPrefix(r.resolveKind(name), "core:") {
+	case "conversation", "conversation_agent", "conversation_macro":
+		r.Add(at.Errorf(kernel.CodeNotYet, "keep the turns in the memory port, and give them to an llm_node as its conversation", "macro core:conversation_agent is not built yet"))
+		return true
+	}
+	return false
 }
 
 // invocation is what the invocation of a built-in macro says.
@@ -100,8 +111,8 @@ func (in *invocation) readAsking() {
 }
 
 // node returns a node of the macro.
-func (in *invocation) node(kind, name string, spec fields) *source.Value {
-	return nodeAt(in.at, kind, name, spec)
+func (in *invocation) node(kind, name, description string, spec fields) *source.Value {
+	return nodeAt(in.at, kind, fields{{"name", name}, {"description", description}}, spec)
 }
 
 // fields are the members of a mapping, in order. Their values are source.Values, fields, lists of any of these, or plain.
@@ -112,8 +123,8 @@ type field struct {
 	value any
 }
 
-func nodeAt(at *source.Value, kind, name string, spec fields) *source.Value {
-	return valueAt(at, fields{{"kind", kind}, {"metadata", fields{{"name", name}}}, {"spec", spec}})
+func nodeAt(at *source.Value, kind string, metadata, spec fields) *source.Value {
+	return valueAt(at, fields{{"kind", kind}, {"metadata", metadata}, {"spec", spec}})
 }
 
 // valueAt returns a value in a place; what has a place of its own keeps it.
@@ -160,5 +171,5 @@ func expandLLMMacro(r *reader, in *invocation) []*source.Value {
 	if !in.settled(r, before) {
 		return nil
 	}
-	return []*source.Value{in.node("llm_node", in.name, spec)}
+	return []*source.Value{in.node("llm_node", in.name, "Asks the model.", spec)}
 }

@@ -144,6 +144,8 @@ func TestBuiltinMacrosRefuse(t *testing.T) {
 		"a name that is taken":         {reasoningNode("main_prompt: x", "") + data("a_final", ""), "p.yaml:7:", []string{"two nodes are called a_final"}},
 		"none of that name":            {"    - {kind: macro_invocation, metadata: {name: a}, spec: {macro: core:reasoning_agnt, config: {main_prompt: x}}}\n", "p.yaml:6:", []string{"there is no macro core:reasoning_agnt", "did you mean core:reasoning_agent?"}},
 		"a kind that is none":          {"    - {kind: core:reasoning_agnt, metadata: {name: a}, spec: {main_prompt: x}}\n", "p.yaml:6:", []string{"there is no node kind core:reasoning_agnt", "did you mean core:reasoning_agent?"}},
+		"one that is not built":        {"    - {kind: macro_invocation, metadata: {name: a}, spec: {macro: core:conversation_agent, config: {system_prompt: x}}}\n", "p.yaml:6:", []string{"core:conversation_agent is not built yet", "memory port"}},
+		"one by its class":             {"    - {kind: hexdag.stdlib.macros.ConversationMacro, metadata: {name: a}, spec: {system_prompt: x}}\n", "p.yaml:6:", []string{"core:conversation_agent is not built yet"}},
 		"no template":                  {"    - {kind: core:llm_macro, metadata: {name: a}, spec: {}}\n", "p.yaml:6:", []string{"needs template"}},
 		"another strategy":             {"    - {kind: core:llm_macro, metadata: {name: a}, spec: {template: x, parse_strategy: yaml}}\n", "p.yaml:6:", []string{"there is no such parse_strategy"}},
 		"a schema that is none":        {"    - {kind: core:llm_macro, metadata: {name: a}, spec: {template: x, output_schema: [a]}}\n", "p.yaml:6:", []string{"output_schema must be a mapping"}},

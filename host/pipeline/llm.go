@@ -17,6 +17,12 @@ type LLM struct {
 	Keeps         bool     // it answers {content, messages}: its text, and the turns of it, for the conversation of another
 }
 
+// KeepsLabels reports whether a node takes no labels off its answer, whatever the operator lets it: it answers what it was asked, too.
+func (n *Node) KeepsLabels() bool {
+	b, ok := n.Body.(*LLM)
+	return ok && b.Keeps
+}
+
 // Turns are turns of a conversation: one of a role, or what a reference names, a
 // list of {role, content}.
 type Turns struct {

@@ -164,7 +164,7 @@ func (r *reader) invoke(v *source.Value) []*Node {
 		return r.join(g, r.readNodes(own(r, r.invocation(v, n.Name, spec, given != nil))))
 	}
 	if m == nil {
-		if at := spec.Get("macro"); at != nil {
+		if at := spec.Get("macro"); at != nil && !r.notBuilt(at, name) {
 			r.Add(at.Errorf(kernel.CodePipeline, kernel.DidYouMean(name, r.macroNames()), "there is no macro %s", kernel.Quote(name)))
 		}
 		return nil
@@ -272,7 +272,7 @@ func (r *reader) join(g *group, nodes []*Node) []*Node {
 
 // outputsNode is the node that answers a macro's outputs under the instance's name.
 func outputsNode(name string, outputs *source.Value) *source.Value {
-	return nodeAt(outputs, "expression_node", name, fields{{"expressions", outputs}})
+	return nodeAt(outputs, "expression_node", fields{{"name", name}}, fields{{"expressions", outputs}})
 }
 
 // renderNodes fills in nodes_raw, the text of a list of nodes.

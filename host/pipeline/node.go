@@ -206,6 +206,9 @@ func (r *reader) readNode(v *source.Value) *Node {
 
 func (r *reader) unknownKind(s *source.Section, written string) {
 	at := s.Get("kind")
+	if r.notBuilt(at, r.resolveKind(written)) {
+		return
+	}
 	if strings.Contains(written, ".") {
 		r.Add(at.Errorf(kernel.CodeUnknownKind, "build it as a module that exports node_run, configure the module, and write kind: function_node with fn: module", "there is no node kind %s; import paths run no code here", kernel.Quote(written)))
 		return

@@ -91,11 +91,11 @@ func (a *reasoning) ask(i int) *source.Value {
 		if a.inputs != nil {
 			spec = append(spec, field{"input_mapping", a.inputs.At})
 		}
-		return a.node("llm_node", a.of(i, "llm"), a.asked(spec))
+		return a.node("llm_node", a.of(i, "llm"), "Asks the model.", a.asked(spec))
 	}
 	before := a.of(i-1, "result_merger")
 	spec = append(spec, field{"when", before + ".ended == False"}, field{"conversation", a.said(i)}, field{"human_message", "{{" + before + ".results}}" + reasonOn})
-	return a.node("llm_node", a.of(i, "llm"), a.asked(spec))
+	return a.node("llm_node", a.of(i, "llm"), "Asks the model.", a.asked(spec))
 }
 
 // said is the conversation before a step.
@@ -111,7 +111,7 @@ func (a *reasoning) said(step int) []any {
 // input can stand in for what the model said.
 func (a *reasoning) read(i int) *source.Value {
 	answer := a.of(i, "llm")
-	return a.node("tool_parser_node", a.of(i, "adapter"), fields{
+	return a.node("tool_parser_node", a.of(i, "adapter"), "Reads the answer for calls of tools.", fields{
 		{"strict_mapping", true}, {"input_mapping", fields{{answer, answer}}}, {"text", "{{" + answer + ".content}}"}, {"tool_call_style", a.style},
 	})
 }
@@ -119,7 +119,7 @@ func (a *reasoning) read(i int) *source.Value {
 // call is the node that makes the calls.
 func (a *reasoning) call(i int) *source.Value {
 	read := a.of(i, "adapter")
-	return a.node("tool_executor_node", a.of(i, "tool_executor"), fields{
+	return a.node("tool_executor_node", a.of(i, "tool_executor"), "Makes the calls.", fields{
 		{"strict_mapping", true}, {"input_mapping", fields{{"content", read + ".content"}, {"tool_calls", read + ".tool_calls"}}}, {"available_tools", a.tools},
 	})
 }
@@ -127,7 +127,7 @@ func (a *reasoning) call(i int) *source.Value {
 // word is the node that words what came of them.
 func (a *reasoning) word(i int) *source.Value {
 	made := a.of(i, "tool_executor")
-	return a.node("tool_results_node", a.of(i, "result_merger"), fields{
+	return a.node("tool_results_node", a.of(i, "result_merger"), "Words what came of the calls.", fields{
 		{"strict_mapping", true}, {"input_mapping", fields{{"content", made + ".llm_content"}, {"tool_results", made + ".tool_results"}, {"ended", a.of(i, "adapter") + ".ended"}}},
 	})
 }
@@ -138,7 +138,7 @@ func (a *reasoning) final() *source.Value {
 	for i := range last {
 		last[i] = a.of(a.steps-1-i, "result_merger") + ".results"
 	}
-	return a.node("llm_node", a.name+"_final", a.asked(fields{
+	return a.node("llm_node", a.name+"_final", "Asks for the final answer.", a.asked(fields{
 		{"strict_mapping", true}, {"input_mapping", fields{{results, "coalesce(" + strings.Join(last, ", ") + ", '')"}}},
 		{"conversation", a.said(a.steps)}, {"human_message", "{{" + results + "}}" + conclude},
 	}))

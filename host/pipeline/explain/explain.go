@@ -392,7 +392,7 @@ func (e *explainer) summarise(plan *Plan) {
 
 // relabel is what the operator lets a node take off what it answers.
 func (e *explainer) relabel(n *pipeline.Node) []string {
-	if e.c == nil {
+	if e.c == nil || n.KeepsLabels() {
 		return nil
 	}
 	return relabels(e.c.Labels.Of(e.p.Name, n.Name))
