@@ -10,6 +10,8 @@ import (
 
 	"github.com/hexdag/hexdag/host"
 	"github.com/hexdag/hexdag/host/engine"
+	"github.com/hexdag/hexdag/host/journal"
+	"github.com/hexdag/hexdag/host/journal/driver"
 	"github.com/hexdag/hexdag/host/kernel"
 )
 
@@ -181,6 +183,45 @@ func TestReasoningAgentAgain(t *testing.T) {
 	if got := s.acts(t, "llm.complete") + s.acts(t, "mcp.call_tool"); got != acts {
 		t.Errorf("%d calls more were made", got-acts)
 	}
+}
+
+// Wherever its host dies, another has it end as it would have: what was answered is not asked again.
+func TestReasoningAgentRecovers(t *testing.T) {
+	d := newDurable(t, `  ports:
+    llm: {adapter: mock_llm, config: {rules: [{match: "final answer", reply: done}, {match: "memory:get: ", reply: "I know."}, {match: "memory:set: ", reply: "INVOKE_TOOL: pipeline_memory:get(key='k')"}],
+      default: "INVOKE_TOOL: pipeline_memory:set(key='k', value=1) INVOKE_TOOL: nope()"}}
+`)
+	p := d.load(t, d.host(t, "first", &ledger{}, d.journals), `{kind: core:reasoning_agent, metadata: {name: a}, dependencies: [], spec: {main_prompt: Do it., allowed_tools: [pipeline_memory], max_steps: 4}}`)
+	whole := p.Run(t.Context(), map[string]any{}, host.RunOptions{Durable: true})
+	if whole.Status != engine.Completed || whole.NodeResults["a_final"] != "done" || whole.Usage.LLMCalls != 4 {
+		t.Fatal(whole.Status, whole.Err, whole.NodeResults)
+	}
+	entries := d.entries(t, whole.RunID)
+	of := &driver.Run{ID: whole.RunID, Tenant: "default", Pipeline: "test", Version: p.Version, Begun: entries[0].Time}
+	step := 1
+	if testing.Short() {
+		step = 5
+	}
+	for at := 1; at < len(entries); at += step {
+		h := d.host(t, "second", &ledger{}, died(t, of, entries[:at]))
+		var recovered []*host.Recovered
+		if err := h.Recover(t.Context(), host.RunOptions{}, func(r *host.Recovered) { recovered = append(recovered, r) }); err != nil || len(recovered) != 1 || recovered[0].Err != nil {
+			t.Fatalf("after %d: %+v, %v", at, recovered, err)
+		}
+		r := recovered[0].Result
+		if r.Status != engine.Completed || r.Usage != whole.Usage {
+			t.Errorf("after %d, %s: %s %v, used %+v, not %+v", at, entries[at-1].Brief(), r.Status, r.Err, r.Usage, whole.Usage)
+		}
+		for name, v := range whole.NodeResults {
+			if got := r.NodeResults[name]; !journal.Equal(v, got) {
+				t.Errorf("after %d: node %s answers %v, not %v", at, name, got, v)
+			}
+		}
+		if err := h.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Log(len(entries), "entries")
 }
 
 // How it ends: with an answer that calls nothing, with tool_end, or after its steps; always with a final answer.
