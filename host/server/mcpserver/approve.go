@@ -107,16 +107,38 @@ func (o *served) approval(ctx context.Context, req *mcp.CallToolRequest, one *of
 		r.unclaim()
 		return nil, failed(result, err)
 	}
-	if req.ProtocolVersion() >= sinceRounds {
+	switch {
+	case question == nil: // somebody else was faster
+		return o.decided(ctx, req, one, r, result, id)
+	case req.ProtocolVersion() >= sinceRounds:
 		r.unclaim() // who is asked may never answer: an operator can
 		return nil, &mcp.CallToolResult{Meta: meta(result), InputRequests: mcp.InputRequestMap{inputApproval: question}, RequestState: o.sign(result.RunID + " " + kernel.ApprovalKey + id + " " + one.id)}
 	}
-	answer, err := req.Session.Elicit(ctx, question)
+	asking, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	r.asks(func() { giveUp(errDecided) })
+	answer, err := req.Session.Elicit(asking, question)
+	r.asks(nil)
+	if errors.Is(context.Cause(asking), errDecided) {
+		return o.decided(ctx, req, one, r, result, id)
+	}
 	r.unclaim()
 	if err != nil {
 		return nil, waiting(result, "approval "+id+" is pending: the client could not ask for it, "+kernel.Quote(err.Error()), "have a person answer: hexdag approvals approve "+id)
 	}
 	return o.resume(ctx, req, one, r, result, id, answer)
+}
+
+// errDecided ends the asking of a client for an approval that somebody else has given or refused, or that has expired.
+var errDecided = errors.New("the approval is decided")
+
+// decided goes on with a run that one has claimed, whose approval is not to be answered any more: the run finds what came of it.
+func (o *served) decided(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result, id string) (next *host.Result, told *mcp.CallToolResult) {
+	next, err := o.goOn(ctx, r, result.RunID, kernel.ApprovalKey+id, nil, o.options(ctx, req, one, r))
+	if err != nil {
+		return nil, failed(result, err)
+	}
+	return next, nil
 }
 
 // asks reports whether there is a person at the client who may be asked.
@@ -130,7 +152,7 @@ func waiting(result *host.Result, why, fix string) *mcp.CallToolResult {
 	return failed(result, &kernel.Error{Code: kernel.CodeApproval, What: "run " + result.RunID + " waits, and has no result yet", Why: why, Fix: fix})
 }
 
-// question puts a call before a person.
+// question puts a call before a person; nil, where the approval is not to be answered any more.
 func (o *served) question(ctx context.Context, id string) (*mcp.ElicitParams, error) {
 	list, err := o.host.Approvals().List(ctx, host.ApprovalPending)
 	if err != nil {
@@ -147,7 +169,7 @@ func (o *served) question(ctx context.Context, id string) (*mcp.ElicitParams, er
 			}}, nil
 		}
 	}
-	return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "approval " + kernel.Quote(id) + " is over", Why: "somebody else has answered it, or it has expired", Fix: "call the tool again"}
+	return nil, nil
 }
 
 // describe says of an approval what a person has to know to answer.
@@ -215,15 +237,12 @@ func (o *served) resume(ctx context.Context, req *mcp.CallToolRequest, one *offe
 		return nil, waiting(result, "it goes on already", "read "+resourceBase+result.RunID)
 	}
 	note, _ := said.Content["note"].(string)
-	if _, err := o.host.Approvals().Answer(ctx, id, o.opts.Approver, approve, note); err != nil {
+	_, err := o.host.Approvals().Answer(ctx, id, o.opts.Approver, approve, note)
+	if err != nil && kernel.CodeOf(err) != kernel.CodeInput { // which says that somebody else was faster
 		r.unclaim()
 		return nil, failed(result, err)
 	}
-	next, err := o.goOn(ctx, r, result.RunID, kernel.ApprovalKey+id, nil, o.options(ctx, req, one, r))
-	if err != nil {
-		return nil, failed(result, err)
-	}
-	return next, nil
+	return o.decided(ctx, req, one, r, result, id)
 }
 
 // goOn resumes a run that one has claimed.
@@ -253,7 +272,7 @@ func (s *Server) watch() {
 	}
 }
 
-// look goes on with runs whose approvals were answered.
+// look goes on with runs whose approvals were answered, or has the calls do so that still ask their clients.
 func (s *Server) look() {
 	waiting := s.runs.waiting()
 	if len(waiting) == 0 {
@@ -265,7 +284,7 @@ func (s *Server) look() {
 		return
 	}
 	for i := range list {
-		if r := waiting[list[i].ID]; r != nil && list[i].State != host.ApprovalPending {
+		if r := waiting[list[i].ID]; r != nil && list[i].State != host.ApprovalPending && !r.unasked() {
 			s.alone(r, kernel.ApprovalKey+list[i].ID, nil)
 		}
 	}
