@@ -113,6 +113,10 @@ func TestBuiltinMacroAlias(t *testing.T) {
 	if got := after(t, p, "a_step_0_result_merger") + after(t, p, "a_final"); strings.Contains(got, "content") || len(p.Nodes) != 7 {
 		t.Errorf("%d nodes, after %s", len(p.Nodes), got)
 	}
+	p = mustParse(t, spec(reasoningNode("main_prompt: x, max_steps: 1", "")+"    - {kind: data_node, metadata: {name: a_results}, spec: {output: '{{a_final}}'}}\n"))
+	if got := after(t, p, "a_results"); got != "a_final" {
+		t.Errorf("what takes the answer comes after %s", got)
+	}
 }
 
 func TestBuiltinMacrosRefuse(t *testing.T) {

@@ -132,9 +132,10 @@ func (a *reasoning) word(i int) *source.Value {
 	})
 }
 
-// final is the node that asks for the answer. What tools answered in the last step was not told yet.
+// final is the node that asks for the answer. What tools answered in the last step was not told yet: it is given that under the name of a
+// node of the macro's, which no other node of the pipeline can have.
 func (a *reasoning) final() *source.Value {
-	results, last := a.name+"_results", make([]string, a.steps)
+	results, last := a.of(a.steps-1, "result_merger"), make([]string, a.steps)
 	for i := range last {
 		last[i] = a.of(a.steps-1-i, "result_merger") + ".results"
 	}
