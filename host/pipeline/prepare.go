@@ -28,7 +28,7 @@ func (n *Node) Prepare(g *Given) (kernel.Value, error) {
 		}
 		given = mapped
 	}
-	if !n.strict {
+	if !n.strict && !n.takesCalls() {
 		given = ambient(given, g.Input)
 	}
 	return n.enclose(given, g), nil

@@ -48,6 +48,16 @@ func (b *ToolResults) visit(func(Reference)) {}
 
 func readToolResults(*reader, *Node) Body { return &ToolResults{} }
 
+// takesCalls reports whether a node is given calls of tools, or what came of them. Where those before it have left none, because they were
+// skipped or failed, none is what it has: a field of the run's input does not fill them in.
+func (n *Node) takesCalls() bool {
+	switch n.Body.(type) {
+	case *ToolExecutor, *ToolResults:
+		return true
+	}
+	return false
+}
+
 // ToolsOf are the tools that a node names for a model to choose of; nil where it names none.
 func ToolsOf(n *Node) []string {
 	switch b := n.Body.(type) {
