@@ -376,15 +376,19 @@ func TestReasoningAgentRefuses(t *testing.T) {
 		code kernel.Code
 		says []string
 	}{
-		`allowed_tools: ["bax:work"]`: {kernel.CodeModuleNotFound, []string{"there is no module bax", "configured are box"}},
-		`allowed_tools: ["box:walk"]`: {kernel.CodeModuleExport, []string{"has no tool walk"}},
-		`max_steps: 100`:              {kernel.CodePipeline, []string{"max_steps is 100, the most is 50"}},
+		`allowed_tools: ["bax:work"]`:                {kernel.CodeModuleNotFound, []string{"there is no module bax", "configured are box"}},
+		`allowed_tools: ["box:walk"]`:                {kernel.CodeModuleExport, []string{"has no tool walk"}},
+		`allowed_tools: ["box:walk"], max_steps: 50`: {kernel.CodeModuleExport, []string{"has no tool walk"}},
+		`max_steps: 100`:                             {kernel.CodePipeline, []string{"max_steps is 100, the most is 50"}},
 	} {
 		s := careful(t, "")
 		h := s.open(t)
 		s.write(t, "pipeline.yaml", "kind: Pipeline\nmetadata: {name: test}\nspec:\n"+model("a")+"  nodes:\n    - {kind: core:reasoning_agent, metadata: {name: a}, spec: {main_prompt: x, "+config+"}}\n")
 		_, err := h.Load(t.Context(), s.path("pipeline.yaml"), host.LoadOptions{})
 		wantError(t, err, test.code, append(test.says, "pipeline.yaml:6")...)
+		if n := strings.Count(err.Error(), "pipeline.yaml:6"); n != 1 {
+			t.Errorf("%s: it is said %d times", config, n)
+		}
 	}
 }
 

@@ -360,9 +360,21 @@ func schemaOf(t abi.Tool) map[string]any {
 	return schema
 }
 
+// offer is a name of a tool in a place of the file. The nodes of a macro have one place, and what they all name is looked up, and refused, once.
+type offer struct {
+	where kernel.Where
+	name  string
+	door  *ports.Door
+}
+
 // tools refuses a node that names tools which are not there.
 func (c *checker) tools(n *pipeline.Node, names []string, door *ports.Door) {
 	for _, name := range names {
+		once := offer{n.Where, name, door}
+		if c.offers[once] {
+			continue
+		}
+		c.offers[once] = true
 		owner, tool := c.engine.owner(name, c.pipeline.Services)
 		module := owner
 		if s, ok := c.pipeline.Services[owner]; ok {

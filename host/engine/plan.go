@@ -43,7 +43,7 @@ func (e *Engine) Plan(p *pipeline.Pipeline, doors Doors, hooks []NodeHook) (*Pla
 		doors.Pipeline = e.door
 	}
 	plan := &Plan{Pipeline: p, engine: e, door: doors.Pipeline, sites: map[*pipeline.Node]*site{}}
-	c := checker{engine: e, pipeline: p}
+	c := checker{engine: e, pipeline: p, offers: map[offer]bool{}}
 	p.Walk(func(n *pipeline.Node) {
 		s := &site{door: doors.Pipeline, relabel: e.relabel(p.Name, n.Name)}
 		if d := doors.Kinds[n.Kind]; d != nil {
@@ -84,6 +84,7 @@ type checker struct {
 	engine   *Engine
 	pipeline *pipeline.Pipeline
 	list     []error
+	offers   map[offer]bool
 }
 
 func (c *checker) add(where kernel.Where, code kernel.Code, what, fix string) {

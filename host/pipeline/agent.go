@@ -46,7 +46,7 @@ func readAgent(r *reader, n *Node) Body {
 		}
 	}
 	// hexDAG's documentation has these beside the prompt, its code under config.
-	steps, style, tools, entities := s.Positive("max_steps"), s.Get("tool_call_style"), s.Texts("available_tools"), s.Texts("entities")
+	steps, style, tools, entities := s.Positive("max_steps"), s.Get("tool_call_style"), r.toolNames(s, "available_tools"), s.Texts("entities")
 	config := s.Member("config")
 	if config != nil {
 		if v := config.Positive("max_steps"); v > 0 {
@@ -55,7 +55,7 @@ func readAgent(r *reader, n *Node) Body {
 		if v := config.Get("tool_call_style"); v != nil {
 			style = v
 		}
-		if more := config.Texts("tools"); more != nil {
+		if more := r.toolNames(config, "tools"); more != nil {
 			tools = append(append([]string{}, tools...), more...)
 		}
 		entities = append(entities, config.Texts("entities")...)

@@ -133,6 +133,7 @@ func TestBuiltinMacrosRefuse(t *testing.T) {
 		"too many steps":               {reasoningNode("main_prompt: x, max_steps: 51", ""), "p.yaml:6:", []string{"max_steps is 51, the most is 50", "use an agent_node"}},
 		"tools that are no list":       {reasoningNode("main_prompt: x, allowed_tools: {a: b}", ""), "p.yaml:6:", []string{"allowed_tools must be a list of strings"}},
 		"a tool that is no text":       {reasoningNode("main_prompt: x, allowed_tools: [1]", ""), "p.yaml:6:", []string{"an item of allowed_tools must be a string"}},
+		"too many tools":               {reasoningNode("main_prompt: x, max_steps: 50, allowed_tools: ["+strings.Repeat("m:t,", 257)+"]", ""), "p.yaml:6:", []string{"allowed_tools has 257 tools, the most is 256", "module:*"}},
 		"another format":               {reasoningNode("main_prompt: x, tool_format: xml", ""), "p.yaml:6:", []string{"there is no such tool_format"}},
 		"the model's own interface":    {reasoningNode("main_prompt: x, tool_format: native", ""), "p.yaml:6:", []string{"tool_format is native", "agent_node"}},
 		"no time":                      {reasoningNode("main_prompt: x, timeout: -1", ""), "p.yaml:6:", []string{"timeout must be a positive number"}},
@@ -175,14 +176,18 @@ func TestReasoningAgentBomb(t *testing.T) {
 }
 
 func TestToolNodesRefuse(t *testing.T) {
+	many := "[" + strings.Repeat("m:t,", 257) + "]"
 	for name, tc := range map[string]struct{ node, says string }{
-		"nothing to parse":    {"{kind: tool_parser_node, metadata: {name: a}, spec: {}}", "a tool_parser_node needs text"},
-		"native calls":        {"{kind: tool_parser_node, metadata: {name: a}, spec: {text: x, tool_call_style: native}}", "tool_call_style is native"},
-		"no tools":            {"{kind: tool_executor_node, metadata: {name: a}, spec: {}}", "a tool_executor_node needs available_tools"},
-		"tools and a schema":  {"{kind: llm_node, metadata: {name: a}, spec: {human_message: x, available_tools: ['m:t'], output_schema: {v: str}}}", "has no output_schema"},
-		"another style":       {"{kind: llm_node, metadata: {name: a}, spec: {human_message: x, tool_call_style: xml}}", "there is no such tool_call_style"},
-		"something else":      {"{kind: tool_results_node, metadata: {name: a}, spec: {results: x}}", "has no member results"},
-		"a message, kept how": {"{kind: llm_node, metadata: {name: a}, spec: {human_message: x, keep_messages: 1}}", "keep_messages must be a boolean"},
+		"too many to make":     {"{kind: tool_executor_node, metadata: {name: a}, spec: {available_tools: " + many + "}}", "available_tools has 257 tools, the most is 256"},
+		"too many to tell of":  {"{kind: llm_node, metadata: {name: a}, spec: {human_message: x, available_tools: " + many + "}}", "available_tools has 257 tools, the most is 256"},
+		"too many of an agent": {"{kind: agent_node, metadata: {name: a}, spec: {main_prompt: x, config: {tools: " + many + "}}}", "tools has 257 tools, the most is 256"},
+		"nothing to parse":     {"{kind: tool_parser_node, metadata: {name: a}, spec: {}}", "a tool_parser_node needs text"},
+		"native calls":         {"{kind: tool_parser_node, metadata: {name: a}, spec: {text: x, tool_call_style: native}}", "tool_call_style is native"},
+		"no tools":             {"{kind: tool_executor_node, metadata: {name: a}, spec: {}}", "a tool_executor_node needs available_tools"},
+		"tools and a schema":   {"{kind: llm_node, metadata: {name: a}, spec: {human_message: x, available_tools: ['m:t'], output_schema: {v: str}}}", "has no output_schema"},
+		"another style":        {"{kind: llm_node, metadata: {name: a}, spec: {human_message: x, tool_call_style: xml}}", "there is no such tool_call_style"},
+		"something else":       {"{kind: tool_results_node, metadata: {name: a}, spec: {results: x}}", "has no member results"},
+		"a message, kept how":  {"{kind: llm_node, metadata: {name: a}, spec: {human_message: x, keep_messages: 1}}", "keep_messages must be a boolean"},
 	} {
 		_, err := Parse("p.yaml", []byte(spec("    - "+tc.node+"\n")), Options{})
 		wantProblem(t, err, kernel.CodeOf(err), tc.says, "p.yaml:6:")

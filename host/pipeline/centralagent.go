@@ -36,7 +36,7 @@ they answer what to start next. You do nothing yourself but that.
 // readCentralAgent reads a node that starts runs towards a goal: an agent with the tools of the library central_agent.
 func readCentralAgent(r *reader, n *Node) Body {
 	s := n.spec
-	b := &Agent{MaxSteps: int(s.Positive("max_steps")), Model: s.Text("model"), Tools: s.Texts("available_tools"), Continuations: map[string]*Template{}, Style: "native"}
+	b := &Agent{MaxSteps: int(s.Positive("max_steps")), Model: s.Text("model"), Tools: r.toolNames(s, "available_tools"), Continuations: map[string]*Template{}, Style: "native"}
 	b.Central = &Central{Pipelines: s.Texts("pipelines"), Starts: int(s.Positive("max_starts")), Retries: -1}
 	if retries := s.Bound("retries"); retries != nil {
 		b.Central.Retries = int(*retries)

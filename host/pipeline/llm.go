@@ -71,7 +71,7 @@ func readLLM(r *reader, n *Node) Body {
 		Human:  r.template(s, "human_message", "prompt_template", "template"),
 		System: r.template(s, "system_message", "system_prompt"),
 		Model:  s.Text("model"), MaxTokens: int(s.Positive("max_tokens")), Stream: s.Flag("stream"),
-		Tools: s.Texts("available_tools"), Style: r.writtenStyle(s.Get("tool_call_style"), "tool_call_style"), Keeps: s.Flag("keep_messages"),
+		Tools: r.toolNames(s, "available_tools"), Style: r.writtenStyle(s.Get("tool_call_style"), "tool_call_style"), Keeps: s.Flag("keep_messages"),
 	}
 	if b.Human == nil {
 		r.Add(s.At.Errorf(kernel.CodePipeline, "add human_message: ...", "an llm_node needs human_message"))

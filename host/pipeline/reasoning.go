@@ -57,7 +57,7 @@ func (r *reader) readReasoning(in *invocation) *reasoning {
 	} else if n > 0 {
 		a.steps = n
 	}
-	s.Texts("allowed_tools")
+	r.toolNames(s, "allowed_tools")
 	if a.tools = s.Get("allowed_tools"); a.tools == nil { // as hexDAG has it: none
 		a.tools = valueAt(in.at, []any{})
 	}

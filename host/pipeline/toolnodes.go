@@ -34,7 +34,7 @@ type ToolExecutor struct{ Tools []string }
 func (b *ToolExecutor) visit(func(Reference)) {}
 
 func readToolExecutor(r *reader, n *Node) Body {
-	b := &ToolExecutor{Tools: n.spec.Texts("available_tools")}
+	b := &ToolExecutor{Tools: r.toolNames(n.spec, "available_tools")}
 	if n.spec.M.Members["available_tools"] == nil {
 		r.Add(n.spec.At.Errorf(kernel.CodePipeline, `add available_tools: ["module:tool"], or [] for none`, "a tool_executor_node needs available_tools"))
 	}
@@ -56,6 +56,20 @@ func (n *Node) takesCalls() bool {
 		return true
 	}
 	return false
+}
+
+// maxTools is how many tools a node may name: a model is told of no more.
+const maxTools = 256
+
+// toolNames reads a list of tools. Each node of a macro's checks its own, so a long one would be as much work as it has nodes.
+func (r *reader) toolNames(s *source.Section, member string) []string {
+	if v := s.Get(member); v != nil {
+		if list, isList := v.V.([]*source.Value); isList && len(list) > maxTools {
+			r.Add(v.Errorf(r.Code, "name those of a module together: module:*", "%s has %d tools, the most is %d", member, len(list), maxTools))
+			return nil
+		}
+	}
+	return s.Texts(member)
 }
 
 // ToolsOf are the tools that a node names for a model to choose of; nil where it names none.
