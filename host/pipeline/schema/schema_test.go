@@ -292,7 +292,7 @@ func asked(t *testing.T) map[string][]string {
 	// The methods of a section whose first argument is a member's name, and the
 	// reader's functions that take a section and then names.
 	methods := []string{"Get", "Member", "Text", "Required", "Flag", "Positive", "Seconds", "Texts", "Items", "Amount", "Bound"}
-	functions := []string{"first", "template", "oneOf", "iterated", "body", "operand", "period", "process"}
+	functions := []string{"first", "template", "oneOf", "iterated", "body", "operand", "period", "process", "toolNames"}
 	found := map[string][]string{}
 	fset := token.NewFileSet()
 	for _, name := range files {
