@@ -456,3 +456,21 @@ func TestInputMakesNoCalls(t *testing.T) {
 		t.Errorf("%d calls of the input's were made", got)
 	}
 }
+
+// Turns that are there are told, whatever is written beside them: only of a node that was skipped there are none.
+func TestTurnsAreTold(t *testing.T) {
+	s := newSite(t, "  principal: ada\n  ports: {llm: {adapter: mock_llm, config: {responses: [hi]}}}\n")
+	asked := &conversations{}
+	h := s.opened(t, host.Options{PortHooks: []host.PortHook{{Name: "asked", Match: func(op string) bool { return op == "llm.complete" }, Hook: asked}}})
+	turns := map[string]any{"_skipped": true, "turns": []any{map[string]any{"role": "system", "content": "Be careful."}}}
+	for from, want := range map[string]string{"input.turns": "system: Be careful.\nuser: hi\n", "d.turns": "system: Be careful.\nuser: hi\n", "none.turns": "user: hi\n", "none": "user: hi\n"} {
+		asked.asked = nil
+		r := s.load(t, h,
+			`{kind: data_node, metadata: {name: d}, dependencies: [], spec: {output: {_skipped: true, turns: [{role: system, content: Be careful.}]}}}`,
+			`{kind: data_node, metadata: {name: none}, dependencies: [], spec: {output: 1, when: "False"}}`,
+			`{kind: llm_node, metadata: {name: n}, dependencies: [d], spec: {human_message: hi, conversation: "{{`+from+`}}"}}`).Run(t.Context(), turns, host.RunOptions{})
+		if r.Status != engine.Completed || len(asked.asked) != 1 || asked.asked[0] != want {
+			t.Errorf("%s: %s %v, it was asked %q", from, r.Status, r.Err, asked.asked)
+		}
+	}
+}

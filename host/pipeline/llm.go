@@ -42,18 +42,21 @@ func (b *LLM) visit(f func(Reference)) {
 	}
 }
 
-// Values returns the turns for a scope, as {role, content} objects. A node that was skipped has said nothing.
+// Values returns the turns for a scope, as {role, content} objects. A node that was skipped has said nothing; what is there is told, though
+// whoever made it can write that it was skipped.
 func (t *Turns) Values(s *Scope) ([]any, error) {
 	if t.List != nil {
-		if v, known := s.Lookup(t.List.Path[0]); known && IsSkipped(v) {
-			return nil, nil
-		}
 		v, err := t.List.value(s)
-		if err != nil {
-			return nil, err
-		}
 		list, ok := v.([]any)
-		if !ok {
+		if err != nil || len(t.List.Path) == 1 {
+			if from, known := s.Lookup(t.List.Path[0]); known && IsSkipped(from) {
+				return nil, nil
+			}
+		}
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok:
 			return nil, &kernel.Error{Code: kernel.CodeInput, What: "conversation must be a list of {role, content}: " + kernel.Quote(t.List.text()) + " is none", Where: t.List.At.Where(), Fix: "name a list"}
 		}
 		return list, nil
