@@ -459,22 +459,7 @@ func TestApprovalElsewhere(t *testing.T) {
 	if state := read(t, session, "hexdag://runs/"+id); state["status"] != "suspended" {
 		t.Errorf("%v", state)
 	}
-	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	approvals, err := host.OpenApprovals(t.Context(), cfg) // as another process does
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer approvals.Close()
-	list, err := approvals.List(t.Context(), host.ApprovalPending)
-	if err != nil || len(list) != 1 {
-		t.Fatalf("%+v, %v", list, err)
-	}
-	if _, err := approvals.Answer(t.Context(), list[0].ID, "bob", true, ""); err != nil {
-		t.Fatal(err)
-	}
+	decide(t, s, true)
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		state := read(t, session, "hexdag://runs/"+id)
 		if state["status"] == "completed" {
