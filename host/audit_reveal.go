@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -23,8 +24,8 @@ type MaskedField struct {
 }
 
 // MaskedFields returns what is masked in a record, from 1, of an audit log, by its pointers.
-func MaskedFields(dir string, record int64, salts string, opts AuditOptions) ([]MaskedField, error) {
-	_, r, openings, err := auditlog.Masked(dir, record, salts, opts)
+func MaskedFields(ctx context.Context, dir string, record int64, salts string, opts AuditOptions) ([]MaskedField, error) {
+	_, r, openings, err := auditlog.Masked(ctx, dir, record, salts, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +40,8 @@ func MaskedFields(dir string, record int64, salts string, opts AuditOptions) ([]
 // DiscloseAudit returns what it takes to prove that value is what was masked in a record, from 1, at
 // one of the pointers in Masked. The value of a pointer with a * in it is an object of the values by the
 // pointers that it came to. What is not the value is refused.
-func DiscloseAudit(dir string, record int64, pointer string, value kernel.Value, salts string, opts AuditOptions) (*AuditDisclosure, error) {
-	proof, r, openings, err := auditlog.Masked(dir, record, salts, opts)
+func DiscloseAudit(ctx context.Context, dir string, record int64, pointer string, value kernel.Value, salts string, opts AuditOptions) (*AuditDisclosure, error) {
+	proof, r, openings, err := auditlog.Masked(ctx, dir, record, salts, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +66,10 @@ func DiscloseAudit(dir string, record int64, pointer string, value kernel.Value,
 // EraseAudit erases the salts of what is masked in records, from 1, of an audit log, and of
 // what was masked before a time unless it is zero. It returns how many there were: their
 // values can not be proven any more, nor found out, and the log is as it was signed.
-func EraseAudit(dir string, records []int64, before time.Time, salts string, opts AuditOptions) (int, error) {
+func EraseAudit(ctx context.Context, dir string, records []int64, before time.Time, salts string, opts AuditOptions) (int, error) {
 	commitments := map[string]bool{}
 	for _, n := range records {
-		_, r, _, err := auditlog.Masked(dir, n, salts, opts)
+		_, r, _, err := auditlog.Masked(ctx, dir, n, salts, opts)
 		if err != nil {
 			return 0, err
 		}
@@ -76,5 +77,5 @@ func EraseAudit(dir string, records []int64, before time.Time, salts string, opt
 			commitments[c] = true
 		}
 	}
-	return auditlog.Erase(orElse(salts, auditlog.SaltsFile(filepath.Clean(dir))), commitments, before)
+	return auditlog.Erase(ctx, orElse(salts, auditlog.SaltsFile(filepath.Clean(dir))), commitments, before)
 }

@@ -104,7 +104,7 @@ func (p *Pipeline) recall(ctx context.Context, rc *kernel.RunContext, over iter.
 	return nil
 }
 
-// recallBudgets counts what modules took. Log lines and bytes are in no journal.
+// recallBudgets counts what modules took.
 func (p *Pipeline) recallBudgets(rc *kernel.RunContext, e *journal.Entry, within map[string]int) {
 	switch e.Kind {
 	case journal.Enter:
@@ -113,14 +113,21 @@ func (p *Pipeline) recallBudgets(rc *kernel.RunContext, e *journal.Entry, within
 		within[e.Lane]--
 	case journal.Leave:
 		within[e.Lane]--
-		rc.Fuel.Recall(e.Fuel)
+		recallTook(rc, &e.Took)
 	case journal.Ran:
-		rc.Fuel.Recall(e.Fuel)
+		recallTook(rc, &e.Took)
 	case journal.Decision, journal.Draw:
 		if within[e.Lane] > 0 {
 			rc.HostCalls.Recall(1)
 		}
 	}
+}
+
+func recallTook(rc *kernel.RunContext, t *journal.Took) {
+	rc.Fuel.Recall(t.Fuel)
+	rc.LogLines.Recall(t.LogLines)
+	rc.BytesIn.Recall(t.BytesIn)
+	rc.BytesOut.Recall(t.BytesOut)
 }
 
 // keptNowhere is the error of a run that goes on without what it had kept.

@@ -253,7 +253,7 @@ func TestRecoverStoppedModule(t *testing.T) {
 		}
 		if err := lane.Enter(guest); err == nil {
 			call("memory.set")
-			_ = lane.Leave(guest, 1, "error", up)
+			_ = lane.Leave(guest, journal.Took{Fuel: 1}, "error", up)
 		}
 		model = false
 		call("eventbus.publish")

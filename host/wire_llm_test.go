@@ -207,6 +207,35 @@ func TestStreamsThatFailOver(t *testing.T) {
 	}
 }
 
+// Go code is told of an answer that breaks off, and is told again by another model of the pool, as observers are.
+func TestGoCodeIsToldOfFailovers(t *testing.T) {
+	t.Setenv("TEST_MODEL_KEY", llmserver.Key)
+	const text = "It is going to rain all day in Bonn, and then some more."
+	one := llmserver.New(t, func(*llmserver.Question) llmserver.Answer {
+		return llmserver.Answer{Text: strings.Repeat("Something else. ", 20), Fault: &llmserver.Fault{Kind: llmserver.Cut, Pieces: 6}}
+	})
+	two := llmserver.New(t, modelSays(text))
+	s := newSite(t, "  ports: {llm: {strategy: failover, adapters: ["+providerPort("openai", one.URL)+", "+providerPort("anthropic", two.URL)+"]}}\n")
+	told := map[int]string{}
+	last := 0
+	h := s.opened(t, host.Options{Functions: map[string]host.Function{"asks": func(ctx context.Context, _ *kernel.NodeCall) (kernel.Value, error) {
+		return kernel.RunFrom(ctx).LLM().Stream(ctx, []any{map[string]any{"role": "user", "content": "What will it be like?"}}, func(attempt int, piece string) {
+			if attempt < last {
+				t.Errorf("%q is of attempt %d after one of %d", piece, attempt, last)
+			}
+			last = attempt
+			told[attempt] += piece
+		})
+	}}})
+	res := run(t, s.load(t, h, "{kind: function_node, metadata: {name: a}, spec: {fn: asks}}"), "{}")
+	if res.Err != nil || res.NodeResults["a"] != text {
+		t.Fatalf("%v, %v", res.NodeResults["a"], res.Err)
+	}
+	if len(told) != 2 || told[2] != text || !strings.HasPrefix(told[1], "Something else.") {
+		t.Errorf("told %v", told)
+	}
+}
+
 // Money and tokens are refused before they are spent: the endpoint is not asked.
 func TestBudgetsOfModels(t *testing.T) {
 	t.Setenv("TEST_MODEL_KEY", llmserver.Key)
@@ -352,17 +381,8 @@ func TestStreamsAreReplayed(t *testing.T) {
 	if err := h.Close(t.Context()); was.Status != engine.Completed || pieces < 5 || err != nil {
 		t.Fatalf("%v, %d pieces, %v", was.Err, pieces, err)
 	}
-	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := host.OpenReplayer(t.Context(), cfg, host.Options{}, host.ReplayOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close(t.Context())
-	is, err := r.Run(t.Context(), was.RunID)
-	if err != nil || !is.Same || len(server.Requests()) != 1 {
-		t.Errorf("%+v, %v, after %d requests", is, err, len(server.Requests()))
+	s.replayed(t, was.RunID)
+	if len(server.Requests()) != 1 {
+		t.Errorf("after %d requests", len(server.Requests()))
 	}
 }

@@ -333,13 +333,15 @@ func (l *loop) call(ctx context.Context, call Call) error {
 }
 
 // prepare returns the arguments of a call, or why it cannot be made.
-func (l *loop) prepare(call Call) (args map[string]any, why string) {
+func (l *loop) prepare(call Call) (args map[string]any, why string) { return prepare(l.tools, call) }
+
+func prepare(tools map[string]*Tool, call Call) (args map[string]any, why string) {
 	if call.Err != nil {
 		return nil, call.Err.Error()
 	}
-	tool := l.tools[call.Name]
+	tool := tools[call.Name]
 	if tool == nil {
-		return nil, fmt.Sprintf("Tool '%s' not found. Available: %s", kernel.Quote(call.Name), list(slices.Sorted(maps.Keys(l.tools))))
+		return nil, fmt.Sprintf("Tool '%s' not found. Available: %s", kernel.Quote(call.Name), list(slices.Sorted(maps.Keys(tools))))
 	}
 	args = typed(tool.Parameters, call)
 	if names := missing(tool.Parameters, args); names != "" {

@@ -38,9 +38,19 @@ func (l *loop) phasePrompt() (string, error) {
 	return text, nil
 }
 
-// manual is the section about tools. Names and descriptions are a module's words,
-// and take one line.
+// manual is the section about tools, with how to end.
 func manual(tools []Tool, style Style, output *types.Object) string {
+	var b strings.Builder
+	b.WriteString(described(tools, style))
+	for _, s := range examples(tools, style, output) {
+		b.WriteString(s + "\n")
+	}
+	return b.String()
+}
+
+// described lists the tools and says how to call one. Names and descriptions are a
+// module's words, and take one line.
+func described(tools []Tool, style Style) string {
 	var b strings.Builder
 	b.WriteString("\n## Available Tools\n")
 	for _, t := range tools {
@@ -55,9 +65,6 @@ func manual(tools []Tool, style Style, output *types.Object) string {
 		b.WriteString("- " + kernel.Quote(t.Name) + "(" + strings.Join(names, ", ") + "): " + description + "\n")
 	}
 	b.WriteString("\n## Usage Guidelines\n" + guidelines[style])
-	for _, s := range examples(tools, style, output) {
-		b.WriteString(s + "\n")
-	}
 	return b.String()
 }
 

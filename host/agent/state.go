@@ -131,5 +131,6 @@ func resultText(v kernel.Value) string {
 	if len(text) <= maxResult {
 		return strings.ToValidUTF8(text, "\uFFFD")
 	}
-	return strings.ToValidUTF8(text[:maxResult], "") + fmt.Sprintf(" ... (cut: %d bytes, the limit is %d)", len(text), maxResult)
+	note := fmt.Sprintf(" ... (cut: %d bytes, the limit is %d)", len(text), maxResult)
+	return strings.ToValidUTF8(text[:maxResult-len(note)], "") + note
 }

@@ -26,13 +26,13 @@ func (w *worker) agent(ctx context.Context, b *pipeline.Agent, call *kernel.Node
 		with.Given = fields
 		return pipeline.ParseTemplate(prompt).Render(&with)
 	}
-	t := &turns{}
-	if w.from != nil {
-		t.before, t.waited = w.from.Turns, begun{w.from.Steps, w.from.Begun}
-	}
-	tools, err := w.toolsOf(ctx, b)
+	t := w.turns()
+	tools, err := w.toolsOf(ctx, toolNames(b, w.g.r.Services))
 	if err != nil {
 		return nil, err
+	}
+	if len(b.Entities) > 0 {
+		tools = append(tools, w.entityTools(b.Entities)...)
 	}
 	deps := agent.Deps{Model: model{w, b, t, &conversation{}}, Tools: toolbox{w, tools, t}, Render: render}
 	if b.Central != nil {
@@ -69,6 +69,15 @@ type turns struct {
 	waited begun
 	done   []Turn
 	size   int
+}
+
+// turns are those that the node goes on from.
+func (w *worker) turns() *turns {
+	t := &turns{}
+	if w.from != nil {
+		t.before, t.waited = w.from.Turns, begun{w.from.Steps, w.from.Begun}
+	}
+	return t
 }
 
 // begun is what a tool has done that waited, if one did.
@@ -240,12 +249,11 @@ func (t toolbox) call(ctx context.Context, name string, args map[string]any) (ke
 	return t.tools[i].call(ctx, args, before)
 }
 
-// toolsOf returns the tools that an agent names, or, where it names none, those
-// of all services of its pipeline. Entities bring the tools of their states.
-func (w *worker) toolsOf(ctx context.Context, b *pipeline.Agent) ([]offered, error) {
+// toolsOf returns the tools of these names.
+func (w *worker) toolsOf(ctx context.Context, names []string) ([]offered, error) {
 	var tools []offered
 	r := w.g.r
-	for _, name := range toolNames(b, r.Services) {
+	for _, name := range names {
 		owner, tool := r.engine.owner(name, r.Services)
 		module := owner
 		if s, ok := r.Services[owner]; ok {
@@ -264,9 +272,6 @@ func (w *worker) toolsOf(ctx context.Context, b *pipeline.Agent) ([]offered, err
 			continue
 		}
 		tools = append(tools, w.libraryTools(libraryOf(r.Services, owner), owner, tool)...)
-	}
-	if len(b.Entities) > 0 {
-		tools = append(tools, w.entityTools(b.Entities)...)
 	}
 	return tools, nil
 }
@@ -355,9 +360,9 @@ func schemaOf(t abi.Tool) map[string]any {
 	return schema
 }
 
-// tools refuses an agent that names tools which are not there.
-func (c *checker) tools(n *pipeline.Node, b *pipeline.Agent, door *ports.Door) {
-	for _, name := range b.Tools {
+// tools refuses a node that names tools which are not there.
+func (c *checker) tools(n *pipeline.Node, names []string, door *ports.Door) {
+	for _, name := range names {
 		owner, tool := c.engine.owner(name, c.pipeline.Services)
 		module := owner
 		if s, ok := c.pipeline.Services[owner]; ok {

@@ -133,6 +133,11 @@ func (c *checker) runs(n *pipeline.Node, used map[string]bool) (local bool) {
 			owner, _ := c.engine.owner(name, c.pipeline.Services)
 			note(owner)
 		}
+	case *pipeline.LLM, *pipeline.ToolExecutor:
+		for _, name := range pipeline.ToolsOf(n) {
+			owner, _ := c.engine.owner(name, c.pipeline.Services)
+			note(owner)
+		}
 	case *pipeline.Composite:
 		for _, body := range b.Bodies() {
 			if body.Graph == nil {

@@ -164,7 +164,7 @@ func (g *graph) resume(from *Resumption) {
 	for i, n := range g.Nodes {
 		if v, there := from.Results[n.Name]; there && g.state[i] == pending {
 			g.results[i], g.state[i] = v, finished
-			if isSkipped(v) {
+			if pipeline.IsSkipped(v) {
 				g.state[i] = skipped
 			}
 			g.label(i, from.Labels[n.Name])
@@ -353,11 +353,6 @@ func skipValue(reason string, upstream bool) kernel.Value {
 		v["_upstream_skipped"] = true
 	}
 	return v
-}
-
-func isSkipped(v kernel.Value) bool {
-	fields, _ := v.(map[string]any)
-	return fields["_skipped"] == true
 }
 
 func criticalSkip(n *pipeline.Node, reason string) error {

@@ -103,7 +103,7 @@ func (w *worker) merge(ctx context.Context, m *pipeline.Merge, call *kernel.Node
 	list := make([]any, 0, len(m.Order))
 	for _, name := range m.Order {
 		v, done := w.resultOf(call.Input, name, len(m.Order) == 1)
-		if !done || isSkipped(v) {
+		if !done || pipeline.IsSkipped(v) {
 			continue
 		}
 		v = m.Extracted(v)
@@ -190,7 +190,7 @@ func (e *Engine) Call(ctx context.Context, f *pipeline.Function, call *kernel.No
 
 // complete asks the model. With a schema the answer is its object, else its text.
 func (w *worker) complete(ctx context.Context, b *pipeline.LLM, call *kernel.NodeCall) (kernel.Value, error) {
-	messages, err := w.messages(b, call)
+	messages, err := w.messages(ctx, b, call)
 	if err != nil {
 		return nil, err
 	}
@@ -223,12 +223,21 @@ func (w *worker) complete(ctx context.Context, b *pipeline.LLM, call *kernel.Nod
 	}
 	answer, _ := reply.Value.(map[string]any)
 	if w.n.Output != nil {
-		return answer["parsed"], nil
+		return keeping(b, messages, answer, answer["parsed"]), nil
 	}
 	if content, ok := answer["content"].(string); ok && b.Stream && !told.Load() { // it was known, or hooks had their say
 		w.streamed(ctx, content)
 	}
-	return answer["content"], nil
+	return keeping(b, messages, answer, answer["content"]), nil
+}
+
+// keeping is what the node answers: the content alone, or with what it has added to the conversation.
+func keeping(b *pipeline.LLM, messages []any, answer map[string]any, content kernel.Value) kernel.Value {
+	if !b.Keeps {
+		return content
+	}
+	turns := []any{messages[len(messages)-1], map[string]any{"role": "assistant", "content": answer["content"]}}
+	return map[string]any{"content": content, "messages": turns}
 }
 
 // streamed tells a piece of an answer. One of a larger attempt takes the place of all pieces before it.
@@ -236,7 +245,7 @@ func (w *worker) streamed(ctx context.Context, piece string) {
 	kernel.Emit(ctx, &kernel.Event{Type: kernel.LLMTokenStreamed, Node: w.n.Name, Attempt: int(w.tellings.Load()), Result: piece})
 }
 
-func (w *worker) messages(b *pipeline.LLM, call *kernel.NodeCall) ([]any, error) {
+func (w *worker) messages(ctx context.Context, b *pipeline.LLM, call *kernel.NodeCall) ([]any, error) {
 	scope := w.scope(call.Input)
 	var messages []any
 	add := func(role string, text *pipeline.Template) error {
@@ -257,7 +266,12 @@ func (w *worker) messages(b *pipeline.LLM, call *kernel.NodeCall) ([]any, error)
 		}
 		messages = append(messages, turns...)
 	}
-	return messages, add("user", b.Human)
+	human, err := b.Human.Render(scope)
+	if err != nil {
+		return nil, err
+	}
+	manual, err := w.manual(ctx, b)
+	return append(messages, map[string]any{"role": "user", "content": human + manual}), err
 }
 
 // service calls a port's method, or a tool of the module that a service is. The

@@ -311,6 +311,12 @@ func (w *worker) body(ctx context.Context, call *kernel.NodeCall) (kernel.Value,
 		return w.service(ctx, b, call)
 	case *pipeline.ToolCall:
 		return w.tool(ctx, b, call)
+	case *pipeline.ToolParser:
+		return w.parse(b, call)
+	case *pipeline.ToolExecutor:
+		return w.makeCalls(ctx, b, call)
+	case *pipeline.ToolResults:
+		return wordResults(call)
 	case *pipeline.APICall:
 		return w.request(ctx, b, call)
 	case *pipeline.Composite:

@@ -59,6 +59,9 @@ func (e *Engine) Plan(p *pipeline.Pipeline, doors Doors, hooks []NodeHook) (*Pla
 				}
 			}
 		}
+		if n.KeepsLabels() {
+			s.relabel = kernel.Relabel{}
+		}
 		s.hooks = append(s.hooks, c.own(n)...)
 		c.check(n, s.door)
 		s.caching = c.caching(n)
@@ -137,9 +140,7 @@ func (c *checker) check(n *pipeline.Node, door *ports.Door) {
 	case *pipeline.ToolCall:
 		c.toolCall(n, b, door)
 	}
-	if b, ok := n.Body.(*pipeline.Agent); ok {
-		c.tools(n, b, door)
-	}
+	c.tools(n, pipeline.ToolsOf(n), door)
 }
 
 func (c *checker) function(n *pipeline.Node, f *pipeline.Function) {

@@ -175,7 +175,8 @@ func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, 
 	}
 	defer host.begun.End()
 	call.Host, call.Isolation = host, m.owner.spec.Isolation
-	if run := kernel.RunFrom(ctx); run != nil {
+	run := kernel.RunFrom(ctx)
+	if run != nil {
 		call.Run, call.Tenant, call.Budgets = run.RunID, run.Tenant, &run.Budgets
 	}
 	if call.Isolation.Keeps() {
@@ -191,7 +192,7 @@ func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, 
 	ctx, span := m.owner.spec.Tracer.Guest(ctx, m.Name(), m.Digest(), string(call.Point))
 	out, err := m.Call(ctx, call)
 	span.EndGuest(tracing.Usage{Fuel: out.Usage.Fuel, Memory: out.Usage.Memory, HostCalls: out.Usage.HostCalls}, out.Verdict.String(), err)
-	err = lane.Leave(entered, out.Usage.Fuel, out.Verdict.String(), err)
+	err = lane.Leave(entered, took(run, &out.Usage), out.Verdict.String(), err)
 	m.owner.stats.add(out, err)
 	if host.trace != nil {
 		host.trace.Outcome, host.trace.Err = out, err
@@ -201,6 +202,24 @@ func (m *version) enter(ctx context.Context, node string, caller kernel.Caller, 
 		return nil, kernel.At(err, kernel.Where{Node: node})
 	}
 	return out, nil
+}
+
+// took is what a call took of its run's budgets.
+func took(run *kernel.RunContext, u *sandbox.Usage) journal.Took {
+	t := journal.Took{Fuel: u.Fuel}
+	if run == nil {
+		return t
+	}
+	if run.LogLines != nil {
+		t.LogLines = int64(u.Logged)
+	}
+	if run.BytesIn != nil {
+		t.BytesIn = u.BytesIn
+	}
+	if run.BytesOut != nil {
+		t.BytesOut = u.BytesOut
+	}
+	return t
 }
 
 // reason returns what a guest gave as the reason of a verdict, made safe to show.

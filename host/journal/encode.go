@@ -43,6 +43,9 @@ func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	o.Some("module", e.Module)
 	o.Some("point", e.Point)
 	o.int("fuel", e.Fuel)
+	o.int("log_lines", e.LogLines)
+	o.int("bytes_in", e.BytesIn)
+	o.int("bytes_out", e.BytesOut)
 	o.Some("verdict", e.Verdict)
 	o.usage(e.Usage)
 	if len(e.Charges) > 0 {

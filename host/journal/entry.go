@@ -28,7 +28,7 @@ const (
 	Reply    Kind = "reply"    // what it answered: Value, Body, Labels, or Failed
 	Draw     Kind = "draw"     // Op is clock.read or random.read: Body
 	Enter    Kind = "enter"    // a module was called: Module, Digest, Point, Usage; or Go code: Op
-	Leave    Kind = "leave"    // it returned: Fuel, Verdict, or Failed
+	Leave    Kind = "leave"    // it returned: Took, Verdict, or Failed
 	Ran      Kind = "ran"      // a module was called and returned, and did nothing else meanwhile: what Enter and Leave have
 	Local    Kind = "local"    // Go code of the embedding program: Op names it; Value, Verdict, or Failed
 	Answer   Kind = "answer"   // a node's answer was taken from the cache: Value, Labels, Cached
@@ -60,7 +60,6 @@ type Entry struct {
 	Asked    json.RawMessage       `json:"asked,omitempty"` // what governance was asked, where that is kept
 	Module   string                `json:"module,omitempty"`
 	Point    string                `json:"point,omitempty"`
-	Fuel     int64                 `json:"fuel,omitempty"`
 	Verdict  string                `json:"verdict,omitempty"`
 	Usage    *kernel.UsageSnapshot `json:"usage,omitempty"`   // what the module was told that the run had used
 	Charges  []kernel.Charge       `json:"charges,omitempty"` // what a call has cost its run
@@ -71,6 +70,7 @@ type Entry struct {
 	Event    *kernel.Event         `json:"event,omitempty"`
 	Status   string                `json:"status,omitempty"`
 	Redacted bool                  `json:"redacted,omitempty"` // values were taken out later
+	Took                           // of a module's call, its budgets
 
 	request *Request // whose digest is due when the entry is written
 }

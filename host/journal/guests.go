@@ -9,18 +9,26 @@ type Guest struct {
 	Module, Digest, Point string
 }
 
+// Took is what a module's call took of its run's budgets. Of lines and bytes, of which most runs have no limit, it is 0 where there is none.
+type Took struct {
+	Fuel     int64 `json:"fuel,omitempty"`
+	LogLines int64 `json:"log_lines,omitempty"`
+	BytesIn  int64 `json:"bytes_in,omitempty"`
+	BytesOut int64 `json:"bytes_out,omitempty"`
+}
+
 // Return is the call of a module that has returned, and did nothing else meanwhile.
 type Return struct {
 	Lane string
 	Guest
+	Took
 	Usage   *kernel.UsageSnapshot
-	Fuel    int64
 	Verdict string
 	Failed  *kernel.Error
 }
 
 func (r *Return) entry() Entry {
-	return Entry{Kind: Ran, Lane: r.Lane, Module: r.Module, Digest: r.Digest, Point: r.Point, Usage: r.Usage, Fuel: r.Fuel, Verdict: r.Verdict, Failed: r.Failed}
+	return Entry{Kind: Ran, Lane: r.Lane, Module: r.Module, Digest: r.Digest, Point: r.Point, Usage: r.Usage, Took: r.Took, Verdict: r.Verdict, Failed: r.Failed}
 }
 
 // entering is a module's call that is under way.
@@ -147,14 +155,14 @@ func (l *Lane) pass(to int) {
 }
 
 // Leave notes that a module has returned.
-func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
+func (l *Lane) Leave(g Guest, took Took, verdict string, failed error) error {
 	if l.silent() {
 		return failed
 	}
 	last := len(l.entering) - 1
 	begun := l.entering[last]
 	l.leave(last)
-	is := Return{Lane: l.path, Guest: g, Usage: begun.usage, Fuel: fuel, Verdict: verdict, Failed: failure(failed)}
+	is := Return{Lane: l.path, Guest: g, Usage: begun.usage, Took: took, Verdict: verdict, Failed: failure(failed)}
 	if l.tape.mode == Resuming || l.tape.mode == Replaying {
 		known, err := l.left(&is, begun.written)
 		if err != nil {
@@ -165,7 +173,7 @@ func (l *Lane) Leave(g Guest, fuel int64, verdict string, failed error) error {
 		}
 	}
 	if begun.written {
-		l.append(Entry{Kind: Leave, Module: g.Module, Point: g.Point, Fuel: fuel, Verdict: verdict, Failed: is.Failed})
+		l.append(Entry{Kind: Leave, Module: g.Module, Point: g.Point, Took: took, Verdict: verdict, Failed: is.Failed})
 	} else {
 		l.tape.sink.AppendRan(is)
 	}

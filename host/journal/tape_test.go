@@ -14,7 +14,7 @@ func TestTapeStuck(t *testing.T) {
 	if err := l.Enter(g); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Leave(g, 1, "ok", nil); err != nil {
+	if err := l.Leave(g, Took{Fuel: 1}, "ok", nil); err != nil {
 		t.Fatal(err)
 	}
 	tape := Again(run, Replaying, &Taken{}, was.Entries(), Options{})
@@ -25,7 +25,7 @@ func TestTapeStuck(t *testing.T) {
 	if tape.stuck(0); tape.parted() {
 		t.Error("it is given up while the module computes")
 	}
-	if err := again.Leave(g, 1, "ok", nil); err != nil || len(tape.Differences()) > 0 || tape.working != 0 {
+	if err := again.Leave(g, Took{Fuel: 1}, "ok", nil); err != nil || len(tape.Differences()) > 0 || tape.working != 0 {
 		t.Error(err, tape.Differences(), tape.working)
 	}
 	tape = Again(run, Replaying, &Taken{}, was.Entries(), Options{})

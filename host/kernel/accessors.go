@@ -1,6 +1,9 @@
 package kernel
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // The accessors of RunContext give Go code inside a run typed ways to the common
 // ports. Every call goes through the door, like a node's.
@@ -40,13 +43,21 @@ func (a LLMAccess) Complete(ctx context.Context, messages []any) (string, error)
 	return a.Stream(ctx, messages, nil)
 }
 
-// Stream is Complete, and tells of the answer as it comes. Nothing is told of an answer that was known, or that hooks or
-// obligations have their say of. A call that is tried again is told of again.
-func (a LLMAccess) Stream(ctx context.Context, messages []any, tell func(piece string)) (string, error) {
+// Stream is Complete, and tells of the answer as it comes, in pieces. A call that is tried again, by a retry or another model of a
+// pool, is told of again from the beginning: attempt, from 1, of these pieces is larger, and they take the place of all pieces before
+// them. Nothing is told of an answer that was known, or that hooks or obligations have their say of.
+func (a LLMAccess) Stream(ctx context.Context, messages []any, tell func(attempt int, piece string)) (string, error) {
 	if a.run.Door == nil {
 		return "", a.run.outside()
 	}
-	reply, err := a.run.Door(ctx, &PortCall{Op: "llm.complete", Args: map[string]any{"messages": messages}, Caller: Caller{Principal: a.run.Principal}, Tell: tell})
+	call := &PortCall{Op: "llm.complete", Args: map[string]any{"messages": messages}, Caller: Caller{Principal: a.run.Principal}}
+	if tell != nil {
+		var attempt atomic.Int64
+		attempt.Store(1)
+		call.Tell = func(piece string) { tell(int(attempt.Load()), piece) }
+		call.Again = func() { attempt.Add(1) }
+	}
+	reply, err := a.run.Door(ctx, call)
 	if err != nil {
 		return "", err
 	}

@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,10 @@ func (d *door) call(_ context.Context, c *PortCall) (*PortReply, error) {
 		return &PortReply{Value: map[string]any{"embeddings": []any{[]any{Number(1), Number(2)}}}}, nil
 	case "llm.complete":
 		if c.Tell != nil {
+			c, again := c.Attempts()
+			c.Tell("good")
+			again()
+			again() // of an attempt that told nothing
 			c.Tell("hel")
 			c.Tell("lo")
 		}
@@ -38,7 +43,7 @@ func TestAccessors(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 	var told []string
-	if text, err := run.LLM().Stream(ctx, []any{map[string]any{"role": "user", "content": "hi"}}, func(piece string) { told = append(told, piece) }); text != "hello" || strings.Join(told, "|") != "hel|lo" || err != nil {
+	if text, err := run.LLM().Stream(ctx, []any{map[string]any{"role": "user", "content": "hi"}}, func(attempt int, piece string) { told = append(told, fmt.Sprintf("%d %s", attempt, piece)) }); text != "hello" || strings.Join(told, "|") != "1 good|2 hel|2 lo" || err != nil {
 		t.Errorf("%q, told %q, %v", text, told, err)
 	}
 	if v, err := run.LLM().Embed(ctx, []string{"a"}); err != nil || len(v) != 1 || v[0][1] != 2 {

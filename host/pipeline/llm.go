@@ -12,6 +12,15 @@ type LLM struct {
 	Model         string
 	MaxTokens     int
 	Stream        bool
+	Tools         []string // that it is told of; it calls none, a ToolExecutor does
+	Style         string   // how it writes calls of them: mixed, function_call or json
+	Keeps         bool     // it answers {content, messages}: its text, and the turns of it, for the conversation of another
+}
+
+// KeepsLabels reports whether a node takes no labels off its answer, whatever the operator lets it: it answers what it was asked, too.
+func (n *Node) KeepsLabels() bool {
+	b, ok := n.Body.(*LLM)
+	return ok && b.Keeps
 }
 
 // Turns are turns of a conversation: one of a role, or what a reference names, a
@@ -33,9 +42,12 @@ func (b *LLM) visit(f func(Reference)) {
 	}
 }
 
-// Values returns the turns for a scope, as {role, content} objects.
+// Values returns the turns for a scope, as {role, content} objects. A node that was skipped has said nothing.
 func (t *Turns) Values(s *Scope) ([]any, error) {
 	if t.List != nil {
+		if v, known := s.Lookup(t.List.Path[0]); known && IsSkipped(v) {
+			return nil, nil
+		}
 		v, err := t.List.value(s)
 		if err != nil {
 			return nil, err
@@ -59,6 +71,7 @@ func readLLM(r *reader, n *Node) Body {
 		Human:  r.template(s, "human_message", "prompt_template", "template"),
 		System: r.template(s, "system_message", "system_prompt"),
 		Model:  s.Text("model"), MaxTokens: int(s.Positive("max_tokens")), Stream: s.Flag("stream"),
+		Tools: s.Texts("available_tools"), Style: r.writtenStyle(s.Get("tool_call_style"), "tool_call_style"), Keeps: s.Flag("keep_messages"),
 	}
 	if b.Human == nil {
 		r.Add(s.At.Errorf(kernel.CodePipeline, "add human_message: ...", "an llm_node needs human_message"))
@@ -72,6 +85,9 @@ func readLLM(r *reader, n *Node) Body {
 	}
 	if v := s.Get("output_schema"); v != nil {
 		n.Output = r.object(v, "output_schema")
+		if len(b.Tools) > 0 {
+			r.Add(v.Errorf(kernel.CodePipeline, "remove one of them", "an llm_node with available_tools writes calls of them, and has no output_schema"))
+		}
 	}
 	return b
 }

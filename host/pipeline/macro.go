@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -119,7 +118,7 @@ func (r *reader) readNodes(items []*source.Value) []*Node {
 		if k := item.Member("kind"); k != nil {
 			written, _ = k.Text()
 		}
-		if r.macros[strings.TrimPrefix(written, "core:")] != nil || r.resolveKind(written) == macroKind {
+		if r.macroName(written) != "" || r.resolveKind(written) == macroKind {
 			nodes = append(nodes, r.invoke(item)...)
 			continue
 		}
@@ -152,18 +151,21 @@ func (r *reader) invoke(v *source.Value) []*Node {
 	if spec == nil {
 		return nil
 	}
-	name := strings.TrimPrefix(written, "core:")
-	given := spec
-	if r.macros[name] == nil {
-		name = strings.TrimPrefix(spec.Required("macro"), "core:")
+	name, given := r.macroName(written), spec
+	if name == "" {
+		name = spec.Required("macro")
+		name = or(r.macroName(name), name)
 		given = nil
 	}
 	dependencies = append(dependencies, append(spec.Texts("dependencies"), spec.Texts("wait_for")...)...)
 	g := &group{name: n.Name, dependencies: dependencies, rooted: rooted || spec.Get("dependencies") != nil || len(dependencies) > 0}
 	m := r.macros[name]
+	if own := builtinMacros()[name]; m == nil && own != nil {
+		return r.join(g, r.readNodes(own(r, r.invocation(v, n.Name, spec, given != nil))))
+	}
 	if m == nil {
-		if at := spec.Get("macro"); at != nil {
-			r.Add(at.Errorf(kernel.CodePipeline, kernel.DidYouMean(name, slices.Collect(maps.Keys(r.macros))), "there is no macro %s", kernel.Quote(name)))
+		if at := spec.Get("macro"); at != nil && !r.notBuilt(at, name) {
+			r.Add(at.Errorf(kernel.CodePipeline, kernel.DidYouMean(name, r.macroNames()), "there is no macro %s", kernel.Quote(name)))
 		}
 		return nil
 	}
@@ -249,6 +251,11 @@ func (r *reader) expandMacro(m *macro, g *group, arguments map[string]*source.Va
 			nodes = append(nodes, out)
 		}
 	}
+	return r.join(g, nodes)
+}
+
+// join makes the nodes those of an invocation.
+func (r *reader) join(g *group, nodes []*Node) []*Node {
 	g.nodes = nodes
 	for _, node := range nodes {
 		if node.group == nil {
@@ -265,18 +272,7 @@ func (r *reader) expandMacro(m *macro, g *group, arguments map[string]*source.Va
 
 // outputsNode is the node that answers a macro's outputs under the instance's name.
 func outputsNode(name string, outputs *source.Value) *source.Value {
-	put := func(pairs ...any) *source.Value {
-		m := source.NewMapping()
-		for i := 0; i < len(pairs); i += 2 {
-			v, ok := pairs[i+1].(*source.Value)
-			if !ok {
-				v = outputs.With(pairs[i+1])
-			}
-			m.Put(pairs[i].(string), nil, v)
-		}
-		return outputs.With(m)
-	}
-	return put("kind", "expression_node", "metadata", put("name", name), "spec", put("expressions", outputs))
+	return nodeAt(outputs, "expression_node", fields{{"name", name}}, fields{{"expressions", outputs}})
 }
 
 // renderNodes fills in nodes_raw, the text of a list of nodes.

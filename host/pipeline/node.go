@@ -96,6 +96,7 @@ func kinds() map[string]kind {
 	return map[string]kind{
 		"llm_node": readLLM, "agent_node": readAgent, "central_agent_node": readCentralAgent, "function_node": readFunctionNode, "expression_node": readExpression, "data_node": readData,
 		"service_call_node": readServiceCall, "tool_call_node": readToolCall, "api_call_node": readAPICall, "composite_node": readComposite, "transition": readTransition, "wait_node": readWait,
+		"tool_parser_node": readToolParser, "tool_executor_node": readToolExecutor, "tool_results_node": readToolResults,
 	}
 }
 
@@ -205,14 +206,15 @@ func (r *reader) readNode(v *source.Value) *Node {
 
 func (r *reader) unknownKind(s *source.Section, written string) {
 	at := s.Get("kind")
+	if r.notBuilt(at, r.resolveKind(written)) {
+		return
+	}
 	if strings.Contains(written, ".") {
 		r.Add(at.Errorf(kernel.CodeUnknownKind, "build it as a module that exports node_run, configure the module, and write kind: function_node with fn: module", "there is no node kind %s; import paths run no code here", kernel.Quote(written)))
 		return
 	}
 	known := kindNames()
-	for name := range r.macros {
-		known = append(known, name)
-	}
+	known = append(known, r.macroNames()...)
 	r.Add(at.Errorf(kernel.CodeUnknownKind, kernel.DidYouMean(written, known), "there is no node kind %s", kernel.Quote(written)))
 }
 

@@ -99,11 +99,11 @@ func (r *reader) readDefinitions(pl *Pipeline, spec *source.Section) {
 	}
 }
 
-// readAlias takes another name for one of the built-in kinds.
+// readAlias takes another name for one of the built-in kinds, or for a macro.
 func (r *reader) readAlias(short string, v *source.Value) {
 	target, _ := v.Text()
-	kind := r.resolveKind(target)
-	if _, known := kinds()[kind]; !known && kind != macroKind {
+	kind := or(r.macroName(target), r.resolveKind(target))
+	if _, known := kinds()[kind]; !known && kind != macroKind && r.macroName(kind) == "" {
 		r.Add(v.Errorf(kernel.CodeUnknownKind, "name one of "+strings.Join(kindNames(), ", ")+"; code of your own is a module, and its node a function_node", "alias %s names %s, which is no node kind; import paths run no code here", kernel.Quote(short), kernel.Quote(target)))
 		return
 	}

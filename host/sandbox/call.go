@@ -60,6 +60,7 @@ type Usage struct {
 	Memory    uint64 // peak bytes of linear memory
 	HostCalls int
 	LogLines  int // dropped ones included
+	Logged    int // those that were not dropped
 	BytesIn   int64
 	BytesOut  int64
 }

@@ -303,6 +303,7 @@ func (a *activation) logLine(level abi.Level, line []byte) abi.Status {
 	if a.usage.LogLines > a.limits.LogLines || a.budgets.LogLines.Take(1) == 0 {
 		return abi.Limit
 	}
+	a.usage.Logged++
 	if a.call.Host != nil {
 		a.call.Host.Log(level, string(line))
 	}

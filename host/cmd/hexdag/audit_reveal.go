@@ -69,13 +69,13 @@ func reveal(cmd *cobra.Command, args []string, f revealFlags) error {
 		if err != nil {
 			return err
 		}
-		d, err := host.DiscloseAudit(args[0], record, f.pointer, value, f.salts, opts)
+		d, err := host.DiscloseAudit(cmd.Context(), args[0], record, f.pointer, value, f.salts, opts)
 		if err != nil {
 			return err
 		}
 		return writeJSON(cmd.OutOrStdout(), d)
 	}
-	fields, err := host.MaskedFields(args[0], record, f.salts, opts)
+	fields, err := host.MaskedFields(cmd.Context(), args[0], record, f.salts, opts)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ hexdag audit erase .hexdag/audit --before 2026-01-01T00:00:00Z`,
 			if len(records) == 0 && before == "" {
 				return &kernel.Error{Code: kernel.CodeInput, What: "it is not said what to erase", Fix: "name records, or give --before"}
 			}
-			n, err := host.EraseAudit(args[0], records, limit, salts, host.AuditOptions{VerifierKey: key})
+			n, err := host.EraseAudit(cmd.Context(), args[0], records, limit, salts, host.AuditOptions{VerifierKey: key})
 			if err != nil {
 				return err
 			}

@@ -58,7 +58,7 @@ func recorded(t *testing.T, path string) {
 		journal.Entry{Kind: journal.Call, Lane: "fetch", Op: "http.request", Key: "k1", Args: map[string]any{"url": "https://example.org/\x1b[31m"}},
 		journal.Entry{Kind: journal.Reply, Lane: "fetch", Value: map[string]any{"text": strings.Repeat("long ", 100)}, Body: []byte("bytes"), Labels: untrusted},
 		journal.Entry{Kind: journal.Enter, Lane: "loop/1/check", Module: "redact", Point: "before"},
-		journal.Entry{Kind: journal.Leave, Lane: "loop/1/check", Fuel: 1234, Verdict: "continue"},
+		journal.Entry{Kind: journal.Leave, Lane: "loop/1/check", Took: journal.Took{Fuel: 1234}, Verdict: "continue"},
 		journal.Entry{Kind: journal.Done, Lane: "loop/1/check", Failed: &kernel.Error{Code: kernel.CodeTrap, What: "it trapped\x07"}, State: "failed"},
 		journal.Entry{Kind: journal.Told, Event: &kernel.Event{Type: kernel.NodeFailed, Node: "check"}},
 		journal.Entry{Kind: journal.Recover, Host: "beta", InFlight: []journal.InFlight{{Lane: "fetch", Op: "http.request"}}},

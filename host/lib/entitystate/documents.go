@@ -21,6 +21,8 @@ type Keeper interface {
 	Create(ctx context.Context, scope, key string, value kernel.Value, ttl time.Duration) (bool, error)
 	// CompareAndSwap keeps a value in place of the one that is expected, and reports whether that was there.
 	CompareAndSwap(ctx context.Context, scope, key string, expected, value kernel.Value, ttl time.Duration) (bool, error)
+	// Now returns the time by the keeper's clock, which is one for all who keep there: claims end by it.
+	Now(ctx context.Context) (time.Time, error)
 }
 
 // DefaultEntities is how many entities a tenant has at most, where nobody says it.
@@ -129,6 +131,15 @@ func (k documents) CompareAndSwap(ctx context.Context, scope, key string, expect
 		return false, err
 	}
 	return k.put(ctx, store, scope, key, value, ttl, d.revision)
+}
+
+// Now implements Keeper.
+func (k documents) Now(ctx context.Context) (time.Time, error) {
+	store, err := k.open(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return store.Now(ctx)
 }
 
 func (k documents) put(ctx context.Context, store *datastore.Store, scope, key string, value kernel.Value, ttl time.Duration, revision int64) (bool, error) {

@@ -8,14 +8,16 @@
 //
 //  1. The entity is read. It has to be registered, and the machine and the guard
 //     to allow the change.
-//  2. The entity is claimed: until the claim ends, no other transition of it begins.
+//  2. The entity is claimed: until the claim ends, no other transition of it begins. It is renewed while the handlers run, however
+//     long they take.
 //  3. The handlers of its type are called, in the order of their registration.
 //  4. State and history change, both at once, and an event says so.
 //
 // If a handler fails, the claim is given up; state and history are as they were,
 // which is also what everybody saw meanwhile. What earlier handlers did is not
-// undone. If the process dies, the claim ends by itself. Of several
-// transitions that begin in the same state, in however many processes, one happens.
+// undone. If the process dies, or does not reach the keeper any more, the claim ends by itself, within Options.Claim by the
+// keeper's clock; the handlers' context ends before. Of several transitions that begin in the same state, in however many
+// processes, one happens.
 //
 // A change by a run that holds locks is refused where the entity was changed under a larger
 // token of one of them: the run is a stale holder. An entity that is cleaned up takes what it has seen with it.
@@ -69,9 +71,9 @@ type Options struct {
 	// Changed, if set, is told of every transition that has happened, as {entity_type,
 	// entity_id, from_state, to_state}, with its reason and payload.
 	Changed func(ctx context.Context, c *Change)
-	// Claim is how long handlers have; 0 means ten minutes.
+	// Claim is how long an entity stays claimed by a process that has died; 0 means a minute.
 	Claim time.Duration
-	// Now is the time; nil means time.Now.
+	// Now is the time of what is kept in histories; nil means time.Now.
 	Now func() time.Time
 }
 
@@ -88,7 +90,7 @@ type States struct {
 // New returns the entities that are kept by k. Errors are of CodeConfig.
 func New(k Keeper, machines []Machine, opts Options) (*States, error) {
 	if opts.Claim <= 0 {
-		opts.Claim = 10 * time.Minute
+		opts.Claim = time.Minute
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -2,16 +2,11 @@ package entitystate
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 )
-
-// releaseTime is how long giving up a claim may take once the context has ended.
-const releaseTime = 5 * time.Second
 
 // Transition changes the state of an entity, as the package's documentation has
 // it. c says what is to change; its From is filled in.
@@ -32,12 +27,14 @@ func (s *States) Transition(ctx context.Context, c *Change) error {
 		return err
 	}
 	c.From = before.State
-	now := s.opts.Now()
-	if err := s.allowed(ctx, before, c, now); err != nil {
+	if err := s.allowed(ctx, c); err != nil {
+		return err
+	}
+	if err := s.free(ctx, before, c); err != nil {
 		return err
 	}
 	if len(s.handlers[c.Entity]) > 0 {
-		err = s.handled(ctx, c, before, value, now)
+		err = s.handled(ctx, c, before, value)
 	} else {
 		err = s.change(ctx, c, before, value)
 	}
@@ -56,28 +53,36 @@ func (c *Change) value() map[string]any {
 	return map[string]any{"entity_type": c.Entity, "entity_id": c.ID, "from_state": c.From, "to_state": c.To}
 }
 
-// allowed returns why a change cannot happen.
-func (s *States) allowed(ctx context.Context, r *record, c *Change, now time.Time) error {
+// allowed returns why the machine does not let a change happen.
+func (s *States) allowed(ctx context.Context, c *Change) error {
 	machine := s.machines[c.Entity]
-	if machine != nil {
-		edge, err := machine.edge(c)
-		if err != nil {
-			return err
-		}
-		if edge.Guard != "" {
-			holds, err := s.opts.Guard(ctx, edge.Guard, c)
-			switch {
-			case err != nil:
-				return cannot(c, "its guard "+quote(edge.Guard)+" failed: "+kernel.Quote(err.Error()))
-			case !holds:
-				return cannot(c, "its guard "+quote(edge.Guard)+" does not hold")
-			}
-		}
+	if machine == nil {
+		return nil
 	}
-	if r.Claim != nil && r.Claim.Until.After(now) {
-		return &kernel.Error{Code: kernel.CodeRetry, What: fmt.Sprintf("another transition of %s/%s is under way", quote(c.Entity), quote(c.ID)), Why: "one happens at a time", Fix: "try again", Err: ErrStale}
+	edge, err := machine.edge(c)
+	if err != nil || edge.Guard == "" {
+		return err
+	}
+	holds, err := s.opts.Guard(ctx, edge.Guard, c)
+	switch {
+	case err != nil:
+		return cannot(c, "its guard "+quote(edge.Guard)+" failed: "+kernel.Quote(err.Error()))
+	case !holds:
+		return cannot(c, "its guard "+quote(edge.Guard)+" does not hold")
 	}
 	return nil
+}
+
+// free refuses a change while another is under way.
+func (s *States) free(ctx context.Context, r *record, c *Change) error {
+	if r.Claim == nil {
+		return nil
+	}
+	now, err := s.records.Now(ctx)
+	if err != nil || !r.Claim.Until.After(now) {
+		return err
+	}
+	return &kernel.Error{Code: kernel.CodeRetry, What: fmt.Sprintf("another transition of %s/%s is under way", quote(c.Entity), quote(c.ID)), Why: "one happens at a time", Fix: "try again", Err: ErrStale}
 }
 
 // first returns the entity that is to be changed, and the value that it was read from. One of a machine begins with its first
@@ -95,19 +100,25 @@ func (s *States) first(ctx context.Context, c *Change) (*record, kernel.Value, e
 }
 
 // handled claims the entity, has the handlers called and changes it. Where that fails, or a handler does, the claim is given up.
-func (s *States) handled(ctx context.Context, c *Change, before *record, value kernel.Value, now time.Time) (err error) {
-	claimed := before.claimed(rand.Text(), now.Add(s.opts.Claim))
-	if err := s.swap(ctx, c, value, claimed); err != nil {
+func (s *States) handled(ctx context.Context, c *Change, before *record, value kernel.Value) (err error) {
+	h, err := s.claim(ctx, c, before, value)
+	if err != nil {
 		return err
 	}
 	ended := false
 	defer func() {
+		h.stop()
 		if !ended || err != nil { // a handler panicked, or failed, or the change did not happen
-			err = errors.Join(err, s.release(ctx, c, claimed))
+			err = errors.Join(err, h.release(ctx))
 		}
 	}()
-	err = s.callHandlers(ctx, c)
+	err = h.callHandlers(ctx)
 	ended = true
+	if err != nil {
+		return err
+	}
+	h.stop()
+	claimed, err := h.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -124,32 +135,15 @@ func (s *States) change(ctx context.Context, c *Change, before *record, value ke
 	return s.swap(ctx, c, value, before.changed(c, now))
 }
 
-func (s *States) callHandlers(ctx context.Context, c *Change) error {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.Claim)
-	defer cancel()
-	for _, h := range s.handlers[c.Entity] {
-		given := *c // a handler's own
-		if err := h(ctx, &given); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// release gives up a claim, also after the context has ended. One that has ended
-// meanwhile, with whatever came after it, is nobody's to give up.
-func (s *States) release(ctx context.Context, c *Change, claimed *record) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
-	defer cancel()
-	_, err := s.records.CompareAndSwap(ctx, scope(c.Tenant), key(c.Entity, c.ID), claimed.value(), claimed.released().value(), 0)
-	return err
-}
-
 // swap keeps a record in place of the one that is expected, or fails.
 func (s *States) swap(ctx context.Context, c *Change, expected kernel.Value, r *record) error {
 	swapped, err := s.records.CompareAndSwap(ctx, scope(c.Tenant), key(c.Entity, c.ID), expected, r.value(), 0)
 	if err == nil && !swapped {
-		err = &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%s/%s is no longer as it was in %s", quote(c.Entity), quote(c.ID), quote(c.From)), Why: "another transition came first", Fix: "read the state, and decide again", Err: ErrStale}
+		err = overtaken(c)
 	}
 	return err
+}
+
+func overtaken(c *Change) error {
+	return &kernel.Error{Code: kernel.CodeFailed, What: fmt.Sprintf("%s/%s is no longer as it was in %s", quote(c.Entity), quote(c.ID), quote(c.From)), Why: "another transition came first", Fix: "read the state, and decide again", Err: ErrStale}
 }

@@ -179,7 +179,7 @@ func colourOfKind(kind string) string {
 	switch kind {
 	case "llm_node", "agent_node", "central_agent_node":
 		return "#7c4dbd"
-	case "function_node", "service_call_node", "tool_call_node":
+	case "function_node", "service_call_node", "tool_call_node", "tool_parser_node", "tool_executor_node", "tool_results_node":
 		return "#1a8f7a"
 	case "api_call_node":
 		return "#3f8f2f"

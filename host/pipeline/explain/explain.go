@@ -346,20 +346,27 @@ func (e *explainer) toolsOf(n *pipeline.Node) []string {
 				names = append(names, service+":*")
 			}
 		}
-		for _, name := range names {
-			owner, tool := name, "*"
-			if i := strings.IndexAny(name, ":."); i >= 0 {
-				owner, tool = name[:i], name[i+1:]
-			}
-			if service, ok := e.p.Services[owner]; ok {
-				owner = service.Module
-			}
-			if owner != "" {
-				add(owner, tool)
-			}
-		}
+		e.offered(names, add)
+	case *pipeline.ToolExecutor:
+		e.offered(b.Tools, add)
 	}
 	return tools
+}
+
+// offered adds the tools of a module that a model may choose of.
+func (e *explainer) offered(names []string, add func(module, tool string)) {
+	for _, name := range names {
+		owner, tool := name, "*"
+		if i := strings.IndexAny(name, ":."); i >= 0 {
+			owner, tool = name[:i], name[i+1:]
+		}
+		if service, ok := e.p.Services[owner]; ok {
+			owner = service.Module
+		}
+		if owner != "" {
+			add(owner, tool)
+		}
+	}
 }
 
 // summarise lists what the nodes need together.
@@ -385,7 +392,7 @@ func (e *explainer) summarise(plan *Plan) {
 
 // relabel is what the operator lets a node take off what it answers.
 func (e *explainer) relabel(n *pipeline.Node) []string {
-	if e.c == nil {
+	if e.c == nil || n.KeepsLabels() {
 		return nil
 	}
 	return relabels(e.c.Labels.Of(e.p.Name, n.Name))

@@ -96,6 +96,31 @@ spec:
     - {kind: composite_node, metadata: {name: loop}, spec: {mode: times, count: 2, body: [{kind: data_node, metadata: {name: x}, spec: {output: "{{ start }}"}}]}}
 `
 
+// A reasoning agent's nodes are shown as any: what they run, what they ask for, and why one follows another.
+func TestReasoningAgent(t *testing.T) {
+	plan := New(parse(t, "kind: Pipeline\nmetadata: {name: t}\nspec:\n  services: {desk: {module: m}}\n  nodes:\n    - {kind: data_node, metadata: {name: d}, spec: {output: 1}}\n"+
+		"    - {kind: core:reasoning_agent, metadata: {name: a}, spec: {main_prompt: hi, max_steps: 2, allowed_tools: [\"desk:look\", \"n:*\"]}, dependencies: [d]}\n"), nil)
+	for name, want := range map[string]string{
+		"a_step_0_llm": "d:macro", "a_step_0_adapter": "a_step_0_llm:input_mapping.a_step_0_llm,text", "a_step_0_tool_executor": "a_step_0_adapter:input_mapping.content,input_mapping.tool_calls",
+		"a_step_1_llm": "a_step_0_llm:conversation.0.messages a_step_0_result_merger:human_message,when",
+	} {
+		if got := causes(node(t, plan, name)); got != want {
+			t.Errorf("%s depends on %q, want %q", name, got, want)
+		}
+	}
+	made, asked := node(t, plan, "a_step_1_tool_executor"), node(t, plan, "a_step_1_llm")
+	if made.Does != "desk:look, n:*" || !slices.Equal(made.Tools, []string{"m.look", "n.*"}) || asked.When != "a_step_0_result_merger.ended == False" || made.Description == "" {
+		t.Errorf("%+v, %+v", made, asked)
+	}
+	var modules []string
+	for _, m := range plan.Modules {
+		modules = append(modules, m.Name)
+	}
+	if !slices.Equal(modules, []string{"m", "n"}) || len(plan.Operations) != 1 || len(plan.Operations[0].Nodes) != 3 {
+		t.Errorf("it runs %v, and calls %+v", modules, plan.Operations)
+	}
+}
+
 // Every edge is there for a reason, and the plan says which.
 func TestWhy(t *testing.T) {
 	plan := New(parse(t, everyCause), nil)

@@ -152,6 +152,8 @@ func Does(n *pipeline.Node) string {
 		return b.Service + "." + b.Method
 	case *pipeline.ToolCall:
 		return b.Tool
+	case *pipeline.ToolExecutor:
+		return strings.Join(b.Tools, ", ")
 	case *pipeline.APICall:
 		if b.URL != nil {
 			return b.Method + " " + b.URL.Source()

@@ -209,7 +209,7 @@ func takesAll(n *pipeline.Node) bool {
 	switch b := n.Body.(type) {
 	case *pipeline.Function, *pipeline.Agent:
 		return true
-	case *pipeline.ServiceCall, *pipeline.ToolCall:
+	case *pipeline.ServiceCall, *pipeline.ToolCall, *pipeline.ToolExecutor, *pipeline.ToolResults:
 		return n.MappedNames() == nil
 	case *pipeline.Compute:
 		if b.Merge != nil {
@@ -239,7 +239,7 @@ func takesAll(n *pipeline.Node) bool {
 // hasEffect reports whether a node does more than to answer.
 func hasEffect(n *pipeline.Node) bool {
 	switch b := n.Body.(type) {
-	case *pipeline.Data, *pipeline.Compute, *pipeline.LLM:
+	case *pipeline.Data, *pipeline.Compute, *pipeline.LLM, *pipeline.ToolParser, *pipeline.ToolResults:
 		return false
 	case *pipeline.Composite:
 		return b.Route || slices.ContainsFunc(b.Bodies(), func(i pipeline.NamedInner) bool {

@@ -31,6 +31,15 @@ func node() object {
 		"dependencies": texts("The nodes that this one waits for, beside those that it names. [] makes a root."),
 		"wait_for":     texts("Further nodes that this one waits for."),
 	}, "kind", "metadata")
+	for _, name := range slices.Sorted(maps.Keys(builtinMacros())) {
+		named := object{"enum": builtinNames(name)}
+		rules = append(rules,
+			object{"if": object{"properties": object{"kind": named}, "required": []any{"kind"}}, "then": object{"properties": object{"spec": ref(name)}}},
+			object{
+				"if":   object{"properties": object{"spec": object{"properties": object{"macro": named}, "required": []any{"macro"}}}, "required": []any{"spec"}},
+				"then": object{"properties": object{"spec": object{"properties": object{"config": ref(name + "_config")}}}},
+			})
+	}
 	o["allOf"] = rules
 	return o
 }
@@ -64,6 +73,10 @@ func needed(kind string) object {
 		return all("service", "method")
 	case "tool_call_node":
 		return all("tool")
+	case "tool_parser_node":
+		return all("text")
+	case "tool_executor_node":
+		return all("available_tools")
 	case "api_call_node":
 		return all("url")
 	case "composite_node":
@@ -148,6 +161,8 @@ func specs() map[string]object {
 			"examples":     listOf("Examples, which are added to the system's message.", closed("An example.", object{"input": anything("What is asked."), "output": anything("What is to be answered.")})),
 			"conversation": object{"description": "Turns before the message: {{ node }}, which names a list, or a list of {role, content}.", "anyOf": []any{text(""), listOf("", turn())}},
 			"model":        text("The model, where the adapter offers several."), "max_tokens": positive("The most tokens of an answer."), "stream": flag("Tell observers of the answer as it comes."), "output_schema": answer,
+			"available_tools": texts("The tools that it is told of, and how to write calls of them; it makes none, a tool_executor_node does."), "tool_call_style": writtenStyles(),
+			"keep_messages": flag("Answer {content, messages}: the text, and the turns of this node, for the conversation of another."),
 		}),
 		"agent_node": spec("Lets a model call tools until it is done.", object{
 			"main_prompt": text("The task: text with {{ name.field }}."), "initial_prompt_template": text("main_prompt, as it was called."),
@@ -175,6 +190,13 @@ func specs() map[string]object {
 		"data_node":         spec("Answers a value; the texts in it are templates.", object{"output": anything("The value.")}),
 		"service_call_node": spec("Calls an operation of a port, or a method of a service.", object{"service": text("The port, or one of spec.services."), "method": text("The operation, or the service's method."), "output_schema": answer}),
 		"tool_call_node":    spec("Calls a tool as an agent would.", object{"tool": text("module.tool, or server.tool of a server of the mcp port."), "output_schema": answer}),
+		"tool_parser_node": spec("Reads what a model has written for calls of tools: {content, tool_calls, strategy, ended}.", object{
+			"text": text("What it has written: text with {{ name.field }}."), "tool_call_style": writtenStyles(),
+		}),
+		"tool_executor_node": spec("Makes the calls that it is given as tool_calls: {llm_content, tool_results, has_tools}.", object{
+			"available_tools": texts("The tools that it may call, and no others: module:tool, module:* or service:method."),
+		}),
+		"tool_results_node": spec("Words the results that it is given as tool_results for a model: {content, results, ended}.", object{}),
 		"api_call_node": spec("Makes one HTTP request, to a host that the operator lists.", object{
 			"method": text("GET (the default), POST, PUT, DELETE, PATCH or HEAD."), "url": text("The address: text with {{ name.field }}."), "headers": open("Headers.", object{}), "params": open("The query's parameters.", object{}),
 			"json_body": anything("The body, as JSON."), "port": text("api_call."), "output_schema": answer,
@@ -186,8 +208,51 @@ func specs() map[string]object {
 	}
 }
 
+// builtinMacros are the members of the configs of hexDAG's own macros.
+func builtinMacros() map[string]object {
+	asking := func(members object) object {
+		maps.Copy(members, object{
+			"model": text("The model, where the adapter offers several."), "timeout": seconds("The longest that one attempt to ask the model may take."), "max_retries": positive("The attempts in all, each time that the model is asked."),
+		})
+		return members
+	}
+	return map[string]object{
+		"reasoning_agent": asking(object{
+			"main_prompt": text("The task: text with {{ name.field }}."), "max_steps": positive("The most steps, 50 at most; 5 if it is left out."),
+			"allowed_tools": texts("The tools that it may call: module:tool, module:* or service:method; none if it is left out."), "tool_format": writtenStyles(),
+		}),
+		"llm_macro": asking(object{
+			"template": text("The message: text with {{ name.field }}."), "system_prompt": text("The system's message."), "output_schema": ref("answer"), "parse_strategy": choice("The answer is held to output_schema in any case.", "json"),
+		}),
+	}
+}
+
+// builtinNames are the names of a built-in macro that mean no other, whatever the file holds.
+func builtinNames(name string) []any {
+	if name == "llm_macro" {
+		return []any{"core:llm_macro", "core:llm_workflow"}
+	}
+	return []any{"core:" + name}
+}
+
+// builtin describes a built-in macro: its config, and the spec of a node whose kind it is.
+func builtin(members object) (config, spec object) {
+	direct := maps.Clone(members)
+	config = closed("The macro's config.", members)
+	direct["config"] = config
+	maps.Copy(direct, object{
+		"inputs":       open("What its prompts can name beside all else: a path, an expression or a literal, by the name.", object{}),
+		"dependencies": texts("What its first nodes wait for."), "wait_for": texts("What its first nodes wait for."),
+	})
+	return config, closed("The nodes of a macro.", direct)
+}
+
 func turn() object {
 	return closed("A turn: {role, content}, or {prompt, messages}.", object{"role": text("user, assistant or system."), "content": text("What was said."), "prompt": text("A system's message before the messages."), "messages": anything("Turns, or {{ node }}.")})
+}
+
+func writtenStyles() object {
+	return choice("How the model writes calls in its text; mixed takes both forms, and is what it does if it is left out.", "mixed", "function_call", "json")
 }
 
 func styles() object {

@@ -28,6 +28,9 @@ func Document() map[string]any {
 	for kind, spec := range specs() {
 		definitions[kind] = spec
 	}
+	for name, members := range builtinMacros() {
+		definitions[name+"_config"], definitions[name] = builtin(members)
+	}
 	return object{
 		"$schema": "http://json-schema.org/draft-07/schema#", "title": "hexDAG pipeline", "description": "A document of a pipeline's file, or the operator's configuration.",
 		"type": "object", "required": []any{"kind"}, "properties": object{"kind": choice("What the document is.", kinds...)},

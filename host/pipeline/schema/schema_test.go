@@ -194,6 +194,12 @@ func TestRefused(t *testing.T) {
 		"a module without a path":   "kind: Config\nspec: {modules: {m: {}}}\n",
 		"an unknown protocol":       "kind: Config\nspec: {telemetry: {protocol: zipkin}}\n",
 		"a sample below nothing":    "kind: Config\nspec: {telemetry: {sample: -1}}\n",
+		"no tools to execute":       nodes("{kind: tool_executor_node, metadata: {name: a}, spec: {}}"),
+		"nothing to parse":          nodes("{kind: tool_parser_node, metadata: {name: a}, spec: {tool_call_style: json}}"),
+		"calls that are no text":    nodes("{kind: tool_parser_node, metadata: {name: a}, spec: {text: x, tool_call_style: native}}"),
+		"a config of a macro":       nodes("{kind: macro_invocation, metadata: {name: a}, spec: {macro: core:reasoning_agent, config: {main_prompt: x, max_step: 3}}}"),
+		"a macro's kind's config":   nodes("{kind: core:reasoning_agent, metadata: {name: a}, spec: {main_prompt: x, max_step: 3}}"),
+		"steps that are no number":  nodes("{kind: macro_node, metadata: {name: a}, spec: {macro: core:reasoning_agent, config: {main_prompt: x, max_steps: many}}}"),
 		"an unknown isolation":      "kind: Config\nspec: {modules: {m: {path: m.wasm, isolation: none}}}\n",
 	} {
 		if err := validate(t, s, text); err == nil {
@@ -202,6 +208,10 @@ func TestRefused(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"a core: kind":        nodes("{kind: core:data_node, metadata: {name: a}, spec: {output: 1}}"),
+		"a built-in macro":    nodes("{kind: macro_invocation, metadata: {name: a}, spec: {macro: core:reasoning_agent, config: {main_prompt: x, max_steps: 3, allowed_tools: ['m:t'], tool_format: json}, inputs: {q: 1}}}"),
+		"one by its kind":     nodes("{kind: core:reasoning_agent, metadata: {name: a}, spec: {main_prompt: x, inputs: {q: 1}, dependencies: []}}"),
+		"core:llm_workflow":   nodes("{kind: macro_invocation, metadata: {name: a}, spec: {macro: core:llm_workflow, config: {template: x, output_schema: {a: str}}}}"),
+		"tools as nodes":      nodes("{kind: tool_executor_node, metadata: {name: a}, spec: {available_tools: []}}"),
 		"a macro's kind":      nodes("{kind: my_macro, metadata: {name: a}, spec: {whatever: 1}}"),
 		"variables":           nodes("{kind: data_node, metadata: {name: a}, spec: {output: 1, max_retries: '${N:3}', critical: '{{ c }}', timeout: 200ms}}"),
 		"a lock":              nodes("{kind: data_node, metadata: {name: a}, spec: {output: 1, lock: {name: 'orders-{{ id }}', timeout: 0, ttl: 30s, permits: 2}}}"),
@@ -456,6 +466,11 @@ func groups() []group {
 		{functions: []string{"readData n.spec"}, own: true, paths: []string{"data_node"}},
 		{functions: []string{"readServiceCall n.spec"}, own: true, paths: []string{"service_call_node"}},
 		{functions: []string{"readToolCall n.spec"}, own: true, paths: []string{"tool_call_node"}},
+		{functions: []string{"readToolParser n.spec"}, own: true, paths: []string{"tool_parser_node"}},
+		{functions: []string{"readToolExecutor n.spec"}, own: true, paths: []string{"tool_executor_node"}},
+		{functions: []string{"readReasoning s", "readAsking s"}, paths: []string{"reasoning_agent_config"}},
+		{functions: []string{"expandLLMMacro s"}, more: []string{"model", "timeout", "max_retries", "system_prompt", "output_schema"}, paths: []string{"llm_macro_config"}},
+		{functions: []string{"invocation spec"}, more: []string{"model", "timeout", "max_retries", "main_prompt", "max_steps", "allowed_tools", "tool_format", "dependencies", "wait_for"}, paths: []string{"reasoning_agent"}},
 		{functions: []string{"readAPICall s"}, own: true, paths: []string{"api_call_node"}},
 		{functions: []string{"readTransition s"}, own: true, paths: []string{"transition"}},
 		{functions: []string{"readWait s"}, without: []string{"timeout"}, own: true, paths: []string{"wait_node"}}, // which all kinds have

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -125,6 +126,12 @@ func (s *Store) Count(ctx context.Context, tenant, collection string, terms ...s
 	}
 	n, err := s.driver.Count(ctx, tenant, collection, terms)
 	return n, failed(ctx, err)
+}
+
+// Now returns the time by the store's clock, which is the same for all who have the store.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	now, err := s.driver.Now(ctx)
+	return now, failed(ctx, err)
 }
 
 func argument(what, why string) error {

@@ -103,6 +103,9 @@ func (m *Memory) Get(ctx context.Context, tenant, key string) (kernel.Value, boo
 	return value, true, nil
 }
 
+// Now returns the time by which entries end: that of this process.
+func (m *Memory) Now(ctx context.Context) (time.Time, error) { return m.opts.Now(), ctx.Err() }
+
 // Exists reports whether a key has a value.
 func (m *Memory) Exists(ctx context.Context, tenant, key string) (bool, error) {
 	if err := m.checkKey(key); err != nil {

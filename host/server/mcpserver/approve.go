@@ -102,21 +102,49 @@ func (o *served) approval(ctx context.Context, req *mcp.CallToolRequest, one *of
 	if !o.asks(req) || !r.claim() {
 		return nil, waiting(result, "approval "+id+" is pending", "have a person answer: hexdag approvals approve "+id+". The run then goes on by itself, and its result is "+resourceBase+result.RunID+"/results")
 	}
-	question, err := o.question(ctx, id)
+	pending, err := o.pending(ctx, id)
 	if err != nil {
 		r.unclaim()
 		return nil, failed(result, err)
 	}
-	if req.ProtocolVersion() >= sinceRounds {
+	if pending == nil { // somebody else was faster
+		return o.decided(ctx, req, one, r, result, id)
+	}
+	if err := pending.May(o.opts.Approver); err != nil { // it is for others, or takes one more person
+		r.unclaim()
+		return nil, waiting(result, "approval "+id+" is pending: "+err.Error(), "have another person answer: hexdag approvals approve "+id+". The run then goes on by itself, and its result is "+resourceBase+result.RunID+"/results")
+	}
+	question := form(pending)
+	switch {
+	case req.ProtocolVersion() >= sinceRounds:
 		r.unclaim() // who is asked may never answer: an operator can
 		return nil, &mcp.CallToolResult{Meta: meta(result), InputRequests: mcp.InputRequestMap{inputApproval: question}, RequestState: o.sign(result.RunID + " " + kernel.ApprovalKey + id + " " + one.id)}
 	}
-	answer, err := req.Session.Elicit(ctx, question)
+	asking, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	r.asks(func() { giveUp(errDecided) })
+	answer, err := req.Session.Elicit(asking, question)
+	r.asks(nil)
+	if errors.Is(context.Cause(asking), errDecided) {
+		return o.decided(ctx, req, one, r, result, id)
+	}
 	r.unclaim()
 	if err != nil {
 		return nil, waiting(result, "approval "+id+" is pending: the client could not ask for it, "+kernel.Quote(err.Error()), "have a person answer: hexdag approvals approve "+id)
 	}
 	return o.resume(ctx, req, one, r, result, id, answer)
+}
+
+// errDecided ends the asking of a client for an approval that somebody else has given or refused, or that has expired.
+var errDecided = errors.New("the approval is decided")
+
+// decided goes on with a run that one has claimed, whose approval is not to be answered any more: the run finds what came of it.
+func (o *served) decided(ctx context.Context, req *mcp.CallToolRequest, one *offer, r *run, result *host.Result, id string) (next *host.Result, told *mcp.CallToolResult) {
+	next, err := o.goOn(ctx, r, result.RunID, kernel.ApprovalKey+id, nil, o.options(ctx, req, one, r))
+	if err != nil {
+		return nil, failed(result, err)
+	}
+	return next, nil
 }
 
 // asks reports whether there is a person at the client who may be asked.
@@ -130,24 +158,29 @@ func waiting(result *host.Result, why, fix string) *mcp.CallToolResult {
 	return failed(result, &kernel.Error{Code: kernel.CodeApproval, What: "run " + result.RunID + " waits, and has no result yet", Why: why, Fix: fix})
 }
 
-// question puts a call before a person.
-func (o *served) question(ctx context.Context, id string) (*mcp.ElicitParams, error) {
+// pending returns an approval that is still to be answered, or nil.
+func (o *served) pending(ctx context.Context, id string) (*host.Approval, error) {
 	list, err := o.host.Approvals().List(ctx, host.ApprovalPending)
 	if err != nil {
 		return nil, err
 	}
 	for i := range list {
 		if list[i].ID == id {
-			return &mcp.ElicitParams{Mode: "form", Message: describe(&list[i]), RequestedSchema: map[string]any{
-				"type": "object", "required": []string{"approve"},
-				"properties": map[string]any{
-					"approve": map[string]any{"type": "boolean", "title": "Approve this call", "description": "true lets exactly this call be made, once; false refuses it"},
-					"note":    map[string]any{"type": "string", "title": "Why", "description": "for whoever asked, and for the record"},
-				},
-			}}, nil
+			return &list[i], nil
 		}
 	}
-	return nil, &kernel.Error{Code: kernel.CodeNotFound, What: "approval " + kernel.Quote(id) + " is over", Why: "somebody else has answered it, or it has expired", Fix: "call the tool again"}
+	return nil, nil
+}
+
+// form puts a call before a person.
+func form(a *host.Approval) *mcp.ElicitParams {
+	return &mcp.ElicitParams{Mode: "form", Message: describe(a), RequestedSchema: map[string]any{
+		"type": "object", "required": []string{"approve"},
+		"properties": map[string]any{
+			"approve": map[string]any{"type": "boolean", "title": "Approve this call", "description": "true lets exactly this call be made, once; false refuses it"},
+			"note":    map[string]any{"type": "string", "title": "Why", "description": "for whoever asked, and for the record"},
+		},
+	}}
 }
 
 // describe says of an approval what a person has to know to answer.
@@ -215,15 +248,12 @@ func (o *served) resume(ctx context.Context, req *mcp.CallToolRequest, one *offe
 		return nil, waiting(result, "it goes on already", "read "+resourceBase+result.RunID)
 	}
 	note, _ := said.Content["note"].(string)
-	if _, err := o.host.Approvals().Answer(ctx, id, o.opts.Approver, approve, note); err != nil {
+	_, err := o.host.Approvals().Answer(ctx, id, o.opts.Approver, approve, note)
+	if err != nil && kernel.CodeOf(err) != kernel.CodeInput { // which says that somebody else was faster
 		r.unclaim()
 		return nil, failed(result, err)
 	}
-	next, err := o.goOn(ctx, r, result.RunID, kernel.ApprovalKey+id, nil, o.options(ctx, req, one, r))
-	if err != nil {
-		return nil, failed(result, err)
-	}
-	return next, nil
+	return o.decided(ctx, req, one, r, result, id)
 }
 
 // goOn resumes a run that one has claimed.
@@ -253,7 +283,7 @@ func (s *Server) watch() {
 	}
 }
 
-// look goes on with runs whose approvals were answered.
+// look goes on with runs whose approvals were answered, or has the calls do so that still ask their clients.
 func (s *Server) look() {
 	waiting := s.runs.waiting()
 	if len(waiting) == 0 {
@@ -265,7 +295,7 @@ func (s *Server) look() {
 		return
 	}
 	for i := range list {
-		if r := waiting[list[i].ID]; r != nil && list[i].State != host.ApprovalPending {
+		if r := waiting[list[i].ID]; r != nil && list[i].State != host.ApprovalPending && !r.unasked() {
 			s.alone(r, kernel.ApprovalKey+list[i].ID, nil)
 		}
 	}

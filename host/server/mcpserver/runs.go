@@ -148,11 +148,14 @@ func (l *runs) waiting() map[string]*run {
 	return waiting
 }
 
-// waitsFor returns the approval that a run waits for, while nobody answers it here.
+// waitsFor returns the approval that a run waits for, unless it has been answered here.
 func (r *run) waitsFor() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.result == nil || r.result.Status != engine.Suspended || r.answered {
+	if r.result == nil || r.result.Status != engine.Suspended {
+		return ""
+	}
+	if asked := r.giveUp != nil && inputOf(r.result) == nil; r.answered && !asked {
 		return ""
 	}
 	return approvalOf(r.result)
@@ -192,7 +195,7 @@ func (r *run) unclaim() {
 	r.answered, r.giveUp = false, nil
 }
 
-// asks notes how to end the asking of a client, by whoever has claimed the run.
+// asks notes how to end the asking of a client, by whoever has claimed the run; nil, once that is over.
 func (r *run) asks(giveUp func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,6 +36,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("OneWins", h.testOneWins)
 	t.Run("Counter", h.testCounter)
 	t.Run("Crossed", h.testCrossed)
+	t.Run("Clock", h.testClock)
 	t.Run("Ended", h.testEnded)
 	t.Run("Closed", h.testClosed)
 }
@@ -363,6 +365,20 @@ func (h Harness) testCrossed(t *testing.T) {
 	wantKeys(t, find(t, s, driver.All(5)), "a", "b")
 }
 
+// testClock: the store has a clock, which goes on.
+func (h Harness) testClock(t *testing.T) {
+	s := h.open(t)
+	first, err := s.Now(t.Context())
+	if err != nil || first.Before(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)) {
+		t.Fatalf("%v, %v", first, err)
+	}
+	for now := first; !now.After(first); {
+		if now, err = s.Now(t.Context()); err != nil || now.Before(first) {
+			t.Fatalf("after %v it is %v, %v", first, now, err)
+		}
+	}
+}
+
 func (h Harness) testEnded(t *testing.T) {
 	s := h.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -370,7 +386,8 @@ func (h Harness) testEnded(t *testing.T) {
 	_, err := s.Load(ctx, "acme", "c", "k")
 	_, perr := s.Put(ctx, "acme", "c", doc("k", "1", 0), driver.Any)
 	_, qerr := s.Query(ctx, "acme", "c", driver.All(1))
-	for _, err := range []error{err, perr, qerr} {
+	_, nerr := s.Now(ctx)
+	for _, err := range []error{err, perr, qerr, nerr} {
 		if kernel.CodeOf(err) != kernel.CodeCanceled {
 			t.Error(err)
 		}

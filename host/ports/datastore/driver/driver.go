@@ -4,6 +4,7 @@ package driver
 import (
 	"context"
 	"math"
+	"time"
 )
 
 // Document is a text under a key of a collection.
@@ -81,6 +82,9 @@ type Store interface {
 
 	// Count returns how many documents have all terms.
 	Count(ctx context.Context, tenant, collection string, terms []string) (int64, error)
+
+	// Now returns the time by a clock that is the same for all who have the store, however their own differ.
+	Now(ctx context.Context) (time.Time, error)
 
 	// Close releases the store. Calls in flight may fail, and later ones do.
 	Close() error

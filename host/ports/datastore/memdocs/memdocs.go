@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
@@ -128,6 +129,9 @@ func (s *store) Count(ctx context.Context, tenant, collection string, terms []st
 	}
 	return n, nil
 }
+
+// Now implements driver.Store.
+func (s *store) Now(ctx context.Context) (time.Time, error) { return time.Now(), ctx.Err() }
 
 // Close implements driver.Store.
 func (s *store) Close() error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -162,6 +163,13 @@ func (s *store) Count(ctx context.Context, tenant, collection string, terms []st
 	var n int64
 	err := s.pool.QueryRow(ctx, "SELECT count(*) FROM "+s.table+" WHERE tenant = $1 AND collection = $2 AND terms @> $3", bytesOf(tenant), bytesOf(collection), encoded(terms)).Scan(&n)
 	return n, failed(ctx, err)
+}
+
+// Now implements driver.Store: it is the database's.
+func (s *store) Now(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	err := s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, failed(ctx, err)
 }
 
 // Close implements driver.Store.

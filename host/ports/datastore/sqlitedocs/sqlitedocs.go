@@ -9,6 +9,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/ports/datastore/driver"
@@ -234,6 +235,9 @@ func (s *store) Count(ctx context.Context, tenant, collection string, terms []st
 	err := s.Reader.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&n)
 	return n, storeError(err)
 }
+
+// Now implements driver.Store: processes that share a file are of one machine.
+func (s *store) Now(ctx context.Context) (time.Time, error) { return time.Now(), ctx.Err() }
 
 // Close implements driver.Store.
 func (s *store) Close() error { return storeError(s.Store.Close()) }

@@ -50,12 +50,15 @@ func Prove(ctx context.Context, dir string, record int64, opts VerifyOptions) (*
 	if record < 0 || record > cp.size {
 		return nil, &kernel.Error{Code: kernel.CodeInput, What: fmt.Sprintf("there is no proof for record %d", record), Where: kernel.Where{File: dir}, Why: fmt.Sprintf("the checkpoint covers %d records", cp.size), Fix: "name one of those; a log that is open covers a record within a second"}
 	}
-	p, err := d.prove(cp, known, record)
+	p, err := d.prove(ctx, cp, known, record)
 	if err == nil {
 		p.Known = string(opts.Known)
 		_, err = p.Check(key)
 	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil, kernel.ContextError(ctx)
+	case err != nil:
 		return nil, d.unprovable(ctx, cp, known, err)
 	}
 	return p, nil
@@ -85,7 +88,7 @@ func openLog(dir, key string) (folder, checkpoint, string, error) {
 	return d, cp, key, nil
 }
 
-func (d folder) prove(cp checkpoint, known *checkpoint, record int64) (*Proof, error) {
+func (d folder) prove(ctx context.Context, cp checkpoint, known *checkpoint, record int64) (*Proof, error) {
 	msg, err := d.root.ReadFile(checkpointFile)
 	if err != nil {
 		return nil, err
@@ -98,7 +101,7 @@ func (d folder) prove(cp checkpoint, known *checkpoint, record int64) (*Proof, e
 	stored := storedHashes{hashes}
 	p := &Proof{Checkpoint: string(msg), Record: record}
 	if record > 0 {
-		line, err := d.line(record)
+		line, err := d.line(ctx, record)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +117,7 @@ func (d folder) prove(cp checkpoint, known *checkpoint, record int64) (*Proof, e
 }
 
 // line returns a record's line, from 1.
-func (d folder) line(record int64) ([]byte, error) {
+func (d folder) line(ctx context.Context, record int64) ([]byte, error) {
 	f, err := d.root.Open(recordsFile)
 	if err != nil {
 		return nil, err
@@ -122,6 +125,9 @@ func (d folder) line(record int64) ([]byte, error) {
 	defer f.Close()
 	lines := newLineReader(f)
 	for n := int64(1); ; n++ {
+		if n%checkEvery == 0 && ctx.Err() != nil {
+			return nil, kernel.ContextError(ctx)
+		}
 		line, err := lines.next()
 		switch {
 		case err != nil && !errors.Is(err, errLong):

@@ -68,8 +68,8 @@ func openSalts(name string) (*os.File, error) {
 	return f, nil
 }
 
-// eachSalt shows the lines of a file of salts, with their places.
-func eachSalt(name string, visit func(at int64, line []byte) error) error {
+// eachSalt shows the lines of a file of salts, with their places, until ctx ends.
+func eachSalt(ctx context.Context, name string, visit func(at int64, line []byte) error) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return unreadableSalts(name, err)
@@ -77,6 +77,9 @@ func eachSalt(name string, visit func(at int64, line []byte) error) error {
 	defer f.Close()
 	buffered, line := bufio.NewReaderSize(f, 256<<10), make([]byte, saltLine)
 	for at := int64(0); ; at += int64(saltLine) {
+		if at%int64(checkEvery*saltLine) == 0 && ctx.Err() != nil {
+			return kernel.ContextError(ctx)
+		}
 		_, err := io.ReadFull(buffered, line)
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // a line that is being written
 			return nil
@@ -107,14 +110,14 @@ var errFound = errors.New("found")
 // has in Masked. Of one whose salt is erased, or was never there, there is none; with that the value cannot
 // be proven any more, nor be found out. Salts is the file of salts.
 //
-// Errors: CodeNotFound (no file of salts), CodeAudit.
-func Reveal(salts string, r *kernel.AuditRecord) (map[string]kernel.Opening, error) {
+// Errors: CodeNotFound (no file of salts), CodeAudit, and those of a context that ended.
+func Reveal(ctx context.Context, salts string, r *kernel.AuditRecord) (map[string]kernel.Opening, error) {
 	pointers := map[string]string{}
 	for pointer, c := range r.Commitments {
 		pointers[c] = pointer
 	}
 	found := map[string]kernel.Opening{}
-	err := eachSalt(salts, func(_ int64, line []byte) error {
+	err := eachSalt(ctx, salts, func(_ int64, line []byte) error {
 		pointer, wanted := pointers[string(line[:commitmentLength])]
 		if salt := line[saltAt : timeAt-1]; wanted && !bytes.Equal(salt, erased) {
 			found[pointer] = kernel.Opening{Commitment: r.Commitments[pointer], Salt: string(salt)}
@@ -132,11 +135,11 @@ func Reveal(salts string, r *kernel.AuditRecord) (map[string]kernel.Opening, err
 
 // Erase erases salts, those of the commitments given and those made before a time, unless it is
 // zero: what they are of can then not be proven any more, nor found out. The log stays as it was signed. It
-// returns how many were erased. A log may be written meanwhile. What a disk, a journal or a backup
+// returns how many were erased; where ctx ended before the first was, none. A log may be written meanwhile. What a disk, a journal or a backup
 // kept of the file is beyond it.
-func Erase(salts string, commitments map[string]bool, before time.Time) (n int, err error) {
+func Erase(ctx context.Context, salts string, commitments map[string]bool, before time.Time) (n int, err error) {
 	var places []int64
-	err = eachSalt(salts, func(at int64, line []byte) error {
+	err = eachSalt(ctx, salts, func(at int64, line []byte) error {
 		made, err := time.Parse(saltTime, string(line[timeAt:saltLine-1]))
 		if err != nil {
 			return unreadableSalts(salts, err)
@@ -166,9 +169,9 @@ func Erase(salts string, commitments map[string]bool, before time.Time) (n int, 
 }
 
 // Masked proves a record, from 1, of the log in dir, and returns it with the openings of what is
-// masked in it. Salts is the file of them, "" for SaltsFile.
-func Masked(dir string, record int64, salts string, opts VerifyOptions) (*Proof, *kernel.AuditRecord, map[string]kernel.Opening, error) {
-	p, err := Prove(context.Background(), dir, record, opts)
+// masked in it. Salts is the file of them, "" for SaltsFile. It stops with ctx.
+func Masked(ctx context.Context, dir string, record int64, salts string, opts VerifyOptions) (*Proof, *kernel.AuditRecord, map[string]kernel.Opening, error) {
+	p, err := Prove(ctx, dir, record, opts)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -179,7 +182,7 @@ func Masked(dir string, record int64, salts string, opts VerifyOptions) (*Proof,
 	if salts == "" {
 		salts = SaltsFile(filepath.Clean(dir))
 	}
-	openings, err := Reveal(salts, r)
+	openings, err := Reveal(ctx, salts, r)
 	return p, r, openings, err
 }
 

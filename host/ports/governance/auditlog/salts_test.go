@@ -54,7 +54,7 @@ func TestDisclose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		openings, err := auditlog.Reveal(salts, r)
+		openings, err := auditlog.Reveal(t.Context(), salts, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestDisclose(t *testing.T) {
 		t.Fatal(err)
 	}
 	erase := map[string]bool{disclose(2, email).Opening.Commitment: true}
-	if n, err := auditlog.Erase(salts, erase, time.Time{}); n != 1 || err != nil {
+	if n, err := auditlog.Erase(t.Context(), salts, erase, time.Time{}); n != 1 || err != nil {
 		t.Fatalf("erased %d, %v", n, err)
 	}
 	if err := l.Audit(context.Background(), masked(t, "cy@example.com")); err != nil {
@@ -105,10 +105,10 @@ func TestDisclose(t *testing.T) {
 			t.Errorf("record %d: %v", n, err)
 		}
 	}
-	if n, err := auditlog.Erase(salts, nil, time.Now().Add(time.Minute)); n != 9 || err != nil { // of ten, one is erased
+	if n, err := auditlog.Erase(t.Context(), salts, nil, time.Now().Add(time.Minute)); n != 9 || err != nil { // of ten, one is erased
 		t.Errorf("erased %d, %v", n, err)
 	}
-	if n, err := auditlog.Erase(salts, erase, time.Now().Add(time.Minute)); n != 0 || err != nil {
+	if n, err := auditlog.Erase(t.Context(), salts, erase, time.Now().Add(time.Minute)); n != 0 || err != nil {
 		t.Errorf("erased %d again, %v", n, err)
 	}
 }
@@ -133,15 +133,64 @@ func TestSaltsRefused(t *testing.T) {
 		t.Errorf("a record whose salts cannot be kept was written: %v", err)
 	}
 	r := masked(t, "x")
-	if _, err := auditlog.Reveal(opts.SaltsFile, r); kernel.CodeOf(err) != kernel.CodeNotFound {
+	if _, err := auditlog.Reveal(t.Context(), opts.SaltsFile, r); kernel.CodeOf(err) != kernel.CodeNotFound {
 		t.Errorf("no file of salts: %v", err)
 	}
 	broken := filepath.Join(t.TempDir(), "salts")
 	if err := os.WriteFile(broken, []byte(strings.Repeat("x", 200)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := auditlog.Reveal(broken, r); kernel.CodeOf(err) != kernel.CodeAudit || errors.Is(err, os.ErrNotExist) {
+	if _, err := auditlog.Reveal(t.Context(), broken, r); kernel.CodeOf(err) != kernel.CodeAudit || errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a broken file of salts: %v", err)
+	}
+}
+
+// ending is a context that ends once it has been looked at so many times.
+type ending struct {
+	context.Context
+	looks int
+}
+
+func (c *ending) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestSaltsCanceled: nobody waits for a log, or a file of salts, to be read to its end; what is not read to it erases nothing.
+func TestSaltsCanceled(t *testing.T) {
+	s := newSite(t)
+	l := s.open(t)
+	for range 300 {
+		if err := l.Audit(t.Context(), masked(t, "ada")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stops := 0
+	for ; ; stops++ { // in the log, and in the salts
+		_, r, openings, err := auditlog.Masked(&ending{t.Context(), stops}, s.dir, 300, "", auditlog.VerifyOptions{})
+		if err == nil && len(openings) == len(r.Commitments) {
+			break
+		}
+		if kernel.CodeOf(err) != kernel.CodeCanceled || len(openings) > 0 {
+			t.Fatalf("after %d looks: %v, %v", stops, openings, err)
+		}
+	}
+	if stops != 5 { // at the 256th record and once it is proven, at the beginning of the salts and at each 256th
+		t.Errorf("it is looked at %d times", stops)
+	}
+	salts := auditlog.SaltsFile(s.dir)
+	for looks := range 3 {
+		if n, err := auditlog.Erase(&ending{t.Context(), looks}, salts, nil, time.Now().Add(time.Minute)); n != 0 || kernel.CodeOf(err) != kernel.CodeCanceled {
+			t.Errorf("after %d looks %d are erased, %v", looks, n, err)
+		}
+	}
+	if n, err := auditlog.Erase(t.Context(), salts, nil, time.Now().Add(time.Minute)); n != 600 || err != nil {
+		t.Errorf("erased %d, %v", n, err)
 	}
 }
 
@@ -165,7 +214,7 @@ func TestSaltsTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := write("eve")
-	if found, err := auditlog.Reveal(auditlog.SaltsFile(s.dir), r); err != nil || len(found) != 2 {
+	if found, err := auditlog.Reveal(t.Context(), auditlog.SaltsFile(s.dir), r); err != nil || len(found) != 2 {
 		t.Errorf("%v, %v", found, err)
 	}
 }
