@@ -115,8 +115,7 @@ func (o *served) approval(ctx context.Context, req *mcp.CallToolRequest, one *of
 		return nil, waiting(result, "approval "+id+" is pending: "+err.Error(), "have another person answer: hexdag approvals approve "+id+". The run then goes on by itself, and its result is "+resourceBase+result.RunID+"/results")
 	}
 	question := form(pending)
-	switch {
-	case req.ProtocolVersion() >= sinceRounds:
+	if req.ProtocolVersion() >= sinceRounds {
 		r.unclaim() // who is asked may never answer: an operator can
 		return nil, &mcp.CallToolResult{Meta: meta(result), InputRequests: mcp.InputRequestMap{inputApproval: question}, RequestState: o.sign(result.RunID + " " + kernel.ApprovalKey + id + " " + one.id)}
 	}
