@@ -168,17 +168,7 @@ func TestAgentsAreToldOfAnswers(t *testing.T) {
 	if err := n.host.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := host.LoadConfig(n.path("hexdag.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	replayer, err := host.OpenReplayer(t.Context(), cfg, host.Options{}, host.ReplayOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer replayer.Close(context.WithoutCancel(t.Context()))
-	again, err := replayer.Run(t.Context(), result.RunID)
-	if err != nil || !again.Same || again.Is != engine.Completed {
-		t.Errorf("%+v, %v", again, err)
+	if again := n.replayed(t, result.RunID); again.Is != engine.Completed {
+		t.Errorf("%+v", again)
 	}
 }

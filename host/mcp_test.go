@@ -56,18 +56,8 @@ func TestServersTools(t *testing.T) {
 	if err := h.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	replayer, err := host.OpenReplayer(t.Context(), cfg, host.Options{}, host.ReplayOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer replayer.Close(context.WithoutCancel(t.Context()))
-	again, err := replayer.Run(t.Context(), result.RunID)
-	if err != nil || !again.Same || again.Is != engine.Completed || *calls != 2 {
-		t.Errorf("%+v, %v; %d calls", again, err, *calls)
+	if again := s.replayed(t, result.RunID); again.Is != engine.Completed || *calls != 2 {
+		t.Errorf("%+v; %d calls", again, *calls)
 	}
 }
 

@@ -167,18 +167,8 @@ func TestReasoningAgentAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	acts := s.acts(t, "llm.complete") + s.acts(t, "mcp.call_tool")
-	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	replayer, err := host.OpenReplayer(t.Context(), cfg, host.Options{}, host.ReplayOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer replayer.Close(context.WithoutCancel(t.Context()))
-	again, err := replayer.Run(t.Context(), r.RunID)
-	if err != nil || !again.Same || again.Result.Output["answer"] != "It is tea." || again.Result.Labels["a_final"].String() != r.Labels["a_final"].String() {
-		t.Fatalf("%+v, %v", again, err)
+	if again := s.replayed(t, r.RunID); again.Result.Output["answer"] != "It is tea." || again.Result.Labels["a_final"].String() != r.Labels["a_final"].String() {
+		t.Fatalf("%+v", again)
 	}
 	if got := s.acts(t, "llm.complete") + s.acts(t, "mcp.call_tool"); got != acts {
 		t.Errorf("%d calls more were made", got-acts)

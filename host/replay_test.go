@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,25 @@ import (
 	"github.com/hexdag/hexdag/host/kernel"
 	"github.com/hexdag/hexdag/host/testenv"
 )
+
+// replayed is a run done again, by what the site's configuration opens; it has to be as it was.
+func (s site) replayed(t *testing.T, run string) *host.Replayed {
+	t.Helper()
+	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := host.OpenReplayer(t.Context(), cfg, host.Options{}, host.ReplayOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.WithoutCancel(t.Context()))
+	again, err := r.Run(t.Context(), run)
+	if err != nil || !again.Same {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	return again
+}
 
 // replayer opens what does the site's runs again.
 func (d *durable) replayer(t *testing.T, replay host.ReplayOptions) *host.Replayer {

@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
+	"runtime"
 	"time"
 
 	"github.com/hexdag/hexdag/abi"
@@ -67,6 +67,7 @@ type Client = kernel.Client
 // Run runs the pipeline to its end, or until it waits for an event. What went
 // wrong is in the result.
 func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result {
+	makeRoom()
 	run := p.host.newRun(p.Name, opts)
 	err := checkRunID(run.RunID)
 	if err != nil {
@@ -84,6 +85,18 @@ func (p *Pipeline) Run(ctx context.Context, input any, opts RunOptions) *Result 
 		outer.Join(joinedNodes(result))
 	}
 	return result
+}
+
+// room is, in bytes, about what a run has on its stack where a module that it calls calls the host.
+const room = 16 << 10
+
+// makeRoom has the goroutine's stack grow now, while little is on it: else it would grow deep in the run, several times, and all that is on it be
+// copied, pointer by pointer. Where a goroutine is a request, or a call of a tool, that is each time.
+//
+//go:noinline
+func makeRoom() {
+	var space [room]byte
+	runtime.KeepAlive(&space)
 }
 
 // newRun is the identity of a new run.
@@ -180,8 +193,11 @@ func (p *Pipeline) onRecord(ctx context.Context, run *kernel.RunContext, input k
 	p.host.runStarted(ctx, run)
 	result := p.work(ctx, run, input, from)
 	stop()
-	if err := p.keep(run, input, result, recorded); err != nil {
-		fail(result, err)
+	unknown := from == nil && opts.RunID == "" && opts.spawned == nil && opts.recovered == nil // until now, so that nothing is kept of it
+	if result.Status == engine.Suspended || !unknown {
+		if err := p.keep(run, input, result, recorded); err != nil {
+			fail(result, err)
+		}
 	}
 	goesOn := false                                    // elsewhere, or when its journal is there again
 	if err := recorded.over(ctx, result); err != nil { // behind what a run that waits goes on with
@@ -238,11 +254,17 @@ func refused(ctx context.Context, run *kernel.RunContext, err error) *Result {
 	return r
 }
 
-var runID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+// maxRunID is how many bytes the id of a run may have.
+const maxRunID = 128
 
 // checkRunID refuses an id that is of more than letters, digits and "_.-": names of files and topics are made of it.
 func checkRunID(id string) error {
-	if runID.MatchString(id) {
+	plain := func(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
+	fits := id != "" && len(id) <= maxRunID && plain(id[0])
+	for i := 1; fits && i < len(id); i++ {
+		fits = plain(id[i]) || id[i] == '_' || id[i] == '.' || id[i] == '-'
+	}
+	if fits {
 		return nil
 	}
 	return &kernel.Error{Code: kernel.CodeInput, What: "the run's id cannot be used", Why: kernel.Quote(id) + " is not of 1 to 128 letters, digits, _, . and -, of which a letter or a digit is the first", Fix: "leave it out: the run gets one"}

@@ -165,7 +165,7 @@ func TestLimitsGivenDownAreResumed(t *testing.T) {
 // What was started for a goal ends when the goal's time is up, and says so.
 func TestAGoalsTimeIsGivenDown(t *testing.T) {
 	a := newAgency(t, "", "")
-	a.agent("hasty", "", ", timeout: 1")
+	a.agent("hasty", "", ", timeout: 3")
 	a.model.says("A-1", start("lookup", `{"order": "A-1"}`), waitForAll, endsWith("done", "told them"))
 	op, _, _ := holding()
 	opts := a.options()

@@ -50,22 +50,10 @@ func TestLimitsOutlastWaits(t *testing.T) {
 	}
 	onMachines(t, spec, func(t *testing.T, m *machines) {
 		r := goesOn(t, m, m.next, true)
-		cfg, err := host.LoadConfig(m.path("hexdag.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
 		if err := m.last.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		replayer, err := host.OpenReplayer(t.Context(), cfg, host.Options{}, host.ReplayOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer replayer.Close(t.Context())
-		replayed, err := replayer.Run(t.Context(), r.RunID)
-		if err != nil || !replayed.Same {
-			t.Errorf("%+v %v", replayed, err)
-		}
+		m.replayed(t, r.RunID)
 	})
 	t.Run("file", func(t *testing.T) {
 		m := &machines{site: newSite(t, spec)}

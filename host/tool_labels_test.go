@@ -109,19 +109,7 @@ func TestToolsAreUntrusted(t *testing.T) {
 			if err := h.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			replayer, err := host.OpenReplayer(t.Context(), cfg, host.Options{}, host.ReplayOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer replayer.Close(context.WithoutCancel(t.Context()))
-			again, err := replayer.Run(t.Context(), result.RunID)
-			if err != nil || !again.Same {
-				t.Fatalf("%+v, %v", again, err)
-			}
+			again := s.replayed(t, result.RunID)
 			if got := again.Result.Labels["n"].String(); got != test.want {
 				t.Errorf("done again, what it answers is %s, want %s", got, test.want)
 			}

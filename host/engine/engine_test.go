@@ -269,7 +269,7 @@ func TestTimeouts(t *testing.T) {
 		t.Errorf("events %v", got)
 	}
 	start := time.Now()
-	res, _ = runGraph(t.Context(), e, parse(t, "  orchestrator: {pipeline_timeout: 0.05}\n", "a:ok:", "b:wait:a", "c:ok:b"), nil)
+	res, _ = runGraph(t.Context(), e, parse(t, "  orchestrator: {pipeline_timeout: 0.5}\n", "a:ok:", "b:wait:a", "c:ok:b"), nil)
 	if res.Status != Cancelled || res.NodeResults["a"] != "x" || time.Since(start) > 5*time.Second {
 		t.Errorf("%s %v after %s", res.Status, res.NodeResults, time.Since(start))
 	}

@@ -68,6 +68,20 @@ func (o *Object) Int(name string, n int64) {
 	o.Text = strconv.AppendInt(o.Text, n, 10)
 }
 
+// someInt writes a number that is not 0.
+func (o *Object) someInt(name string, n int) {
+	if n != 0 {
+		o.Int(name, int64(n))
+	}
+}
+
+// someFloat writes a number that is not 0.
+func (o *Object) someFloat(name string, f float64) {
+	if f != 0 {
+		o.Value(name, f)
+	}
+}
+
 // Time writes a time, to the nanosecond.
 func (o *Object) Time(name string, t time.Time) {
 	o.Name(name)

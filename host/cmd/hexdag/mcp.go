@@ -103,6 +103,7 @@ func (f *mcpFlags) approverOf() string {
 }
 
 func serveMCP(ctx context.Context, cmd *cobra.Command, s *mcpserver.Server, f mcpFlags) error {
+	defer collectSeldom()()
 	if f.http == "" {
 		return s.ServeStdio(ctx, reader(cmd.InOrStdin()), writer{cmd.OutOrStdout()})
 	}

@@ -58,6 +58,7 @@ curl -d '{"input": {}}' -H 'Content-Type: application/json' 'localhost:8480/v1/p
 				return &kernel.Error{Code: kernel.CodeConfig, What: "the server cannot listen at " + kernel.Quote(at), Why: err.Error(), Fix: "name a free address, such as 127.0.0.1:8480", Err: err}
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "serving at http://%s\n", l.Addr())
+			defer collectSeldom()()
 			return s.Serve(ctx, l)
 		},
 	}

@@ -46,7 +46,7 @@ output: {why: mend.why}`},
 nodes:
   - {kind: function_node, metadata: {name: slow}, spec: {fn: test.effect, timeout: 0.2, input_mapping: {gate: "'never'"}}}`},
 	{"pipeline_timeout", "cancelled", `
-orchestrator: {pipeline_timeout: 0.5}
+orchestrator: {pipeline_timeout: 1.5}
 nodes:
   - {kind: function_node, metadata: {name: slow}, spec: {fn: test.effect, input_mapping: {gate: "'never'"}}}
   - {kind: expression_node, metadata: {name: after}, dependencies: [slow], spec: {expressions: {n: "1"}}}`},

@@ -72,7 +72,7 @@ func TestFailsClosed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			audit := &log{}
-			port := governance.New(tc.driver, governance.Options{Timeout: 50 * time.Millisecond, Auditor: audit})
+			port := governance.New(tc.driver, governance.Options{Timeout: 300 * time.Millisecond, Auditor: audit})
 			d, err := port.Authorize(t.Context(), &kernel.AccessRequest{})
 			if err != nil || d.Effect != kernel.Forbid || len(d.Reasons) != 1 || d.Reasons[0].ID != tc.reason || !strings.Contains(d.Reasons[0].Msg, tc.says) {
 				t.Errorf("got %v, %v; want it denied by %s, %q", d, err, tc.reason, tc.says)

@@ -102,15 +102,20 @@ func (o *served) approval(ctx context.Context, req *mcp.CallToolRequest, one *of
 	if !o.asks(req) || !r.claim() {
 		return nil, waiting(result, "approval "+id+" is pending", "have a person answer: hexdag approvals approve "+id+". The run then goes on by itself, and its result is "+resourceBase+result.RunID+"/results")
 	}
-	question, err := o.question(ctx, id)
+	pending, err := o.pending(ctx, id)
 	if err != nil {
 		r.unclaim()
 		return nil, failed(result, err)
 	}
-	switch {
-	case question == nil: // somebody else was faster
+	if pending == nil { // somebody else was faster
 		return o.decided(ctx, req, one, r, result, id)
-	case req.ProtocolVersion() >= sinceRounds:
+	}
+	if err := pending.May(o.opts.Approver); err != nil { // it is for others, or takes one more person
+		r.unclaim()
+		return nil, waiting(result, "approval "+id+" is pending: "+err.Error(), "have another person answer: hexdag approvals approve "+id+". The run then goes on by itself, and its result is "+resourceBase+result.RunID+"/results")
+	}
+	question := form(pending)
+	if req.ProtocolVersion() >= sinceRounds {
 		r.unclaim() // who is asked may never answer: an operator can
 		return nil, &mcp.CallToolResult{Meta: meta(result), InputRequests: mcp.InputRequestMap{inputApproval: question}, RequestState: o.sign(result.RunID + " " + kernel.ApprovalKey + id + " " + one.id)}
 	}
@@ -152,24 +157,29 @@ func waiting(result *host.Result, why, fix string) *mcp.CallToolResult {
 	return failed(result, &kernel.Error{Code: kernel.CodeApproval, What: "run " + result.RunID + " waits, and has no result yet", Why: why, Fix: fix})
 }
 
-// question puts a call before a person; nil, where the approval is not to be answered any more.
-func (o *served) question(ctx context.Context, id string) (*mcp.ElicitParams, error) {
+// pending returns an approval that is still to be answered, or nil.
+func (o *served) pending(ctx context.Context, id string) (*host.Approval, error) {
 	list, err := o.host.Approvals().List(ctx, host.ApprovalPending)
 	if err != nil {
 		return nil, err
 	}
 	for i := range list {
 		if list[i].ID == id {
-			return &mcp.ElicitParams{Mode: "form", Message: describe(&list[i]), RequestedSchema: map[string]any{
-				"type": "object", "required": []string{"approve"},
-				"properties": map[string]any{
-					"approve": map[string]any{"type": "boolean", "title": "Approve this call", "description": "true lets exactly this call be made, once; false refuses it"},
-					"note":    map[string]any{"type": "string", "title": "Why", "description": "for whoever asked, and for the record"},
-				},
-			}}, nil
+			return &list[i], nil
 		}
 	}
 	return nil, nil
+}
+
+// form puts a call before a person.
+func form(a *host.Approval) *mcp.ElicitParams {
+	return &mcp.ElicitParams{Mode: "form", Message: describe(a), RequestedSchema: map[string]any{
+		"type": "object", "required": []string{"approve"},
+		"properties": map[string]any{
+			"approve": map[string]any{"type": "boolean", "title": "Approve this call", "description": "true lets exactly this call be made, once; false refuses it"},
+			"note":    map[string]any{"type": "string", "title": "Why", "description": "for whoever asked, and for the record"},
+		},
+	}}
 }
 
 // describe says of an approval what a person has to know to answer.

@@ -22,11 +22,17 @@ const maxAnswer = 256 << 10
 
 // clientOf is what the client of a call can be asked for.
 func clientOf(req *mcp.CallToolRequest) *host.Client {
-	caps := req.ClientCapabilities()
-	if caps == nil {
-		return kernel.NewClient()
+	if told, ok := req.Params.Meta[mcp.MetaKeyClientCapabilities].(map[string]any); ok && req.ProtocolVersion() >= sinceRounds {
+		return kernel.NewClient(kindsTold(told)...)
 	}
-	var kinds []string
+	return kernel.NewClient(kindsOf(req.ClientCapabilities())...)
+}
+
+// kindsOf are the kinds of input that a client with these capabilities takes.
+func kindsOf(caps *mcp.ClientCapabilities) (kinds []string) {
+	if caps == nil {
+		return nil
+	}
 	if e := caps.Elicitation; e != nil && (e.Form != nil || e.URL == nil) {
 		kinds = append(kinds, clientport.Elicit)
 	}
@@ -36,7 +42,23 @@ func clientOf(req *mcp.CallToolRequest) *host.Client {
 	if caps.RootsV2 != nil { //nolint:staticcheck // until clients have none any more
 		kinds = append(kinds, clientport.Roots)
 	}
-	return kernel.NewClient(kinds...)
+	return kinds
+}
+
+// kindsTold are those of capabilities that came with a request, once the library has checked that they are some: it reads them by writing them
+// down again, with 32 KiB for that each time.
+func kindsTold(caps map[string]any) (kinds []string) {
+	has := func(of map[string]any, name string) bool { return of[name] != nil }
+	if e, ok := caps["elicitation"].(map[string]any); ok && (has(e, "form") || !has(e, "url")) {
+		kinds = append(kinds, clientport.Elicit)
+	}
+	if has(caps, "sampling") {
+		kinds = append(kinds, clientport.Complete)
+	}
+	if has(caps, "roots") {
+		kinds = append(kinds, clientport.Roots)
+	}
+	return kinds
 }
 
 // lacking is the error of a call whose run failed after it had asked for what its client does not take; nil for any other, and

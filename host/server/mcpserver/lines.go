@@ -107,8 +107,8 @@ func (c *lineConn) parse(line []byte, long bool) []jsonrpc.Message {
 	case line[0] == '[':
 		return c.batch(line)
 	}
-	m, err := jsonrpc.DecodeMessage(line)
-	if err != nil || !json.Valid(line) { // the library does not look past the first value
+	m, err := decode(line)
+	if err != nil {
 		c.noMessage(line)
 		return nil
 	}
@@ -164,7 +164,7 @@ func (c *lineConn) batch(line []byte) []jsonrpc.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, part := range parts {
-		m, err := jsonrpc.DecodeMessage(part)
+		m, err := decode(part)
 		req, isRequest := m.(*jsonrpc.Request)
 		switch {
 		case err != nil:

@@ -22,6 +22,7 @@ const (
 	maxRuns       = 512
 	maxRunEvents  = 256 << 10 // bytes of a run's events
 	maxRunResults = 1 << 20   // bytes of a run's results
+	eventSize     = 512       // bytes that most events have
 )
 
 // run is what is known of the run that a call is.
@@ -75,7 +76,11 @@ func (l *runs) forget() {
 	if oldest < 0 {
 		oldest = slices.IndexFunc(l.list, theirs)
 	}
-	l.list = slices.Delete(l.list, oldest, oldest+1)
+	if oldest == 0 { // as it mostly is
+		l.list[0], l.list = nil, l.list[1:]
+	} else {
+		l.list = slices.Delete(l.list, oldest, oldest+1)
+	}
 	if l.of[most]--; l.of[most] == 0 {
 		delete(l.of, most)
 	}
@@ -89,7 +94,7 @@ func (r *run) over() bool {
 
 // event keeps an event, while there is room.
 func (r *run) event(e *host.Event) {
-	text, err := kernel.EncodeJSON(e)
+	text, err := e.AppendJSON(make([]byte, 0, eventSize))
 	if err != nil {
 		text, err = json.Marshal(e)
 	}

@@ -422,13 +422,31 @@ func TestElicitedApproval(t *testing.T) {
 	}
 }
 
-// Who asks does not approve, whoever the client says is there.
-func TestApproverIsNotWhoAsks(t *testing.T) {
-	s := newSite(t, storing, approving)
-	session := connect(t, s.open(t, mcpserver.Options{Approver: "ada"}), &mcp.ClientOptions{ElicitationHandler: func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
-		return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"approve": true}}, nil
-	}})
-	says(t, call(t, session, "work", map[string]any{}), kernel.CodeDenied, "who asks for an approval does not give it")
+// Who may not approve is not asked to, whoever the client says is there; and where it takes two persons, nobody is asked again who has said yes.
+func TestApproverMayNotAnswer(t *testing.T) {
+	two := strings.Replace(approving, `message:`, `obligations: [{type: approval, count: 2}], message:`, 1)
+	for name, test := range map[string]struct {
+		governance, approver string
+		asked                int
+		says                 string
+	}{
+		"who asks":            {approving, "ada", 0, "who asks for an approval does not give it"},
+		"who is not named":    {strings.Replace(two, "count: 2", "by: [eve, mallory]", 1), "bob", 0, "the policy names eve, mallory"},
+		"one of two, who has": {two, "bob", 1, "they have answered, and 2 persons have to"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, storing, test.governance)
+			asked := 0
+			session := connect(t, s.open(t, mcpserver.Options{Approver: test.approver}), &mcp.ClientOptions{ElicitationHandler: func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+				asked++
+				return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"approve": true}}, nil
+			}})
+			says(t, call(t, session, "work", map[string]any{}), kernel.CodeApproval, "waits, and has no result yet", test.says, "have another person answer: hexdag approvals approve")
+			if asked != test.asked {
+				t.Errorf("asked %d times", asked)
+			}
+		})
+	}
 }
 
 // Without a person at the client, an operator answers, and the run goes on by itself.
@@ -441,22 +459,7 @@ func TestApprovalElsewhere(t *testing.T) {
 	if state := read(t, session, "hexdag://runs/"+id); state["status"] != "suspended" {
 		t.Errorf("%v", state)
 	}
-	cfg, err := host.LoadConfig(s.path("hexdag.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	approvals, err := host.OpenApprovals(t.Context(), cfg) // as another process does
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer approvals.Close()
-	list, err := approvals.List(t.Context(), host.ApprovalPending)
-	if err != nil || len(list) != 1 {
-		t.Fatalf("%+v, %v", list, err)
-	}
-	if _, err := approvals.Answer(t.Context(), list[0].ID, "bob", true, ""); err != nil {
-		t.Fatal(err)
-	}
+	decide(t, s, true)
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		state := read(t, session, "hexdag://runs/"+id)
 		if state["status"] == "completed" {

@@ -88,8 +88,12 @@ func (s *store) Save(ctx context.Context, tenant, collection string, writes []dr
 		return nil, storeError(err)
 	}
 	done := make([]bool, len(writes))
+	each := context.WithoutCancel(ctx) // the driver would start a goroutine for each statement, to interrupt it
 	for i := range writes {
-		if done[i], err = w.write(ctx, &writes[i]); err != nil {
+		if err := ctx.Err(); err != nil {
+			return nil, storeError(err)
+		}
+		if done[i], err = w.write(each, &writes[i]); err != nil {
 			return nil, storeError(err)
 		}
 	}

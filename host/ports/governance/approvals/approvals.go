@@ -314,10 +314,10 @@ func (s *Store) Answer(ctx context.Context, id, by string, approve bool, note st
 	return answered, err
 }
 
-// answer holds an answer to who may give it.
-func (a *Approval) answer(given Answer) error {
+// May returns why it is not for somebody to answer. Errors: CodeDenied; CodeInput if it is over.
+func (a *Approval) May(by string) error {
 	deny := func(why, fix string) error {
-		return &kernel.Error{Code: kernel.CodeDenied, What: kernel.Quote(given.By) + " cannot answer approval " + a.ID, Why: why, Fix: fix}
+		return &kernel.Error{Code: kernel.CodeDenied, What: kernel.Quote(by) + " cannot answer approval " + a.ID, Why: why, Fix: fix}
 	}
 	asks := a.Request.Subject.ID
 	if len(a.Request.Subject.Chain) > 0 {
@@ -326,14 +326,22 @@ func (a *Approval) answer(given Answer) error {
 	switch {
 	case a.State != Pending:
 		return &kernel.Error{Code: kernel.CodeInput, What: "approval " + a.ID + " is over", Why: "it is " + string(a.State), Fix: "see those that wait: hexdag approvals list"}
-	case given.By == "":
+	case by == "":
 		return deny("nobody is named", "say who answers: --as NAME")
-	case given.By == asks:
+	case by == asks:
 		return deny("who asks for an approval does not give it", "have another person answer")
-	case len(a.By) > 0 && !slices.Contains(a.By, given.By):
+	case len(a.By) > 0 && !slices.Contains(a.By, by):
 		return deny("the policy names "+kernel.Quote(strings.Join(a.By, ", ")), "have one of them answer")
-	case slices.ContainsFunc(a.Answers, func(known Answer) bool { return known.By == given.By }):
+	case slices.ContainsFunc(a.Answers, func(known Answer) bool { return known.By == by }):
 		return deny(fmt.Sprintf("they have answered, and %d persons have to", a.Count), "have another person answer")
+	}
+	return nil
+}
+
+// answer holds an answer to who may give it.
+func (a *Approval) answer(given Answer) error {
+	if err := a.May(given.By); err != nil {
+		return err
 	}
 	a.Answers = append(a.Answers, given)
 	switch {
