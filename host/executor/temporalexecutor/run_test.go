@@ -70,6 +70,12 @@ ports: {llm: {adapter: mock, config: {responses: [one, two]}}}
 nodes:
   - {kind: llm_node, metadata: {name: first}, spec: {human_message: a}}
   - {kind: llm_node, metadata: {name: second}, dependencies: [first], spec: {human_message: b}}`},
+	{"reasoning", "completed", `
+ports: {llm: {adapter: mock, config: {rules: [{match: "final answer", reply: done}, {match: "memory:get: ", reply: "I know."}, {match: "memory:set: ", reply: "INVOKE_TOOL: pipeline_memory:get(key='k')"}],
+  default: "INVOKE_TOOL: pipeline_memory:set(key='k', value=1) INVOKE_TOOL: nope()"}}}
+nodes:
+  - {kind: core:reasoning_agent, metadata: {name: a}, dependencies: [], spec: {main_prompt: Do it., allowed_tools: [pipeline_memory], max_steps: 4}}
+output: {answer: a_final}`},
 	{"skips", "completed", `
 nodes:
   - {kind: expression_node, metadata: {name: a}, spec: {when: "1 == 2", expressions: {n: "1"}}}
