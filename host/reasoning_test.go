@@ -464,3 +464,35 @@ func TestTurnsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// once asks for another attempt after the first.
+type once struct{ asked bool }
+
+func (o *once) BeforeNode(context.Context, *kernel.NodeCall) (kernel.Verdict, error) {
+	return kernel.Verdict{}, nil
+}
+
+func (o *once) AfterNode(context.Context, *kernel.NodeCall, kernel.Value, error) (kernel.Verdict, error) {
+	if o.asked {
+		return kernel.Verdict{}, nil
+	}
+	o.asked = true
+	return kernel.Verdict{Action: kernel.RetryAfter}, nil
+}
+
+// A node that makes calls makes all of them in each of its attempts; that of a reasoning agent has one.
+func TestCallsOfAttempts(t *testing.T) {
+	s := newSite(t, "  principal: ada\n")
+	again := &once{}
+	h := s.opened(t, host.Options{NodeHooks: []host.NodeHook{{Name: "again", Kinds: []string{"tool_executor_node"}, Hook: again}}})
+	r := s.load(t, h, `{kind: data_node, metadata: {name: c}, dependencies: [], spec: {output: {tool_calls: [{name: "pipeline_memory:set", arguments: {key: k, value: 1}}]}}}`,
+		`{kind: tool_executor_node, metadata: {name: n}, dependencies: [c], spec: {max_retries: 2, retry_delay: 0.001, available_tools: [pipeline_memory]}}`).Run(t.Context(), map[string]any{}, host.RunOptions{})
+	if got := s.acts(t, "pipeline_memory.set"); r.Status != engine.Completed || got != 2 {
+		t.Errorf("%s %v, %d calls", r.Status, r.Err, got)
+	}
+	again.asked = false
+	r = s.thinker(t, h, "allowed_tools: [pipeline_memory], max_retries: 3", "", "INVOKE_TOOL: pipeline_memory:set(key='k', value=1)", "I know.", "tea").Run(t.Context(), map[string]any{"topic": "tea"}, host.RunOptions{})
+	if got := s.acts(t, "pipeline_memory.set"); r.Status != engine.Failed || kernel.CodeOf(r.Err) != kernel.CodeRetry || got != 3 {
+		t.Errorf("%s %v, %d calls", r.Status, r.Err, got-2)
+	}
+}
