@@ -17,18 +17,35 @@ func recorded(t *testing.T, wrap func(driver.Store) driver.Store) *History {
 	return Faults{Open: func(*testing.T, int) driver.Store { return wrap(store) }, TTL: 100 * time.Millisecond, For: 1500 * time.Millisecond}.record(t)
 }
 
+// broken is what the histories of a lock that does not work are found to be. Whether one shows it is up to chance.
+func broken(t *testing.T, wrap func(driver.Store) driver.Store, exclusive bool) (result porcupine.CheckResult) {
+	t.Helper()
+	for range 20 {
+		if result = recorded(t, wrap).Check(exclusive); result == porcupine.Illegal {
+			break
+		}
+	}
+	return result
+}
+
 // A lock that works is found to work, also where the store's clock runs within the margin.
 func TestMemory(t *testing.T) {
 	for name, by := range map[string]float64{"as it is": 1, "a clock that runs fast": 1.05, "a clock that runs slow": 0.9} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			history := recorded(t, func(s driver.Store) driver.Store { return Skewed(s, by) })
-			if result := history.Check(true); result != porcupine.Ok {
-				t.Errorf("the history is %s", result)
+			leases, refused := 0, 0
+			for range 20 { // how often a holder is late is up to chance
+				history := recorded(t, func(s driver.Store) driver.Store { return Skewed(s, by) })
+				if result := history.Check(true); result != porcupine.Ok {
+					t.Errorf("the history is %s", result)
+				}
+				held, stale := history.acquires()
+				leases, refused = leases+held, refused+stale
+				if leases >= 20 && refused > 0 {
+					return
+				}
 			}
-			if leases, refused := history.acquires(); leases < 20 || refused == 0 {
-				t.Errorf("%d leases, %d stale writes refused: too little was tested", leases, refused)
-			}
+			t.Errorf("%d leases, %d stale writes refused: too little was tested", leases, refused)
 		})
 	}
 }
@@ -44,7 +61,7 @@ func TestBroken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if result := recorded(t, wrap).Check(true); result != porcupine.Illegal {
+			if result := broken(t, wrap, true); result != porcupine.Illegal {
 				t.Errorf("the history is %s", result)
 			}
 		})
@@ -58,8 +75,7 @@ func TestTokensOfSharedLocks(t *testing.T) {
 	if result := history.Check(false); result != porcupine.Ok {
 		t.Errorf("the history is %s", result)
 	}
-	history = recorded(t, func(s driver.Store) driver.Store { return forgetful{s} })
-	if result := history.Check(false); result != porcupine.Illegal {
+	if result := broken(t, func(s driver.Store) driver.Store { return forgetful{s} }, false); result != porcupine.Illegal {
 		t.Errorf("with tokens that do not rise the history is %s", result)
 	}
 }
