@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"math"
 	"strconv"
 
 	"github.com/hexdag/hexdag/host/kernel"
@@ -76,16 +75,6 @@ func (o *object) uint(name string, n uint64) {
 func (o *object) int(name string, n int64) {
 	if n != 0 {
 		o.Int(name, n)
-	}
-}
-
-func (o *object) float(name string, f float64) {
-	switch {
-	case f == 0:
-	case f == math.Trunc(f) && math.Abs(f) < 1e15:
-		o.Int(name, int64(f))
-	default:
-		o.value(name, f)
 	}
 }
 
@@ -168,41 +157,6 @@ func (o *object) event(e *kernel.Event) {
 		return
 	}
 	o.Open("event")
-	o.String("type", string(e.Type))
-	o.Time("time", e.Time)
-	o.String("run_id", e.RunID)
-	o.Some("parent_run_id", e.ParentRunID)
-	o.String("pipeline", e.Pipeline)
-	o.String("tenant", e.Tenant)
-	o.Some("node", e.Node)
-	o.Some("kind", e.Kind)
-	o.int("wave", int64(e.Wave))
-	o.Strings("dependencies", e.Dependencies)
-	o.int("nodes", int64(e.Nodes))
-	o.int("waves", int64(e.Waves))
-	o.int("attempt", int64(e.Attempt))
-	o.Some("op", e.Op)
-	o.Some("module", e.Module)
-	o.Some("action", e.Action)
-	o.Some("status", e.Status)
-	o.Some("reason", e.Reason)
-	o.Strings("rules", e.Rules)
-	o.float("duration_ms", e.DurationMS)
-	o.value("result", e.Result)
-	o.failed("error", e.Error)
-	o.Labels("labels", e.Labels)
-	o.cached(e.Cached)
-	o.Some("body", e.Body)
-	o.Some("event_key", e.EventKey)
-	o.Some("resource", e.Resource)
-	o.float("used", e.Used)
-	o.float("limit", e.Limit)
-	o.Some("entity", e.Entity)
-	o.Some("entity_id", e.EntityID)
-	o.Some("from_state", e.FromState)
-	o.Some("to_state", e.ToState)
-	o.Some("system", e.System)
-	o.Some("process", e.Process)
-	o.int("dropped", e.Dropped)
+	e.Members(&o.Object)
 	o.End()
 }

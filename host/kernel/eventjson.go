@@ -4,6 +4,13 @@ package kernel
 // its events.
 func (e *Event) AppendJSON(dst []byte) ([]byte, error) {
 	o := NewObject(dst)
+	e.Members(&o)
+	o.End()
+	return o.Text, o.Err
+}
+
+// Members writes an event's members into an object, which another text may have around them.
+func (e *Event) Members(o *Object) {
 	o.String("type", string(e.Type))
 	o.Time("time", e.Time)
 	o.String("run_id", e.RunID)
@@ -34,13 +41,11 @@ func (e *Event) AppendJSON(dst []byte) ([]byte, error) {
 	if e.Cached != nil {
 		o.Value("cached", e.Cached)
 	}
-	e.appendRest(&o)
-	o.End()
-	return o.Text, o.Err
+	e.rest(o)
 }
 
-// appendRest appends what few events have.
-func (e *Event) appendRest(o *Object) {
+// rest writes what few events have.
+func (e *Event) rest(o *Object) {
 	o.Some("body", e.Body)
 	o.Some("event_key", e.EventKey)
 	o.Some("resource", e.Resource)
